@@ -1,0 +1,489 @@
+"""Every way a pull can fail, in one table, so that whoever reads the error knows whose move it is.
+
+A fault is one class: its name is the *reason*, the same word in conditions, events, metrics, logs and test results.
+The class fixes who must act, the HTTP status and the OCI error code (distribution-spec, "Error Codes"); the instance
+holds a message that states what is, and a hint that states the next step. The proxy, the operator and the command line
+read this one table.
+
+Messages are made of text that a person may see: printable ASCII, no quotes, no backslashes, at most 200 characters
+(what docker, skopeo and a reason phrase can carry), and never hold a credential.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import ClassVar
+
+MESSAGE_LIMIT = 200
+"""Characters of a message, and of message and hint together where both are sent."""
+
+
+class Actor(StrEnum):
+    """Whose move it is."""
+
+    CUSTOMER = "customer"
+    VENDOR = "vendor"
+    UPSTREAM = "upstream"
+    PROXY_OPERATOR = "operator of the proxy"
+    NOBODY = "none"
+
+
+def plain_text(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """`text` as printable ASCII without quotes, backslashes or line breaks, cut to `limit` characters.
+
+    Safe as an HTTP reason phrase (RFC 9112, section 4) and inside a quoted string (RFC 9110, section 5.6.4).
+    """
+    kept = "".join(c if " " <= c <= "~" and c not in "\"'\\`" else " " for c in text[: limit * 4])
+    joined = " ".join(kept.split())
+    return joined if len(joined) <= limit else joined[: limit - 3].rstrip() + "..."
+
+
+def day(moment: datetime) -> str:
+    """The UTC date of `moment`, as YYYY-MM-DD."""
+    return moment.astimezone(UTC).date().isoformat()
+
+
+class Fault(Exception):
+    """A pull that fails, by name. Raise a subclass; only they stand in `FAULTS`."""
+
+    reason: ClassVar[str] = ""
+    actors: ClassVar[tuple[Actor, ...]] = ()
+    status: int = 500
+    code: ClassVar[str] = "UNKNOWN"
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+        self.message = plain_text(message)
+        self.hint = plain_text(self.default_hint if hint is None else hint)
+        self.retry_after = retry_after
+        """Seconds until a new try makes sense; sent as Retry-After, rounded up."""
+        super().__init__(self.message)
+
+    def __init_subclass__(cls) -> None:
+        cls.reason = cls.__name__
+        if not cls.__name__.startswith("_"):
+            FAULTS[cls.reason] = cls
+
+    @property
+    def sentence(self) -> str:
+        """Message and hint in one line of at most `MESSAGE_LIMIT` characters; the hint goes when both do not fit."""
+        whole = f"{self.message}; {self.hint}" if self.hint else self.message
+        return whole if len(whole) <= MESSAGE_LIMIT else self.message
+
+
+FAULTS: dict[str, type[Fault]] = {}
+"""Reason -> class: the whole table, in the order of design."""
+
+
+# --- who is asking -----------------------------------------------------------------------------------------------
+
+
+class LoginRequired(Fault):
+    """No credentials were sent."""
+
+    actors = (Actor.CUSTOMER,)
+    status = 401
+    code = "UNAUTHORIZED"
+    default_hint = "log in with your license key as the password"
+
+    def __init__(self) -> None:
+        super().__init__("no credentials were sent")
+
+
+class KeyMalformed(Fault):
+    """The password is no license key: the check digits tell a typing mistake from a wrong key."""
+
+    actors = (Actor.CUSTOMER,)
+    status = 401
+    code = "UNAUTHORIZED"
+    default_hint = "copy the whole key, from pgk_ to its last character"
+
+    def __init__(self, *, looks_like_key: bool = True) -> None:
+        what = "the license keys check digits are wrong: it was cut or mistyped"
+        super().__init__(what if looks_like_key else "the password is not a license key: these begin with pgk_")
+
+
+class KeyUnknown(Fault):
+    """A well-formed key that no license has. 401 at a login, where its text is shown; 403 on a pull."""
+
+    actors = (Actor.CUSTOMER,)
+    status = 403
+    code = "DENIED"
+    default_hint = "ask the vendor for the current license key"
+
+    def __init__(self, *, at_login: bool = False) -> None:
+        super().__init__("no license has this key")
+        if at_login:
+            self.status = 401
+
+
+class KeyRotated(Fault):
+    """A key that was a license's own once."""
+
+    actors = (Actor.CUSTOMER,)
+    status = 403
+    code = "DENIED"
+    default_hint = "use the license's current key"
+
+    def __init__(self, replaced_at: datetime) -> None:
+        super().__init__(f"this license key was replaced on {day(replaced_at)}")
+
+
+class LicenseExpired(Fault):
+    """The license's end has passed."""
+
+    actors = (Actor.CUSTOMER, Actor.VENDOR)
+    status = 403
+    code = "DENIED"
+    default_hint = "renew it with the vendor"
+
+    def __init__(self, license_name: str, expired_at: datetime) -> None:
+        super().__init__(f"license {license_name} expired on {day(expired_at)}")
+
+
+class LicenseNotYetValid(Fault):
+    """The license's start lies ahead."""
+
+    actors = (Actor.CUSTOMER, Actor.VENDOR)
+    status = 403
+    code = "DENIED"
+    default_hint = "wait for that day or ask the vendor"
+
+    def __init__(self, license_name: str, not_before: datetime) -> None:
+        super().__init__(f"license {license_name} is not valid before {day(not_before)}")
+
+
+class LicenseSuspended(Fault):
+    """The vendor suspended the license."""
+
+    actors = (Actor.CUSTOMER, Actor.VENDOR)
+    status = 403
+    code = "DENIED"
+    default_hint = "settle it with the vendor"
+
+    def __init__(self, license_name: str, why: str = "") -> None:
+        super().__init__(f"license {license_name} is suspended" + (f": {why}" if why else ""))
+
+
+class NotEntitled(Fault):
+    """Not covered, or no such app, registry or domain: one text for all, so that nothing can be enumerated."""
+
+    actors = (Actor.CUSTOMER,)
+    status = 403
+    code = "DENIED"
+    default_hint = "check the image name or ask the vendor to add it"
+
+    def __init__(self, license_name: str, path: str) -> None:
+        super().__init__(f"license {license_name} does not cover {path}")
+
+
+class LimitReached(Fault):
+    """A limit of the license is used up."""
+
+    actors = (Actor.CUSTOMER,)
+    status = 429
+    code = "TOOMANYREQUESTS"
+    default_hint = "wait, or ask the vendor for a higher limit"
+
+    def __init__(self, license_name: str, used: str, retry_after: float) -> None:
+        super().__init__(f"license {license_name} used its {used}", retry_after=retry_after)
+
+
+class TokenExpired(Fault):
+    """The proxy's own token is over; the client fetches a new one by itself."""
+
+    actors = (Actor.NOBODY,)
+    status = 401
+    code = "UNAUTHORIZED"
+    default_hint = "the client asks for a new one by itself"
+
+    def __init__(self) -> None:
+        super().__init__("the proxys token is no longer valid")
+
+
+# --- what is asked for -------------------------------------------------------------------------------------------
+
+
+class PathInvalid(Fault):
+    """The path is not one of the distribution-spec's, or its name breaks the grammar."""
+
+    actors = (Actor.CUSTOMER,)
+    status = 404
+    code = "NAME_INVALID"
+    default_hint = "an image reads HOST/proxy/APP/REGISTRY/REPOSITORY:TAG"
+
+    def __init__(self, why: str = "this is no path of an image") -> None:
+        super().__init__(why)
+
+
+class ReferenceInvalid(Fault):
+    """Neither a tag nor a digest."""
+
+    actors = (Actor.CUSTOMER,)
+    status = 400
+    code = "MANIFEST_INVALID"
+    default_hint = "a tag has at most 128 letters, digits, dots, dashes and underscores"
+
+    def __init__(self) -> None:
+        super().__init__("the reference is neither a tag nor a digest")
+
+
+class DigestInvalid(Fault):
+    """A digest that breaks its algorithm's form."""
+
+    actors = (Actor.CUSTOMER,)
+    status = 400
+    code = "DIGEST_INVALID"
+    default_hint = "a digest reads sha256: and 64 lower-case hexadecimal digits"
+
+    def __init__(self) -> None:
+        super().__init__("the digest has not the form of one")
+
+
+class ReadOnly(Fault):
+    """A push, a delete or any other method that writes."""
+
+    actors = (Actor.CUSTOMER,)
+    status = 405
+    code = "UNSUPPORTED"
+    default_hint = "push to the vendors own registry"
+
+    def __init__(self) -> None:
+        super().__init__("this registry is for pulling only")
+
+
+# --- the vendor's side -------------------------------------------------------------------------------------------
+
+
+class RegistrySuspended(Fault):
+    """The vendor paused the Registry."""
+
+    actors = (Actor.VENDOR,)
+    status = 503
+    code = "UNAVAILABLE"
+    default_hint = "the vendor paused it; your license is fine"
+
+    def __init__(self, registry: str) -> None:
+        super().__init__(f"Registry {registry} is suspended")
+
+
+class CredentialsMissing(Fault):
+    """The Registry's credentials are not there, or cannot be read."""
+
+    actors = (Actor.VENDOR,)
+    status = 503
+    code = "UNAVAILABLE"
+    default_hint = "the vendor must mend its credentials; your license is fine"
+
+    def __init__(self, registry: str) -> None:
+        super().__init__(f"Registry {registry} has no usable credentials yet")
+
+
+class UpstreamUnauthorized(Fault):
+    """The upstream rejects the vendor's credentials. Never 401: clients would log in again and again."""
+
+    actors = (Actor.VENDOR,)
+    status = 403
+    code = "DENIED"
+    default_hint = "your license is fine; tell the vendor"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"{host} rejected the vendors credentials")
+
+
+class UpstreamForbidden(Fault):
+    """The vendor's credentials are right, but may not read this repository."""
+
+    actors = (Actor.VENDOR,)
+    status = 403
+    code = "DENIED"
+    default_hint = "your license is fine; tell the vendor"
+
+    def __init__(self, host: str, repository: str) -> None:
+        super().__init__(f"the vendors credentials may not read {repository} on {host}")
+
+
+class ManifestUnknown(Fault):
+    """The upstream has no such tag or manifest."""
+
+    actors = (Actor.VENDOR,)
+    status = 404
+    code = "MANIFEST_UNKNOWN"
+    default_hint = "check the tag"
+
+    def __init__(self, host: str, repository: str, reference: str) -> None:
+        super().__init__(f"{repository}{'@' if ':' in reference else ':'}{reference} is not on {host}")
+
+
+class BlobUnknown(Fault):
+    """The upstream has no such blob."""
+
+    actors = (Actor.VENDOR,)
+    status = 404
+    code = "BLOB_UNKNOWN"
+    default_hint = "the image is incomplete there; tell the vendor"
+
+    def __init__(self, host: str, repository: str, digest: str) -> None:
+        super().__init__(f"{repository}@{digest} is not on {host}")
+
+
+class RepositoryUnknown(Fault):
+    """The upstream has no such repository."""
+
+    actors = (Actor.VENDOR,)
+    status = 404
+    code = "NAME_UNKNOWN"
+    default_hint = "check the image name"
+
+    def __init__(self, host: str, repository: str) -> None:
+        super().__init__(f"{repository} is not on {host}")
+
+
+class UpstreamRateLimited(Fault):
+    """The upstream limits the vendor's account."""
+
+    actors = (Actor.VENDOR, Actor.NOBODY)
+    status = 429
+    code = "TOOMANYREQUESTS"
+    default_hint = ""
+
+    def __init__(self, host: str, retry_after: float) -> None:
+        super().__init__(
+            f"{host} limits the vendors account; retry in {max(1, round(retry_after))} s", retry_after=retry_after
+        )
+
+
+class UpstreamUnreachable(Fault):
+    """Refused, reset, no route, or the name does not resolve."""
+
+    actors = (Actor.VENDOR, Actor.UPSTREAM)
+    status = 503
+    code = "UNAVAILABLE"
+    default_hint = "your license is fine; retry later or tell the vendor"
+
+    def __init__(self, host: str, why: str) -> None:
+        super().__init__(f"{host}: {why}")
+
+
+class UpstreamTLS(Fault):
+    """No trusted connection to the upstream."""
+
+    actors = (Actor.VENDOR, Actor.UPSTREAM)
+    status = 503
+    code = "UNAVAILABLE"
+    default_hint = "your license is fine; tell the vendor"
+
+    def __init__(self, host: str, why: str) -> None:
+        super().__init__(f"{host}: no trusted TLS connection: {why}")
+
+
+class UpstreamTimeout(Fault):
+    """No answer in time."""
+
+    actors = (Actor.UPSTREAM,)
+    status = 504
+    code = "UNAVAILABLE"
+    default_hint = "your license is fine; retry later"
+
+    def __init__(self, host: str, seconds: float) -> None:
+        super().__init__(f"no answer from {host} in {seconds:g} s")
+
+
+class UpstreamError(Fault):
+    """The upstream answered 5xx."""
+
+    actors = (Actor.UPSTREAM,)
+    status = 502
+    code = "UNAVAILABLE"
+    default_hint = "your license is fine; retry later"
+
+    def __init__(self, host: str, status: int) -> None:
+        super().__init__(f"{host} answered {status}")
+
+
+class UpstreamProtocol(Fault):
+    """The upstream's answer breaks HTTP or the distribution-spec, or a bound on it."""
+
+    actors = (Actor.UPSTREAM,)
+    status = 502
+    code = "UNAVAILABLE"
+    default_hint = "your license is fine; tell the vendor"
+
+    def __init__(self, host: str, why: str) -> None:
+        super().__init__(f"{host} broke the registry protocol: {why}")
+
+
+class DigestMismatch(Fault):
+    """The bytes are not those that the digest names. Once a header is out, the connection is aborted instead."""
+
+    actors = (Actor.UPSTREAM,)
+    status = 502
+    code = "UNAVAILABLE"
+    default_hint = "do not use it; tell the vendor"
+
+    def __init__(self, host: str, digest: str) -> None:
+        super().__init__(f"{host} sent other bytes than {digest}")
+
+
+class RealmRefused(Fault):
+    """The upstream names a token server that may not see the vendor's credentials."""
+
+    actors = (Actor.VENDOR,)
+    status = 502
+    code = "UNAVAILABLE"
+    default_hint = "the vendor can list it in network.realmHosts"
+
+    def __init__(self, host: str, registry: str) -> None:
+        super().__init__(f"{host} names a token server that Registry {registry} does not allow")
+
+
+class RedirectRefused(Fault):
+    """The upstream redirects to where the proxy does not go."""
+
+    actors = (Actor.VENDOR,)
+    status = 502
+    code = "UNAVAILABLE"
+    default_hint = "the vendor can allow it in network"
+
+    def __init__(self, host: str, why: str) -> None:
+        super().__init__(f"{host} redirects to where its Registry does not allow: {why}")
+
+
+# --- the proxy's side --------------------------------------------------------------------------------------------
+
+
+class ShuttingDown(Fault):
+    """This proxy drains; another replica, or the next start, answers."""
+
+    actors = (Actor.PROXY_OPERATOR,)
+    status = 503
+    code = "UNAVAILABLE"
+    default_hint = "retry"
+
+    def __init__(self) -> None:
+        super().__init__("the proxy is shutting down", retry_after=1)
+
+
+class Overloaded(Fault):
+    """The proxy has no room for another request."""
+
+    actors = (Actor.PROXY_OPERATOR,)
+    status = 503
+    code = "UNAVAILABLE"
+    default_hint = "retry"
+
+    def __init__(self, retry_after: float = 2) -> None:
+        super().__init__("the proxy is at its limit", retry_after=retry_after)
+
+
+class Internal(Fault):
+    """A defect of the proxy: a reference to its log and no detail."""
+
+    actors = (Actor.PROXY_OPERATOR,)
+    status = 500
+    code = "UNKNOWN"
+    default_hint = ""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"internal error, ref {request_id}")

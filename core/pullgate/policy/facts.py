@@ -1,0 +1,57 @@
+"""What a decision needs to know of a License and a Registry, compiled once when the resource changes.
+
+The proxy holds one of these for each resource (100,000 Licenses are in reach), so they are small and share what is equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pullgate.policy.entitlement import Entitlement
+from pullgate.policy.glob import Globs
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseFacts:
+    """A License as it is now."""
+
+    namespace: str
+    name: str
+    entitlements: tuple[Entitlement, ...]
+    """None means: nothing may be pulled."""
+    not_before: datetime | None = None
+    expires_at: datetime | None = None
+    suspended: str | None = None
+    """The reason ("" where none was given) while suspended."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryFacts:
+    """A Registry as it is now, for routing; the credentials are elsewhere."""
+
+    namespace: str
+    name: str
+    type: str
+    host: str
+    """Canonical host[:port] as a reference names it (docker.io, not registry-1.docker.io), lower case."""
+    repositories: Globs
+    """What the proxy may ask of it at all."""
+    domains: tuple[str, ...] = ()
+    suspended: bool = False
+    delivery: str = "Stream"
+    """Stream, or Redirect: hand the upstream's signed blob URL to the client."""
+
+
+class RegistryDirectory(Protocol):
+    """The look-ups that routing needs, each O(1). A conflict is already decided: the older Registry is found."""
+
+    def registry_named(self, namespace: str, name: str) -> RegistryFacts | None:
+        """The Registry `name` of app `namespace`."""
+
+    def registry_for_host(self, namespace: str, host: str) -> RegistryFacts | None:
+        """The Registry of app `namespace` whose upstream is `host` (canonical or an alias such as index.docker.io)."""
+
+    def registry_for_domain(self, domain: str) -> RegistryFacts | None:
+        """The Registry that claims the custom `domain` (lower case, no port)."""
