@@ -1,0 +1,63 @@
+"""What the proxy is told at its start."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+
+
+class InvalidSettings(ValueError):
+    """A setting that cannot work; the message names it and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """Where the proxy listens and how it is reached from outside."""
+
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 8080
+    """0 takes a free port; `Proxy.port` tells which."""
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 8081
+    """/metrics, /healthz and /readyz; never the port that customers reach."""
+    external_url: str = "http://localhost:8080"
+    """How customers reach it: scheme://host[:port]. Realms of challenges are built from it."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Peers whose X-Forwarded-* and X-Request-Id are believed."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    drain_seconds: float = 30.0
+    """How long bodies may finish after SIGTERM."""
+    log_format: str = "auto"
+    """auto (text on a terminal, else JSON), text, json."""
+    connect_timeout: float = 5.0
+    first_byte_timeout: float = 10.0
+    idle_timeout: float = 30.0
+    """Seconds, towards an upstream."""
+    max_requests: int = 2000
+    """Requests at once; beyond it the answer is Overloaded."""
+    grant_limit: int = field(default=200_000)
+    """Proven digests kept in memory (see docs/entitlement.md), about 200 bytes each."""
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.external_url)
+        if url.scheme not in {"http", "https"} or not url.hostname or url.path not in {"", "/"}:
+            raise InvalidSettings(f"external URL {self.external_url!r}: write it like https://images.example.com")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise InvalidSettings("TLS needs both files: a certificate and its key")
+        if self.log_format not in {"auto", "text", "json"}:
+            raise InvalidSettings(f"log format {self.log_format!r}: one of auto, text, json")
+
+
+def parse_networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
+    """CIDRs (a bare address is its own network) of trusted proxies; raises InvalidSettings."""
+    try:
+        return tuple(ipaddress.ip_network(text) for text in texts)
+    except ValueError as error:
+        raise InvalidSettings(f"trusted proxy: {error}; write it like 10.0.0.0/8") from error
