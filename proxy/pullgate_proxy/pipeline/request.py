@@ -108,7 +108,11 @@ def _parse_query(raw_query: str, *, lists: bool) -> tuple[str, str | None]:
         return "", None
     kept: list[tuple[str, str]] = []
     ns: str | None = None
-    for name, value in parse_qsl(raw_query, max_num_fields=16):
+    try:
+        pairs = parse_qsl(raw_query, max_num_fields=16)
+    except ValueError as error:
+        raise PathInvalid("the query has too many fields") from error
+    for name, value in pairs:
         if name == "ns" and _NS.match(value):
             ns = value.lower()
         elif lists and name in _LIST_PARAMETERS and _SAFE_VALUE.match(value):

@@ -1,0 +1,78 @@
+"""What has been proven: under this tag rule, this digest of this repository may be pulled. Pure, bounded, O(1)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from pullgate.policy.facts import RegistryFacts
+
+LIFETIME = 3600.0
+"""Seconds a proof holds: long enough to finish any pull of an image whose tag has moved meanwhile."""
+
+
+class Scope:
+    """Where a grant holds: a repository of a Registry, under a tag rule. Equal rules of two licenses share grants."""
+
+    __slots__ = ("_hasher", "key")
+
+    def __init__(self, registry: RegistryFacts, repository: str, rule: bytes) -> None:
+        self._hasher = hashlib.blake2b(rule, digest_size=16)
+        for part in (registry.namespace, registry.name, registry.host, repository):
+            self._hasher.update(part.encode() + b"\0")
+        self.key = self._hasher.digest()
+
+    def entry(self, digest: str) -> bytes:
+        """The 16 bytes under which the grant of `digest` is kept."""
+        hasher = self._hasher.copy()
+        hasher.update(digest.encode())
+        return hasher.digest()
+
+
+class Grants:
+    """The proven digests. At most `limit`; the one that was proven longest ago goes first."""
+
+    def __init__(self, limit: int, lifetime: float = LIFETIME) -> None:
+        self._limit = limit
+        self._lifetime = lifetime
+        self._until: dict[bytes, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def holds(self, scope: Scope, digest: str, now: float) -> bool:
+        """Whether `digest` is proven at `now` (monotonic seconds)."""
+        until = self._until.get(scope.entry(digest))
+        return until is not None and now < until
+
+    def add(self, scope: Scope, digests: tuple[str, ...], now: float) -> None:
+        """Note a proof of `digests`, and drop the oldest ones beyond the limit."""
+        for digest in digests:
+            entry = scope.entry(digest)
+            self._until.pop(entry, None)
+            self._until[entry] = now + self._lifetime
+        while len(self._until) > self._limit:
+            del self._until[next(iter(self._until))]
+
+
+class Children:
+    """digest of a manifest -> the digests that it names. Immutable facts, so only bounded, never stale."""
+
+    def __init__(self, limit: int = 200_000) -> None:
+        self._limit = limit
+        """Digests in all entries together, about 100 bytes each."""
+        self._size = 0
+        self._named: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+
+    def get(self, digest: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        """(manifests, blobs) that `digest` names."""
+        return self._named.get(digest)
+
+    def put(self, digest: str, manifests: tuple[str, ...], blobs: tuple[str, ...]) -> None:
+        """Note what a verified manifest names."""
+        if digest in self._named:
+            return
+        self._named[digest] = (manifests, blobs)
+        self._size += 1 + len(manifests) + len(blobs)
+        while self._size > self._limit and self._named:
+            oldest = self._named.pop(next(iter(self._named)))
+            self._size -= 1 + len(oldest[0]) + len(oldest[1])

@@ -1,0 +1,79 @@
+"""Authorization header -> License, or a fault.
+
+A dictionary look-up by the key's SHA-256; no cryptography beyond that hash and, for a token, one MAC.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime
+
+from pullgate.faults import Fault, KeyMalformed, KeyRotated, KeyUnknown, LoginRequired, TokenExpired
+from pullgate.licensing.keys import check_key, key_digest
+from pullgate.policy.entitlement import check_validity
+from pullgate.policy.facts import LicenseFacts
+from pullgate_proxy.state.snapshot import Snapshot
+
+HEADER_LIMIT = 8192
+
+
+def authenticate(authorization: str | None, snapshot: Snapshot, now: float) -> LicenseFacts:
+    """The License that may pull right now by what the client sent.
+
+    Raises LoginRequired, KeyMalformed, KeyUnknown, KeyRotated, TokenExpired and the License faults.
+    """
+    return find_license(read_credentials(authorization, snapshot, now), snapshot, now)
+
+
+def read_credentials(authorization: str | None, snapshot: Snapshot, now: float) -> bytes:
+    """The SHA-256 of the license key, from Basic (RFC 7617: the key is the password) or the proxy's Bearer token."""
+    if not authorization:
+        raise LoginRequired
+    scheme, _, value = authorization.partition(" ")
+    if len(value) > HEADER_LIMIT:
+        raise KeyMalformed(looks_like_key=False)
+    match scheme.lower():
+        case "bearer":
+            return snapshot.signing_keys.verify(value.strip(), now)
+        case "basic":
+            return read_key(read_basic(value.strip())[1])
+        case _:
+            raise LoginRequired
+
+
+def read_basic(value: str) -> tuple[str, str]:
+    """User name and password of RFC 7617 credentials; raises KeyMalformed."""
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise KeyMalformed(looks_like_key=False) from error
+    return user, password
+
+
+def read_key(password: str) -> bytes:
+    """The SHA-256 of a license key; raises LoginRequired for an empty one, KeyMalformed for one that cannot be."""
+    if not password:
+        raise LoginRequired
+    check_key(password)
+    return key_digest(password)
+
+
+def find_license(digest: bytes, snapshot: Snapshot, now: float) -> LicenseFacts:
+    """The License whose key has this SHA-256, if it may pull at `now` (Unix time)."""
+    entry = snapshot.key(digest)
+    if entry is None:
+        raise KeyUnknown
+    if entry.ends_at is not None and entry.ends_at <= now:
+        raise KeyRotated(datetime.fromtimestamp(entry.ends_at, UTC))
+    check_validity(entry.license, datetime.fromtimestamp(now, UTC))
+    return entry.license
+
+
+def login_fault(fault: Fault) -> Fault:
+    """`fault` as a login shows it: clients print the body of a 401 from the token endpoint, and hide that of a 403."""
+    if fault.status == 403:
+        fault.status = 401
+    if isinstance(fault, TokenExpired):
+        return LoginRequired()
+    return fault

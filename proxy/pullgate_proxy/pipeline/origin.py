@@ -1,0 +1,89 @@
+"""Who asked, and by which name and scheme: the only place that reads X-Forwarded-*, and only from a trusted proxy."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from multidict import CIMultiDictProxy
+
+from pullgate_proxy.settings import LOOPBACK_NAMES, Network, ProxySettings
+from pullgate_proxy.state.snapshot import Snapshot
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(:[0-9]{1,5})?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a request reached the proxy."""
+
+    client: str
+    """The client's address, for the log."""
+    host: str
+    """host[:port] that the client asked, lower case; "" where the header is unusable."""
+    request_id: str
+
+    @property
+    def name(self) -> str:
+        """The host without its port."""
+        return self.host if self.host.endswith("]") else self.host.rsplit(":", 1)[0]
+
+
+def read_origin(headers: CIMultiDictProxy[str], peer: str, settings: ProxySettings) -> Origin:
+    """What the headers say, as far as `peer` may say it."""
+    host, client, request_id = headers.get("Host", ""), peer, ""
+    if settings.trusted_proxies and _is_trusted(peer, settings.trusted_proxies):
+        host = _last(headers.get("X-Forwarded-Host")) or host
+        client = _client(headers.get("X-Forwarded-For"), settings.trusted_proxies) or peer
+        request_id = headers.get("X-Request-Id", "")
+    if not _REQUEST_ID.match(request_id):
+        request_id = secrets.token_hex(8)
+    return Origin(client, host.lower() if _HOST.match(host) else "", request_id)
+
+
+def base_url(origin: Origin, settings: ProxySettings, snapshot: Snapshot) -> str:
+    """scheme://host of the token endpoint for the host that was asked.
+
+    The scheme is the configured one, https outside loopback; a host that is neither the external one, a custom domain
+    nor loopback is not repeated to the client.
+    """
+    external = urlsplit(settings.external_url)
+    if origin.name in LOOPBACK_NAMES:
+        scheme = "https" if settings.tls_cert else "http"
+        return f"{scheme}://{origin.host}"
+    if origin.host and (origin.name == external.hostname or snapshot.registry_for_domain(origin.name)):
+        scheme = external.scheme if external.hostname not in LOOPBACK_NAMES else "https"
+        return f"{scheme}://{origin.host}"
+    return settings.external_url.rstrip("/")
+
+
+def _last(value: str | None) -> str:
+    return value.rsplit(",", 1)[-1].strip() if value else ""
+
+
+def _client(forwarded_for: str | None, trusted: tuple[Network, ...]) -> str:
+    """The nearest address that is no trusted proxy itself."""
+    hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
+    for hop in reversed(hops[-16:]):
+        if not _is_trusted(hop, trusted):
+            return hop[:64] if _address(hop) else ""
+    return ""
+
+
+@lru_cache(maxsize=4096)
+def _is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
+    parsed = _address(address)
+    return parsed is not None and any(parsed in network for network in trusted)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, ipaddress.IPv6Address) else parsed

@@ -1,0 +1,150 @@
+"""What the proxy knows of Registries, Licenses and Secrets. Pure: no I/O, no clock.
+
+One change alters one entry; nothing is rebuilt. Every look-up is O(1) in the number of resources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pullgate.policy.facts import LicenseFacts, RegistryFacts
+from pullgate.providers.handoff import Handoff
+from pullgate_proxy.tokens import SigningKeys
+
+Name = tuple[str, str]
+"""(namespace, name)"""
+
+
+@dataclass(slots=True)
+class KeyEntry:
+    """A license key that is, or once was, valid."""
+
+    license: LicenseFacts
+    ends_at: float | None
+    """Unix time at which its replacement has taken over; None while it is the current key."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """A key as the License's status names it."""
+
+    digest: bytes
+    ends_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEntry:
+    """A Registry for routing, and what its upstream client is made of."""
+
+    facts: RegistryFacts
+    upstream: Any
+    """An `UpstreamTemplate`; opaque here."""
+    created: str
+    """creationTimestamp (RFC 3339): the older one wins a conflict."""
+    aliases: tuple[str, ...]
+    """Every host by which a reference may name the upstream."""
+
+
+class Snapshot:
+    """The proxy's whole knowledge. Implements `pullgate.policy.facts.RegistryDirectory`."""
+
+    def __init__(self) -> None:
+        self.synced = False
+        """Whether the first full list is in."""
+        self.signing_keys = SigningKeys()
+        self._keys: dict[bytes, KeyEntry] = {}
+        self._keys_of: dict[Name, tuple[bytes, ...]] = {}
+        self._registries: dict[Name, RegistryEntry] = {}
+        self._by_host: dict[Name, list[RegistryEntry]] = {}
+        self._by_domain: dict[str, list[RegistryEntry]] = {}
+        self._handoffs: dict[Name, Handoff] = {}
+
+    # --- look-ups ---
+
+    def key(self, digest: bytes) -> KeyEntry | None:
+        """The license key with this SHA-256."""
+        return self._keys.get(digest)
+
+    def registry_named(self, namespace: str, name: str) -> RegistryFacts | None:
+        """See RegistryDirectory."""
+        entry = self._registries.get((namespace, name))
+        return entry.facts if entry else None
+
+    def registry_for_host(self, namespace: str, host: str) -> RegistryFacts | None:
+        """See RegistryDirectory."""
+        entries = self._by_host.get((namespace, host))
+        return entries[0].facts if entries else None
+
+    def registry_for_domain(self, domain: str) -> RegistryFacts | None:
+        """See RegistryDirectory."""
+        entries = self._by_domain.get(domain)
+        return entries[0].facts if entries else None
+
+    def entry(self, registry: RegistryFacts) -> RegistryEntry | None:
+        """The Registry with its upstream's settings."""
+        return self._registries.get((registry.namespace, registry.name))
+
+    def handoff(self, registry: RegistryFacts) -> Handoff | None:
+        """The Registry's credentials, as the operator handed them over; None before it did."""
+        return self._handoffs.get((registry.namespace, registry.name))
+
+    def counts(self) -> dict[str, int]:
+        """How many resources are known, by kind."""
+        return {"Registry": len(self._registries), "License": len(self._keys_of), "key": len(self._keys)}
+
+    # --- changes ---
+
+    def put_license(self, facts: LicenseFacts, keys: tuple[KeyFacts, ...]) -> None:
+        """A License that is new or changed."""
+        self.remove_license((facts.namespace, facts.name))
+        for key in keys:
+            self._keys[key.digest] = KeyEntry(facts, key.ends_at)
+        self._keys_of[facts.namespace, facts.name] = tuple(key.digest for key in keys)
+
+    def remove_license(self, name: Name) -> None:
+        """A License that is gone: its keys are unknown from now on."""
+        for digest in self._keys_of.pop(name, ()):
+            entry = self._keys.get(digest)
+            if entry and (entry.license.namespace, entry.license.name) == name:
+                del self._keys[digest]
+
+    def put_registry(self, entry: RegistryEntry) -> None:
+        """A Registry that is new or changed."""
+        facts = entry.facts
+        self.remove_registry((facts.namespace, facts.name))
+        self._registries[facts.namespace, facts.name] = entry
+        for host in entry.aliases:
+            _insert(self._by_host.setdefault((facts.namespace, host), []), entry)
+        for domain in facts.domains:
+            _insert(self._by_domain.setdefault(domain, []), entry)
+
+    def remove_registry(self, name: Name) -> None:
+        """A Registry that is gone."""
+        entry = self._registries.pop(name, None)
+        if entry is None:
+            return
+        for host in entry.aliases:
+            _remove(self._by_host, (entry.facts.namespace, host), entry)
+        for domain in entry.facts.domains:
+            _remove(self._by_domain, domain, entry)
+
+    def put_handoff(self, name: Name, handoff: Handoff | None) -> None:
+        """A Registry's credentials: new, changed, or (None) withdrawn."""
+        if handoff is None:
+            self._handoffs.pop(name, None)
+        else:
+            self._handoffs[name] = handoff
+
+
+def _insert(entries: list[RegistryEntry], entry: RegistryEntry) -> None:
+    entries.append(entry)
+    entries.sort(key=lambda e: (e.created, e.facts.namespace, e.facts.name))
+
+
+def _remove(index: dict[Any, list[RegistryEntry]], key: Any, entry: RegistryEntry) -> None:
+    entries = index.get(key, [])
+    if entry in entries:
+        entries.remove(entry)
+    if not entries:
+        index.pop(key, None)

@@ -1,0 +1,71 @@
+"""The proxy's own bearer tokens: HS256 (RFC 7515, RFC 7519), five minutes.
+
+A token says one thing: its bearer showed the license key with this SHA-256. It names no scope and grants nothing;
+each request looks the key up again, so that a token never outlives a rotation, a suspension or a deletion.
+The signing keys are a Secret that all replicas share; a new one signs, the older ones still verify until they end.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+
+import jwt
+from jwt.exceptions import PyJWTError
+
+from pullgate.faults import CredentialsMissing, TokenExpired
+
+LIFETIME = 300
+"""Seconds. Never under 60: docker takes a shorter one for a mistake (distribution, token specification)."""
+
+_ISSUER = "pullgate"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """One HS256 key."""
+
+    id: str
+    secret: bytes = field(repr=False)
+    not_after: float
+    """Unix time after which it verifies nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeys:
+    """All keys that verify; the first one signs."""
+
+    keys: tuple[SigningKey, ...] = ()
+
+    def issue(self, key_digest: bytes, now: float) -> str:
+        """A token for the license key with this SHA-256. Raises CredentialsMissing while there is no signing key."""
+        if not self.keys:
+            raise CredentialsMissing("of the proxy itself")
+        first = self.keys[0]
+        claims = {"iss": _ISSUER, "exp": int(now) + LIFETIME, "key": _encode(key_digest)}
+        return jwt.encode(claims, first.secret, algorithm="HS256", headers={"kid": first.id})
+
+    def verify(self, token: str, now: float) -> bytes:
+        """The SHA-256 of the license key that `token` was issued for. Raises TokenExpired for whatever is wrong."""
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+            secret = next(k.secret for k in self.keys if k.id == kid and now < k.not_after)
+            claims = jwt.decode(token, secret, algorithms=["HS256"], options=_OPTIONS)
+            if claims["exp"] <= now or claims["iss"] != _ISSUER:
+                raise TokenExpired
+            return _decode(claims["key"])
+        except (PyJWTError, StopIteration, KeyError, TypeError, ValueError, binascii.Error) as error:
+            raise TokenExpired from error
+
+
+# The times are compared here, against the proxy's one clock, not in the library.
+_OPTIONS = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False, "verify_iss": False}
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
