@@ -1,0 +1,90 @@
+"""Keep the snapshot up to date from a Store: one change in, one entry altered.
+
+A document that cannot be read is said in the log and leaves the last good entry: a later version of it may be right.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from pullgate.providers.handoff import (
+    SIGNING_KEYS_NAME,
+    SYSTEM_NAMESPACE,
+    decode_handoff,
+    decode_signing_keys,
+    handoff_target,
+)
+from pullgate.resources import InvalidResource, License, Registry, parse_resource
+from pullgate.resources.compile import license_facts, registry_facts, registry_hosts, upstream_config
+from pullgate.store.port import Change, Key, Store, Synced
+from pullgate_proxy.state.snapshot import KeyFacts, Name, RegistryEntry, Snapshot
+from pullgate_proxy.tokens import SigningKey, SigningKeys
+
+KINDS = frozenset({"Registry", "License", "Secret"})
+
+log = logging.getLogger(__name__)
+
+
+async def follow(store: Store, snapshot: Snapshot, on_registry_gone: Callable[[Name], None]) -> None:
+    """Apply every change of `store` to `snapshot` until cancelled."""
+    async for change in store.watch(KINDS):
+        if isinstance(change, Synced):
+            snapshot.synced = True
+            continue
+        try:
+            apply_change(change, snapshot)
+        except (InvalidResource, ValueError, KeyError) as error:
+            log.warning("%s %s/%s is left as it was: %s", change.key.kind, change.key.namespace, change.key.name, error)
+        if change.key.kind == "Registry" and change.document is None:
+            on_registry_gone((change.key.namespace, change.key.name))
+
+
+def apply_change(change: Change, snapshot: Snapshot) -> None:
+    """Alter the one entry that `change` is about. Raises InvalidResource, ValueError, KeyError."""
+    key, document = change.key, change.document
+    name = (key.namespace, key.name)
+    match key.kind:
+        case "License":
+            snapshot.remove_license(name) if document is None else _put_license(document, snapshot)
+        case "Registry":
+            snapshot.remove_registry(name) if document is None else _put_registry(document, snapshot)
+        case "Secret" if key.namespace == SYSTEM_NAMESPACE:
+            _put_secret(key, document, snapshot)
+        case _:
+            pass
+
+
+def _put_license(document: dict[str, Any], snapshot: Snapshot) -> None:
+    resource = parse_resource(document)
+    if isinstance(resource, License):
+        snapshot.put_license(license_facts(resource), read_keys(resource))
+
+
+def read_keys(resource: License) -> tuple[KeyFacts, ...]:
+    """The keys that the License's status names, current and replaced ones."""
+    found = []
+    for key in resource.status.keys if resource.status else ():
+        ends = key.expires_at or key.replaced_at
+        digest = bytes.fromhex(key.digest.removeprefix("sha256:"))
+        found.append(KeyFacts(digest, ends.timestamp() if ends else None))
+    return tuple(found)
+
+
+def _put_registry(document: dict[str, Any], snapshot: Snapshot) -> None:
+    resource = parse_resource(document)
+    if isinstance(resource, Registry):
+        created = str(document["metadata"].get("creationTimestamp", ""))
+        entry = RegistryEntry(registry_facts(resource), upstream_config(resource), created, registry_hosts(resource))
+        snapshot.put_registry(entry)
+
+
+def _put_secret(key: Key, document: dict[str, Any] | None, snapshot: Snapshot) -> None:
+    if key.name == SIGNING_KEYS_NAME:
+        keys = decode_signing_keys(document) if document else ()
+        snapshot.signing_keys = SigningKeys(tuple(SigningKey(k.id, k.key, k.not_after.timestamp()) for k in keys))
+        return
+    target = handoff_target(key.name)
+    if target is not None:
+        snapshot.put_handoff(target, decode_handoff(document) if document else None)

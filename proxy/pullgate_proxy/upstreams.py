@@ -1,0 +1,86 @@
+"""One upstream client for each Registry, made anew when its settings or credentials change."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from dataclasses import dataclass
+
+from pullgate.faults import CredentialsMissing, NotEntitled, RegistrySuspended
+from pullgate.policy.facts import RegistryFacts
+from pullgate.upstream.client import Upstream
+from pullgate.upstream.config import Timeouts, UpstreamConfig
+from pullgate_proxy.settings import ProxySettings
+from pullgate_proxy.state.snapshot import Name, Snapshot
+
+RETIRE_SECONDS = 900.0
+"""How long a replaced client's running bodies may go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    config: UpstreamConfig
+    entry: object
+    handoff: object
+    upstream: Upstream
+
+
+class Upstreams:
+    """The live clients. Not more than there are Registries."""
+
+    def __init__(self, snapshot: Snapshot, settings: ProxySettings) -> None:
+        self._snapshot = snapshot
+        self._timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
+        self._live: dict[Name, _Live] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def get(self, registry: RegistryFacts) -> Upstream:
+        """The client for `registry` as it is now. Raises RegistrySuspended, CredentialsMissing."""
+        name = (registry.namespace, registry.name)
+        entry, handoff = self._snapshot.entry(registry), self._snapshot.handoff(registry)
+        if entry is None:
+            raise NotEntitled("", registry.name)
+        if registry.suspended:
+            raise RegistrySuspended(registry.name)
+        if handoff is None:
+            raise CredentialsMissing(registry.name)
+        live = self._live.get(name)
+        if live is not None and live.entry is entry and live.handoff is handoff:
+            return live.upstream
+        config = dataclasses.replace(
+            entry.upstream, credentials=handoff.credentials, ca_pem=handoff.ca_pem, timeouts=self._timeouts
+        )
+        if live is not None and live.config == config:
+            upstream = live.upstream
+        else:
+            self._retire(name)
+            upstream = Upstream(config)
+        self._live[name] = _Live(config, entry, handoff, upstream)
+        return upstream
+
+    def forget(self, name: Name) -> None:
+        """A Registry that is gone."""
+        self._retire(name)
+
+    async def close(self) -> None:
+        """Close all clients at once."""
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        for live in self._live.values():
+            await live.upstream.close()
+        self._live.clear()
+
+    def _retire(self, name: Name) -> None:
+        live = self._live.pop(name, None)
+        if live is not None:
+            task = asyncio.create_task(_close_later(live.upstream))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+
+async def _close_later(upstream: Upstream) -> None:
+    try:
+        await asyncio.sleep(RETIRE_SECONDS)
+    finally:
+        await upstream.close()
