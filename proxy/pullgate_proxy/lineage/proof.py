@@ -80,6 +80,10 @@ class Prover:
             self._refuse(entry)
         return found
 
+    def grant(self, scope: Scope, *digests: str) -> None:
+        """Digests that an allowed tag, or a manifest that may be pulled, was just seen to lead to."""
+        self._grants.add(scope, digests, self._clock())
+
     def learn(self, scope: Scope, digest: str, body: bytes, media_type: str) -> None:
         """A verified manifest that may be pulled: grant it and all that it names."""
         manifests, blobs = self._named(digest, body, media_type)

@@ -1,0 +1,166 @@
+"""An authorized request -> the upstream's answer, as what `relay` sends: a small body, a stream, or a redirect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs
+
+from multidict import CIMultiDictProxy
+
+from pullgate.faults import NotEntitled, UpstreamProtocol
+from pullgate.policy.facts import LicenseFacts
+from pullgate.policy.route import Route
+from pullgate.upstream.blob import stream_blob
+from pullgate.upstream.client import Upstream, UpstreamRequest
+from pullgate_proxy.lineage.proof import Prover, Question
+from pullgate_proxy.pipeline.authorize import Authorization, Decision
+from pullgate_proxy.pipeline.lists import (
+    INDEX_TYPE,
+    fetch_referrers,
+    fetch_tag_page,
+    filter_by_type,
+    render_tags,
+)
+from pullgate_proxy.pipeline.request import Kind, PullRequest
+
+ACCEPT_LIMIT = 32
+_RANGE = re.compile(r"bytes=(\d{1,18}-\d{0,18}|-\d{1,18})\Z")
+_BLOB_HEADERS = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back to the client."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = b""
+    stream: AsyncIterator[bytes] | None = field(default=None)
+    """A blob's bytes; the `Content-Length` header says how many. Raises a fault where it breaks for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """All that is decided about one request."""
+
+    request: PullRequest
+    route: Route
+    license: LicenseFacts
+    authorization: Authorization
+    headers: CIMultiDictProxy[str]
+
+
+class Forwarder:
+    """Asks the upstream for what was authorized."""
+
+    def __init__(self, prover: Prover) -> None:
+        self._prover = prover
+
+    async def forward(self, pull: Pull, upstream: Upstream) -> Answer:
+        """The upstream's answer. Raises its faults; NotEntitled where a digest cannot be proven."""
+        await self._require_proof(pull, upstream)
+        match pull.request.kind:
+            case Kind.MANIFESTS if pull.request.method == "HEAD":
+                return await self._head_manifest(pull, upstream)
+            case Kind.MANIFESTS:
+                return await self._get_manifest(pull, upstream)
+            case Kind.BLOBS:
+                return await _forward_blob(pull, upstream)
+            case Kind.TAGS:
+                return await _forward_tags(pull, upstream)
+            case _:
+                return await self._forward_referrers(pull, upstream)
+
+    async def _require_proof(self, pull: Pull, upstream: Upstream) -> None:
+        authorization = pull.authorization
+        if authorization.decision is Decision.ALLOWED or authorization.scope is None:
+            return
+        is_blob = pull.request.kind is Kind.BLOBS
+        question = Question(
+            upstream,
+            pull.route.repository,
+            authorization.access,
+            authorization.scope,
+            authorization.digest,
+            is_blob,
+        )
+        if not await self._prover.prove(question):
+            raise NotEntitled(pull.license.name, f"{pull.request.repository}@{authorization.digest}")
+
+    async def _head_manifest(self, pull: Pull, upstream: Upstream) -> Answer:
+        resolved = await upstream.resolve_manifest(_manifest_request(pull))
+        if pull.authorization.scope is not None:
+            self._prover.grant(pull.authorization.scope, resolved.digest)
+        headers = {
+            "Content-Type": resolved.media_type,
+            "Docker-Content-Digest": resolved.digest,
+            "Content-Length": str(resolved.length),
+        }
+        return Answer(200, headers)
+
+    async def _get_manifest(self, pull: Pull, upstream: Upstream) -> Answer:
+        fetched = await upstream.fetch_manifest(_manifest_request(pull))
+        if pull.authorization.scope is not None:
+            self._prover.learn(pull.authorization.scope, fetched.digest, fetched.body, fetched.media_type)
+        headers = {"Content-Type": fetched.media_type, "Docker-Content-Digest": fetched.digest}
+        return Answer(200, headers, fetched.body)
+
+    async def _forward_referrers(self, pull: Pull, upstream: Upstream) -> Answer:
+        request = pull.request
+        found = await fetch_referrers(upstream, pull.route.repository, request.reference, request.query)
+        wanted = parse_qs(request.query).get("artifactType", [""])[0]
+        referrers = filter_by_type(found, wanted)
+        if pull.authorization.scope is not None:
+            self._prover.grant(pull.authorization.scope, *referrers.digests)
+        headers = {"Content-Type": INDEX_TYPE}
+        if wanted and referrers.filtered:
+            headers["OCI-Filters-Applied"] = "artifactType"
+        if referrers.next_query:
+            headers["Link"] = f'</v2/{request.repository}/referrers/{request.reference}?{referrers.next_query}>; rel="next"'
+        return Answer(200, headers, referrers.render())
+
+
+def _manifest_request(pull: Pull) -> UpstreamRequest:
+    """Accept goes on as it came: GHCR answers 404 to a client that lacks the type of what is there."""
+    accept = tuple(pull.headers.getall("Accept", ()))[:ACCEPT_LIMIT]
+    return UpstreamRequest(pull.request.method, pull.route.repository, "manifests", pull.request.reference, accept=accept)
+
+
+async def _forward_blob(pull: Pull, upstream: Upstream) -> Answer:
+    wanted = pull.headers.get("Range", "")
+    redirect = pull.route.registry.delivery == "Redirect" and pull.request.method == "GET"
+    request = UpstreamRequest(
+        pull.request.method,
+        pull.route.repository,
+        "blobs",
+        pull.request.reference,
+        range=wanted if _RANGE.match(wanted) else None,
+        follow_redirects=not redirect,
+    )
+    response = await upstream.send(request)
+    if response.location is not None:
+        response.release()
+        return Answer(307, {"Location": str(response.location), "Docker-Content-Digest": pull.request.reference})
+    headers = {name: response.headers[name] for name in _BLOB_HEADERS if name in response.headers}
+    headers["Docker-Content-Digest"] = pull.request.reference
+    headers.setdefault("Content-Type", "application/octet-stream")
+    if pull.request.method == "HEAD" or response.status == 416:
+        response.release()
+        return Answer(response.status, headers)
+    if "Content-Length" not in headers and response.status == 206:
+        response.release()
+        raise UpstreamProtocol(upstream.config.host, "a part without its length")
+    return Answer(response.status, headers, stream=stream_blob(upstream, request, response))
+
+
+async def _forward_tags(pull: Pull, upstream: Upstream) -> Answer:
+    page = await fetch_tag_page(upstream, pull.route.repository, pull.request.query)
+    access = pull.authorization.access
+    allows = None if access.allows_every_reference else access.allows_tag
+    body, link = render_tags(pull.request.repository, page, allows)
+    headers = {"Content-Type": "application/json"}
+    if link:
+        headers["Link"] = link
+    return Answer(200, headers, body)

@@ -1,0 +1,63 @@
+"""An Answer -> the client: status, allowed headers, body.
+
+Once a header is out, a failure aborts the connection: a client must never take a broken body for a whole one. The
+client's socket buffer is the only one: a slow client stops the reading from the upstream.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from pullgate.faults import Fault, Internal
+from pullgate_proxy.pipeline.forward import Answer
+from pullgate_proxy.pull_log import Record
+
+COMMON_HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
+
+
+class ClientGone(Exception):
+    """The client closed its connection; nobody reads an answer any more."""
+
+
+async def relay(http: web.BaseRequest, answer: Answer, record: Record) -> web.StreamResponse:
+    """Send `answer`; counts what was sent in `record`. Raises ClientGone."""
+    headers = {**COMMON_HEADERS, "X-Request-Id": record.request_id, **answer.headers}
+    record.status = answer.status
+    if answer.stream is None:
+        return _small(http, answer, headers, record)
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    response.content_length = _length(answer)
+    try:
+        await response.prepare(http)
+        async for chunk in answer.stream:
+            await response.write(chunk)
+            record.bytes += len(chunk)
+        await response.write_eof()
+    except Fault as fault:
+        _abort(http, record, fault)
+    except (ConnectionError, TimeoutError) as error:
+        raise ClientGone from error
+    finally:
+        await answer.stream.aclose()  # type: ignore[attr-defined]  # an async generator: its upstream is released now
+    return response
+
+
+def _small(http: web.BaseRequest, answer: Answer, headers: dict[str, str], record: Record) -> web.Response:
+    if http.method == "HEAD" or answer.status in {204, 304}:
+        # The length of what a GET would bring stands in the headers; aiohttp keeps it for HEAD.
+        return web.Response(status=answer.status, headers=headers)
+    record.bytes = len(answer.body)
+    return web.Response(status=answer.status, headers=headers, body=answer.body)
+
+
+def _length(answer: Answer) -> int | None:
+    text = answer.headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _abort(http: web.BaseRequest, record: Record, fault: Fault) -> None:
+    record.reason, record.message, record.aborted = fault.reason, fault.message, True
+    if http.transport is not None:
+        http.transport.abort()
+    if isinstance(fault, Internal):
+        raise fault
