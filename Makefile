@@ -1,0 +1,56 @@
+# Two commands: `make run` starts the demo (no cluster needed), `make test` sets everything up and runs the tests.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO ?= .demo
+ARGS ?=
+
+.PHONY: run test tools lint types bench docs lock clean
+
+run: $(VENV)/.run
+	@scripts/debian-packages docker-registry skopeo
+	@$(BIN)/pullgate demo $(DEMO) $(ARGS)
+
+test: $(VENV)/.dev tools
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+tools: $(VENV)/.dev
+	@tests/support/tools/install.sh
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	git ls-files -z '*.sh' scripts .ci/run | xargs -0 $(BIN)/shellcheck
+	$(BIN)/hadolint Dockerfile
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev tools
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.dev tools
+	PULLGATE_WRITE_DOCS=1 $(BIN)/pytest -n 2 --dist loadgroup tests/clients $(ARGS)
+
+lock: $(VENV)/.dev
+	scripts/lock
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .hypothesis dist
+
+$(BIN)/python:
+	@scripts/debian-packages $(if $(shell $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null && echo ok),,python3 python3-venv)
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.lock requirements/build.lock pyproject.toml | $(BIN)/python
+	@echo "Installing Pullgate into $(VENV) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock -r requirements/build.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.run
+	@echo "Installing the development tools into $(VENV) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock -r requirements/build.lock
+	@touch $@
