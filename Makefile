@@ -9,7 +9,7 @@ ARGS ?=
 .PHONY: run test tools lint types bench docs lock clean
 
 run: $(VENV)/.run
-	@scripts/debian-packages docker-registry skopeo
+	@scripts/debian-packages docker-registry apache2-utils skopeo
 	@$(BIN)/pullgate demo $(DEMO) $(ARGS)
 
 test: $(VENV)/.dev tools
