@@ -27,9 +27,7 @@ def build_admin(metrics: Metrics, snapshot: Snapshot, readiness: Callable[[], Re
         for kind, count in snapshot.counts().items():
             metrics.known.labels(kind).set(count)
         metrics.synced.set(snapshot.synced)
-        return web.Response(
-            body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        )
+        return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def answer_health(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")

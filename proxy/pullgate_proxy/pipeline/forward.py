@@ -118,14 +118,18 @@ class Forwarder:
         if wanted and referrers.filtered:
             headers["OCI-Filters-Applied"] = "artifactType"
         if referrers.next_query:
-            headers["Link"] = f'</v2/{request.repository}/referrers/{request.reference}?{referrers.next_query}>; rel="next"'
+            headers["Link"] = (
+                f'</v2/{request.repository}/referrers/{request.reference}?{referrers.next_query}>; rel="next"'
+            )
         return Answer(200, headers, referrers.render())
 
 
 def _manifest_request(pull: Pull) -> UpstreamRequest:
     """Accept goes on as it came: GHCR answers 404 to a client that lacks the type of what is there."""
     accept = tuple(pull.headers.getall("Accept", ()))[:ACCEPT_LIMIT]
-    return UpstreamRequest(pull.request.method, pull.route.repository, "manifests", pull.request.reference, accept=accept)
+    return UpstreamRequest(
+        pull.request.method, pull.route.repository, "manifests", pull.request.reference, accept=accept
+    )
 
 
 async def _forward_blob(pull: Pull, upstream: Upstream) -> Answer:
