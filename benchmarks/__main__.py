@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pullgate.licensing.keys import new_key
+
 from benchmarks.seed import Seeded, seed
 from benchmarks.servers import (
     MEASURED_CORE,
@@ -33,7 +35,6 @@ from benchmarks.servers import (
     registry_config,
     start,
 )
-from pullgate.licensing.keys import new_key
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 MANY = 100_000
@@ -237,9 +238,10 @@ def render(results: Results, memory: dict[str, float], rounds: int, seconds: int
     lines = [
         "# Benchmarks",
         "",
-        f"Written by `make bench` on {datetime.now(UTC).date()}: {rounds} rounds, {seconds} s a rate, medians. "
-        f"Python {platform.python_version()}, {os.cpu_count()} cores; the measured server on one, upstream and load on the other.",
-        "The upstream is a real docker-registry behind htpasswd. No cache in Pullgate; distribution's mirror answers from its own.",
+        f"Written by `make bench` on {datetime.now(UTC).date()}: {rounds} rounds, {seconds} s a rate, medians.",
+        f"Python {platform.python_version()}, {os.cpu_count()} cores: the measured server on one, upstream and load on",
+        "the other. The upstream is a real docker-registry behind htpasswd. Pullgate has no cache; distribution's mirror",
+        "answers from its own.",
         "",
         "| measure | contender | median | x nginx proxy |",
         "|---|---|---:|---:|",

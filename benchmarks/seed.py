@@ -42,7 +42,7 @@ def seed(host: str, username: str, password: str, static: Path) -> Seeded:
     base = f"http://{host}/v2/my-org/api"
     blobs = {}
     for name, size in (("medium", MEDIUM), ("large", LARGE)):
-        data = random.Random(name).randbytes(size)  # noqa: S311
+        data = random.Random(name).randbytes(size)
         blobs[name] = _push_blob(base, login, data)
         (static / blobs[name].partition(":")[2]).write_bytes(data)
     config = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
@@ -75,6 +75,6 @@ def _push_blob(base: str, login: str, data: bytes) -> str:
 
 def _send(method: str, url: str, login: str, data: bytes, media_type: str) -> str:
     headers = {"Authorization": login, "Content-Type": media_type}
-    request = urllib.request.Request(url, data=data, method=method, headers=headers)  # noqa: S310
-    with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310
+    request = urllib.request.Request(url, data=data, method=method, headers=headers)
+    with urllib.request.urlopen(request, timeout=120) as response:
         return response.headers.get("Location", "")

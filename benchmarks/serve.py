@@ -1,6 +1,7 @@
 """The proxy over a store in memory, with as many licenses as asked for: `python -m benchmarks.serve CONFIG.json`.
 
-The licenses are made here and not read from a folder, so that 100,000 of them start in seconds; the proxy is the real one.
+The licenses are made here and not read from a folder, so that 100,000 of them start in seconds; the proxy is the real
+one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pullgate.licensing.keys import digest_text, key_digest, new_key
+
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.handoff import Handoff, SigningKeyRecord, encode_handoff, encode_signing_keys
 from pullgate.store.port import Change, Key, Synced

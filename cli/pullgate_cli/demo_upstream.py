@@ -1,4 +1,4 @@
-"""A small private upstream for the demo: a real docker-registry on loopback, behind a password, with one image in it."""
+"""The demo's private upstream: a real docker-registry on loopback, behind a password, with one image in it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def _write_htpasswd(path: Path, password: str) -> None:
         _tool("htpasswd"), "-inB", USER, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     line, _ = await process.communicate(password.encode())
-    path.write_bytes(line)
+    await asyncio.to_thread(path.write_bytes, line)
 
 
 async def _wait_until_ready(upstream: DemoUpstream, process: asyncio.subprocess.Process, directory: Path) -> None:

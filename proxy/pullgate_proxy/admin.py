@@ -1,4 +1,4 @@
-"""The separate port: /metrics for Prometheus, /healthz and /readyz for probes. Nothing of it is reachable by customers."""
+"""The separate port: /metrics for Prometheus, /healthz and /readyz for probes. Customers never reach it."""
 
 from __future__ import annotations
 

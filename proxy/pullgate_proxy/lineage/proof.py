@@ -1,4 +1,4 @@
-"""Prove from the upstream that an allowed tag leads to a digest: the upstream is the memory that restarts and replicas share.
+"""Prove from the upstream that an allowed tag leads to a digest: it is the memory that restarts and replicas share.
 
 Asked only when no grant is known: after a restart, on another replica, for a digest that was never pulled by its tag.
 Bounded in tags, requests at once, time, and how often: one proof at a time for a scope, a refusal is remembered.
@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamTimeout
 from pullgate.oci.manifest import parse_manifest
 from pullgate.policy.entitlement import RepositoryAccess
 from pullgate.upstream.client import Upstream, UpstreamRequest
+
+from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamTimeout
 from pullgate_proxy.lineage.grants import Children, Grants, Scope
 from pullgate_proxy.pipeline.lists import fetch_tag_page
 
@@ -63,7 +64,7 @@ class Prover:
         self._refused: dict[bytes, float] = {}
 
     async def prove(self, question: Question) -> bool:
-        """Whether an allowed tag leads to the digest. Raises the upstream's faults; UpstreamTimeout when it takes too long."""
+        """Whether an allowed tag leads to the digest. Raises the upstream's faults, UpstreamTimeout when it is slow."""
         entry = question.scope.entry(question.digest)
         if self._refused.get(entry, 0.0) > self._clock():
             return False

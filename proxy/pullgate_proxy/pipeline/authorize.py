@@ -1,4 +1,4 @@
-"""License + Registry + repository + reference -> allowed, refused, or yet to be proven. Pure; asked on every request."""
+"""License + Registry + repository + reference -> allowed, refused, or to be proven. Pure; asked on every request."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pullgate.faults import NotEntitled
 from pullgate.policy.entitlement import RepositoryAccess, access
-from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
+
+from pullgate.faults import NotEntitled
+from pullgate.policy.facts import LicenseFacts
 from pullgate_proxy.lineage.grants import Grants, Scope
 from pullgate_proxy.pipeline.request import Kind, PullRequest
 

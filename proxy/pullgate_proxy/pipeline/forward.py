@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from multidict import CIMultiDictProxy
-
-from pullgate.faults import NotEntitled, UpstreamProtocol
-from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.client import Upstream, UpstreamRequest
+
+from pullgate.faults import NotEntitled, UpstreamProtocol
+from pullgate.policy.facts import LicenseFacts
 from pullgate_proxy.lineage.proof import Prover, Question
 from pullgate_proxy.pipeline.authorize import Authorization, Decision
 from pullgate_proxy.pipeline.lists import (
