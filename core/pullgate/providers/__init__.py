@@ -1,0 +1,1 @@
+"""One row for each registry type: from the vendor's Secret to credentials, and on to the proxy. No I/O."""

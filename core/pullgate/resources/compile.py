@@ -1,0 +1,63 @@
+"""From resources to what decisions need of them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pullgate.policy.entitlement import Entitlement, TagRule
+from pullgate.policy.facts import LicenseFacts, RegistryFacts
+from pullgate.policy.glob import Globs
+from pullgate.policy.semver_range import SemverRange
+from pullgate.resources.license import EntitlementSpec, License, TagsSpec
+from pullgate.resources.registry import Registry
+from pullgate.resources.registry_type import host_names
+
+
+def license_facts(resource: License) -> LicenseFacts:
+    """What authorizing a pull needs to know of a License."""
+    spec = resource.spec
+    return LicenseFacts(
+        namespace=resource.metadata.namespace,
+        name=resource.metadata.name,
+        entitlements=tuple(_entitlement(entitlement) for entitlement in spec.entitlements),
+        not_before=spec.not_before,
+        expires_at=spec.expires_at,
+        suspended=spec.suspended.reason if spec.suspended is not None else None,
+    )
+
+
+def registry_facts(resource: Registry) -> RegistryFacts:
+    """What routing needs to know of a Registry."""
+    spec = resource.spec
+    return RegistryFacts(
+        namespace=resource.metadata.namespace,
+        name=resource.metadata.name,
+        type=spec.type,
+        host=spec.host,
+        repositories=Globs(spec.repositories),
+        domains=spec.domains,
+        suspended=spec.suspend,
+        delivery=spec.delivery,
+    )
+
+
+def registry_hosts(resource: Registry) -> tuple[str, ...]:
+    """Every host by which a reference may name the Registry's upstream."""
+    return host_names(resource.spec.host)
+
+
+# Many Licenses say the same: they share one compiled entitlement.
+@lru_cache(maxsize=4096)
+def _entitlement(spec: EntitlementSpec) -> Entitlement:
+    return Entitlement(
+        registry=spec.registry,
+        repositories=Globs(spec.repositories),
+        tags=_tag_rule(spec.tags) if spec.tags is not None else None,
+    )
+
+
+def _tag_rule(spec: TagsSpec) -> TagRule:
+    return TagRule(
+        match=Globs(spec.match) if spec.match is not None else None,
+        semver=SemverRange(spec.semver) if spec.semver is not None else None,
+    )

@@ -1,0 +1,136 @@
+"""License: a customer's right to pull."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pullgate.resources.fields import Duration, Glob, Host, Label, Quantity, SemverText, Time, wrong
+from pullgate.resources.model import LabelMeta, Part, Positive, Reported, ResourceStatus, Unique
+
+DEFAULT_OVERLAP = timedelta(days=7)
+
+
+class Customer(Part):
+    """Who it is for; all of it public."""
+
+    name: Annotated[str, Field(max_length=200)] = ""
+    email: Annotated[str, Field(max_length=200)] = ""
+    id: Annotated[str, Field(max_length=200)] = ""
+
+
+class Suspended(Part):
+    """Its presence suspends; taking it out restores."""
+
+    reason: Annotated[str, Field(max_length=200)] = ""
+
+
+class TagsSpec(Part):
+    """Which tags. Both given: either is enough."""
+
+    match: Annotated[tuple[Glob, ...], Unique, Field(min_length=1)] | None = None
+    semver: SemverText | None = None
+
+    @model_validator(mode="after")
+    def _one_given(self) -> TagsSpec:
+        if self.match is None and self.semver is None:
+            raise wrong("names no tag", "give match: [...] or semver: '>=1.4 <2', or leave tags out for all of them")
+        return self
+
+
+class EntitlementSpec(Part):
+    """Repositories, and which of their tags, of one Registry or of all."""
+
+    registry: Label | None = None
+    repositories: Annotated[tuple[Glob, ...], Unique, Field(min_length=1)]
+    tags: TagsSpec | None = None
+
+
+class LimitsSpec(Part):
+    """How much."""
+
+    pulls_per_hour: Positive | None = None
+    bytes_per_day: Quantity | None = None
+    concurrent_blobs: Positive | None = None
+
+
+class KeysSpec(Part):
+    """When the key is replaced by itself, and how long the old one goes on."""
+
+    rotation: Duration | None = None
+    overlap: Duration = DEFAULT_OVERLAP
+
+    @field_validator("rotation")
+    @classmethod
+    def _not_zero(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and value < timedelta(seconds=1):
+            raise wrong("is shorter than a second", "write it like 90d, or leave it out for no rotation")
+        return value
+
+
+class PullSecretSpec(Part):
+    """The hosts that the customer's pull Secret is for."""
+
+    hosts: Annotated[tuple[Host, ...], Unique, Field(min_length=1)] | None = None
+
+
+class LicenseSpec(Part):
+    """What the vendor wrote."""
+
+    customer: Customer = Customer()
+    not_before: Time | None = None
+    expires_at: Time | None = None
+    suspended: Suspended | None = None
+    entitlements: tuple[EntitlementSpec, ...]
+    limits: LimitsSpec = LimitsSpec()
+    keys: KeysSpec = KeysSpec()
+    pull_secret: PullSecretSpec = PullSecretSpec()
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> LicenseSpec:
+        if self.not_before is not None and self.expires_at is not None and self.not_before >= self.expires_at:
+            raise wrong("ends before it begins", "make expiresAt later than notBefore")
+        return self
+
+
+class KeyStatus(Reported):
+    """A key that was issued; it is known by its SHA-256 only."""
+
+    id: str
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    issued_at: Time
+    expires_at: Time | None = None
+    """When it stops, once it is replaced. None: the current key."""
+    replaced_at: Time | None = None
+    last_used_at: Time | None = None
+
+
+class SecretsStatus(Reported):
+    """The names of the Secrets."""
+
+    license: str = ""
+    pull: str = ""
+
+
+class LicenseStatus(ResourceStatus):
+    """What the operator made of it."""
+
+    keys: tuple[KeyStatus, ...] = ()
+    """The current key first, then replaced ones, newest first."""
+    secrets: SecretsStatus = SecretsStatus()
+    rotate_key: str = ""
+    """The last value of the annotation pullgate.dev/rotate-key that was acted on."""
+    warned_days: int | None = None
+    """The last of 30, 7, 1 days before the end that an Event told of."""
+
+
+class License(Part):
+    """The resource."""
+
+    api_version: Literal["pullgate.dev/v1alpha1"]
+    kind: Literal["License"]
+    metadata: LabelMeta
+    spec: LicenseSpec
+    status: LicenseStatus = LicenseStatus()

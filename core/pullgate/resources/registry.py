@@ -1,0 +1,176 @@
+"""Registry: an upstream and the one credential set for it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pullgate.resources.fields import Domain, Duration, Glob, Host, Time, wrong
+from pullgate.resources.model import LabelMeta, Part, Reported, ResourceStatus, SecretRef, Unique
+from pullgate.resources.registry_type import REGISTRY_TYPES, TypeName
+
+MIN_CHECK_INTERVAL = timedelta(seconds=1)
+
+
+class Anonymous(Part):
+    """No credentials: the upstream is public."""
+
+
+class AWSIdentity(Part):
+    """A role that the operator's own cloud identity may assume."""
+
+    role_arn: Annotated[str, Field(alias="roleARN", min_length=1)]
+
+
+class GCPIdentity(Part):
+    """A service account that the operator's own cloud identity may act as."""
+
+    service_account: Annotated[str, Field(min_length=1)]
+
+
+class AzureIdentity(Part):
+    """An application that trusts the operator's own identity."""
+
+    tenant_id: Annotated[str, Field(alias="tenantID", min_length=1)]
+    client_id: Annotated[str, Field(alias="clientID", min_length=1)]
+
+
+class WorkloadIdentity(Part):
+    """The cloud's own identity instead of a stored secret."""
+
+    aws: AWSIdentity | None = None
+    gcp: GCPIdentity | None = None
+    azure: AzureIdentity | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> WorkloadIdentity:
+        if len(self.model_fields_set & {"aws", "gcp", "azure"}) != 1:
+            raise wrong("needs exactly one cloud", "keep one of aws, gcp, azure")
+        return self
+
+
+class CredentialsSpec(Part):
+    """Where the credentials come from: exactly one way."""
+
+    secret_ref: SecretRef | None = None
+    workload_identity: WorkloadIdentity | None = None
+    anonymous: Anonymous | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> CredentialsSpec:
+        given = [w for w in (self.secret_ref, self.workload_identity, self.anonymous) if w is not None]
+        if len(given) != 1:
+            found = "none is given" if not given else f"{len(given)} are given"
+            raise wrong(f"needs exactly one way, {found}", "keep one of secretRef, workloadIdentity, anonymous: {}")
+        return self
+
+
+class CacheSpec(Part):
+    """How long the proxy may answer from its own copy."""
+
+    tag_ttl: Annotated[Duration, Field(alias="tagTTL")] = timedelta(seconds=30)
+    stale_if_error: Duration = timedelta(hours=24)
+    blobs: bool = True
+
+
+class CASecretRef(SecretRef):
+    """One key of a Secret: certificates in PEM."""
+
+    key: str = "ca.crt"
+
+
+class TLSSpec(Part):
+    """How the upstream is reached."""
+
+    ca_secret_ref: CASecretRef | None = None
+    plain_http: Annotated[bool, Field(alias="plainHTTP")] = False
+
+
+class NetworkSpec(Part):
+    """Where the upstream may send the proxy."""
+
+    realm_hosts: Annotated[tuple[Host, ...], Unique] = ()
+    """Further hosts that may be its token server, and so see the credentials."""
+    allow_private: bool = False
+    """Whether its redirects and token servers may lead to private and link-local addresses."""
+
+
+class CheckSpec(Part):
+    """How often the credentials are tried."""
+
+    interval: Duration = timedelta(minutes=5)
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+
+    @field_validator("interval")
+    @classmethod
+    def _not_too_often(cls, value: timedelta) -> timedelta:
+        if value < MIN_CHECK_INTERVAL:
+            raise wrong("is shorter than a second", "write it like 5m")
+        return value
+
+
+class RegistrySpec(Part):
+    """What the vendor wrote."""
+
+    type: TypeName
+    host: Host = ""
+    """Canonical host[:port], lower case; from the type where it is left out."""
+    credentials: CredentialsSpec
+    domains: Annotated[tuple[Domain, ...], Unique] = ()
+    repositories: Annotated[tuple[Glob, ...], Unique, Field(min_length=1)] = ("**",)
+    delivery: Literal["Stream", "Redirect"] = "Stream"
+    cache: CacheSpec = CacheSpec()
+    tls: TLSSpec = TLSSpec()
+    check: CheckSpec = CheckSpec()
+    network: NetworkSpec = NetworkSpec()
+    suspend: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _host_of_type(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("host") is None:
+            row = REGISTRY_TYPES.get(str(data.get("type")))
+            if row is not None and row.host is not None:
+                return {**data, "host": row.host}
+        return data
+
+    @model_validator(mode="after")
+    def _host_given(self) -> RegistrySpec:
+        if not self.host:
+            example = REGISTRY_TYPES[self.type].host_example
+            raise wrong(f"type {self.type} needs a host", f"add host: {example}")
+        return self
+
+
+class CredentialsStatus(Reported):
+    """What is known of the credentials, never the secret itself."""
+
+    kind: str = ""
+    expires_at: Time | None = None
+    refreshed_at: Time | None = None
+
+
+class LastCheck(Reported):
+    """The last ping and login."""
+
+    time: Time
+    latency: str = ""
+
+
+class RegistryStatus(ResourceStatus):
+    """What the operator found."""
+
+    credentials: CredentialsStatus | None = None
+    last_check: LastCheck | None = None
+
+
+class Registry(Part):
+    """The resource."""
+
+    api_version: Literal["pullgate.dev/v1alpha1"]
+    kind: Literal["Registry"]
+    metadata: LabelMeta
+    spec: RegistrySpec
+    status: RegistryStatus = RegistryStatus()

@@ -1,0 +1,79 @@
+"""The port behind which resources live: a folder (standalone) or a cluster's API server.
+
+Documents are what the API server would show: `apiVersion`, `kind`, `metadata` (with uid, generation and
+creationTimestamp), `spec` or `data`, and `status`. They are shared, so nobody alters one; a Secret holds `data`
+(base64) only, never `stringData`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol, final
+
+Document = dict[str, Any]
+
+KINDS: Final = frozenset({"Registry", "License", "ImageTest", "Secret"})
+
+
+class Key(NamedTuple):
+    """What names a document."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A document that is new or differs (both read the same), or is gone."""
+
+    key: Key
+    document: Document | None = field(repr=False)
+    """None: deleted."""
+
+
+@final
+class Synced:
+    """Comes once in a watch: everything that was there at its start has been told."""
+
+    __slots__ = ()
+
+
+class StoreUnavailable(Exception):
+    """The store could not be read or written just now; a later try may succeed."""
+
+
+class Store(Protocol):
+    """Read, watch and write. Every write is idempotent: one that changes nothing writes nothing."""
+
+    def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
+        """What is there, then `Synced`, then each change, for ever.
+
+        A slow reader costs no more than one entry a document: of several changes of one document it sees the last.
+        """
+        ...
+
+    async def get(self, key: Key) -> Document | None:
+        """The document now, or None."""
+        ...
+
+    async def list(self, kind: str, namespace: str | None = None) -> list[Document]:
+        """All documents of `kind`, of one namespace or of all."""
+        ...
+
+    async def patch_status(self, key: Key, status: Mapping[str, Any]) -> None:
+        """Put `status` in the place of the document's own; nothing happens when the document is gone."""
+        ...
+
+    async def apply_secret(self, document: Document) -> None:
+        """Create or replace a Secret of ours."""
+        ...
+
+    async def delete_secret(self, namespace: str, name: str) -> None:
+        """Delete a Secret of ours, if it is there."""
+        ...
+
+    async def record_event(self, key: Key, type_: str, reason: str, message: str) -> None:
+        """Tell people about the document; `type_` is Normal or Warning, `reason` that of a condition."""
+        ...

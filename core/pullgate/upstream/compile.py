@@ -1,0 +1,25 @@
+"""From a Registry to the configuration of its upstream's client."""
+
+from __future__ import annotations
+
+from pullgate.providers.credentials import Credentials
+from pullgate.resources.registry import Registry
+from pullgate.resources.registry_type import wire_host
+from pullgate.upstream.config import UpstreamConfig
+
+
+def upstream_config(
+    resource: Registry, credentials: Credentials | None = None, ca_pem: str | None = None
+) -> UpstreamConfig:
+    """How the Registry's upstream is spoken to; credentials and private CA are handed over apart from it."""
+    spec = resource.spec
+    return UpstreamConfig(
+        registry=f"{resource.metadata.namespace}/{resource.metadata.name}",
+        host=spec.host,
+        wire_host=wire_host(spec.host),
+        credentials=credentials,
+        plain_http=spec.tls.plain_http,
+        ca_pem=ca_pem,
+        realm_hosts=frozenset(spec.network.realm_hosts),
+        allow_private=spec.network.allow_private,
+    )
