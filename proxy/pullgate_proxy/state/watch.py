@@ -9,8 +9,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from pullgate.resources.compile import license_facts, registry_facts, registry_hosts, upstream_config
-
 from pullgate.providers.handoff import (
     SIGNING_KEYS_NAME,
     SYSTEM_NAMESPACE,
@@ -19,7 +17,9 @@ from pullgate.providers.handoff import (
     handoff_target,
 )
 from pullgate.resources import InvalidResource, License, Registry, parse_resource
+from pullgate.resources.compile import license_facts, registry_facts, registry_hosts
 from pullgate.store.port import Change, Key, Store, Synced
+from pullgate.upstream.compile import upstream_config
 from pullgate_proxy.state.snapshot import KeyFacts, Name, RegistryEntry, Snapshot
 from pullgate_proxy.tokens import SigningKey, SigningKeys
 
