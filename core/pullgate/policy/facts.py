@@ -1,6 +1,7 @@
 """What a decision needs to know of a License and a Registry, compiled once when the resource changes.
 
-The proxy holds one of these for each resource (100,000 Licenses are in reach), so they are small and share what is equal.
+The proxy holds one of these for each resource (100,000 Licenses are in reach), so they are small and share what is
+equal.
 """
 
 from __future__ import annotations

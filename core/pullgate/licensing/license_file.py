@@ -1,0 +1,108 @@
+"""The license file: a License's public facts and its key, signed with the vendor's Ed25519 key.
+
+The file is YAML for people to read; its `signature` is a JWS (RFC 7515, EdDSA by RFC 8037) whose payload is the same
+facts, so that anyone with the public key can check it offline. docs/license-file.md is the page for its readers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jwt
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from jwt.exceptions import PyJWTError
+from jwt.types import Options
+
+API_VERSION = "pullgate.dev/v1alpha1"
+KIND = "LicenseFile"
+FILE_LIMIT = 64 * 1024
+"""Bytes of a license file that are read."""
+_TYPE = "pullgate-license+jws"
+
+
+class InvalidLicenseFile(ValueError):
+    """A file that is no license file, was altered, or is signed by somebody else; the message says which."""
+
+
+def new_signing_key() -> str:
+    """A fresh Ed25519 private key, PEM (PKCS#8)."""
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def public_pem(private_pem: str) -> str:
+    """The public half of a private key, PEM."""
+    return _private(private_pem).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def sign_license(facts: Mapping[str, Any], private_pem: str) -> str:
+    """The file's text. `facts` are JSON values; they hold the key, so the file is as secret as it."""
+    private = _private(private_pem)
+    headers = {"typ": _TYPE, "kid": _fingerprint(private.public_key())}
+    signature = jwt.encode(dict(facts), private, algorithm="EdDSA", headers=headers)
+    document = {"apiVersion": API_VERSION, "kind": KIND, "license": dict(facts), "signature": signature}
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=4096)
+
+
+def verify_license(text: str, public_pems: Iterable[str]) -> dict[str, Any]:
+    """The signed facts of a license file; dates are not judged here. Raises InvalidLicenseFile."""
+    document = _read(text)
+    signature = document.get("signature")
+    if document.get("kind") != KIND or not isinstance(signature, str):
+        raise InvalidLicenseFile("this is no license file: kind LicenseFile with a signature is expected")
+    facts = _verify(signature, public_pems)
+    if document.get("license") != facts:
+        raise InvalidLicenseFile("the file was altered: what it says is not what was signed")
+    return facts
+
+
+def _verify(signature: str, public_pems: Iterable[str]) -> dict[str, Any]:
+    for pem in public_pems:
+        key = load_pem_public_key(pem.encode())
+        if not isinstance(key, Ed25519PublicKey):
+            continue
+        try:
+            facts: dict[str, Any] = jwt.decode(signature, key, algorithms=["EdDSA"], options=_NO_CLAIMS)
+        except PyJWTError:
+            continue
+        return facts
+    raise InvalidLicenseFile("the signature is not of this vendor, or the file was altered")
+
+
+# The facts are no JWT claims: their dates have their own names and are judged by who asks.
+_NO_CLAIMS: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False, "verify_iss": False}
+
+
+def _read(text: str) -> dict[str, Any]:
+    if len(text) > FILE_LIMIT:
+        raise InvalidLicenseFile("the file is too large for a license file")
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InvalidLicenseFile("the file is not YAML") from error
+    if not isinstance(document, dict):
+        raise InvalidLicenseFile("this is no license file")
+    return document
+
+
+def _private(pem: str) -> Ed25519PrivateKey:
+    key = load_pem_private_key(pem.encode(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise TypeError("the license signing key is no Ed25519 key")
+    return key
+
+
+def _fingerprint(key: Ed25519PublicKey) -> str:
+    raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return hashlib.sha256(raw).hexdigest()[:16]

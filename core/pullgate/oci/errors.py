@@ -1,0 +1,38 @@
+"""The distribution-spec's error body, written strictly and read tolerantly."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+BODY_LIMIT = 64 * 1024
+"""Bytes of an error body that are read (CVE-2020-1702)."""
+
+
+def encode_errors(code: str, message: str, detail: object = None) -> bytes:
+    """One error first and only: docker and skopeo show no second one."""
+    error: dict[str, object] = {"code": code, "message": message}
+    if detail is not None:
+        error["detail"] = detail
+    return json.dumps({"errors": [error]}).encode()
+
+
+def decode_errors(body: bytes) -> list[tuple[str, str]]:
+    """(code, message) of an error body; also of Docker Hub's `details` and OAuth's `error`. Never raises."""
+    try:
+        document = json.loads(body[:BODY_LIMIT])
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(document, dict):
+        return []
+    errors = document.get("errors")
+    if isinstance(errors, list):
+        return [_pair(error) for error in errors[:16] if isinstance(error, dict)]
+    for name in ("details", "error_description", "message", "error"):
+        if isinstance(document.get(name), str):
+            return [(str(document.get("code") or document.get("error") or "UNKNOWN"), document[name])]
+    return []
+
+
+def _pair(error: dict[str, Any]) -> tuple[str, str]:
+    return str(error.get("code") or "UNKNOWN"), str(error.get("message") or "")

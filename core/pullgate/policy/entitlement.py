@@ -1,0 +1,106 @@
+"""License -> may it? Default deny: what no entitlement names is not covered."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pullgate.faults import LicenseExpired, LicenseNotYetValid, LicenseSuspended
+from pullgate.policy.glob import Globs
+from pullgate.policy.semver_range import SemverRange
+
+if TYPE_CHECKING:
+    from pullgate.policy.facts import LicenseFacts
+
+
+@dataclass(frozen=True, slots=True)
+class TagRule:
+    """Which tags: those that match a pattern or lie in the range."""
+
+    match: Globs | None = None
+    semver: SemverRange | None = None
+
+    def allows(self, tag: str) -> bool:
+        """Whether `tag` is one of them."""
+        if self.match is not None and self.match.match(tag):
+            return True
+        return self.semver is not None and self.semver.match(tag)
+
+    @property
+    def text(self) -> str:
+        """The rule in words that are the same for equal rules."""
+        patterns = sorted(self.match.patterns) if self.match is not None else []
+        return f"match {patterns} semver {self.semver.text if self.semver is not None else None}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """One entry of a License's list."""
+
+    registry: str | None
+    """The Registry's name; None: every Registry of the namespace."""
+    repositories: Globs
+    tags: TagRule | None
+    """None: every tag and digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryAccess:
+    """What a license may pull of one repository."""
+
+    tags: tuple[TagRule, ...] | None
+    """None: every tag and digest."""
+    rule: bytes
+    """16 bytes, the same for equal tag rules."""
+
+    @property
+    def allows_every_reference(self) -> bool:
+        """Whether no tag rule stands."""
+        return self.tags is None
+
+    def allows_tag(self, tag: str) -> bool:
+        """Whether `tag` may be pulled."""
+        return self.tags is None or any(rule.allows(tag) for rule in self.tags)
+
+    @property
+    def exact_tags(self) -> tuple[str, ...] | None:
+        """All tags that may be pulled, where the rules name them; None where a pattern or range decides."""
+        names: list[str] = []
+        for rule in self.tags or ():
+            exact = rule.match.exact if rule.match is not None else ()
+            if exact is None or rule.semver is not None:
+                return None
+            names += exact
+        return None if self.tags is None else tuple(dict.fromkeys(names))
+
+
+_EVERYTHING = RepositoryAccess(None, b"\0" * 16)
+
+
+def access(license: LicenseFacts, registry_name: str, repository: str) -> RepositoryAccess | None:  # noqa: A002
+    """What `license` may pull of `repository` on the Registry; None: nothing. Several entitlements add up."""
+    rules: list[TagRule] = []
+    for entitlement in license.entitlements:
+        if entitlement.registry not in {None, registry_name} or not entitlement.repositories.match(repository):
+            continue
+        if entitlement.tags is None:
+            return _EVERYTHING
+        rules.append(entitlement.tags)
+    return _restricted(tuple(rules)) if rules else None
+
+
+def _restricted(rules: tuple[TagRule, ...]) -> RepositoryAccess:
+    text = "\n".join(sorted({rule.text for rule in rules}))
+    return RepositoryAccess(rules, hashlib.blake2b(text.encode(), digest_size=16).digest())
+
+
+def check_validity(license: LicenseFacts, now: datetime) -> None:  # noqa: A002
+    """Raises LicenseSuspended, LicenseNotYetValid or LicenseExpired: the first that holds at `now`."""
+    if license.suspended is not None:
+        raise LicenseSuspended(license.name, license.suspended)
+    if license.not_before is not None and now < license.not_before:
+        raise LicenseNotYetValid(license.name, license.not_before)
+    if license.expires_at is not None and now >= license.expires_at:
+        raise LicenseExpired(license.name, license.expires_at)

@@ -1,0 +1,63 @@
+"""The client's path -> a Registry and its own repository. Pure.
+
+Four forms: /proxy/<app>/<host>/…, /proxy/<app>/<registry name>/…, a custom domain at its root, and containerd's mirror
+mode (`?ns=<host>`). A Registry's name has no dot and a host has one, so a segment is never ambiguous.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pullgate.policy.facts import RegistryDirectory, RegistryFacts
+
+_PROXY = "proxy/"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes."""
+
+    registry: RegistryFacts
+    repository: str
+    """As the upstream knows it."""
+    prefix: str
+    """What stands before it in the client's own path: `proxy/my-app/quay.io/` or nothing."""
+
+
+def find_route(
+    directory: RegistryDirectory, *, namespace_of_license: str, host: str, path_repository: str, ns: str | None
+) -> Route | None:
+    """The Registry that is meant; None for no such app, registry, host or domain, or one of another app's.
+
+    `host` is the name that was asked, lower case without port; `path_repository` stands between /v2/ and /manifests/.
+    """
+    registry, repository, prefix = _find(directory, namespace_of_license, host, path_repository, ns)
+    if registry is None or not repository or registry.namespace != namespace_of_license:
+        return None
+    return Route(registry, upstream_repository(registry, repository), prefix)
+
+
+def _find(
+    directory: RegistryDirectory, namespace: str, host: str, path: str, ns: str | None
+) -> tuple[RegistryFacts | None, str, str]:
+    if path.startswith(_PROXY):
+        app, _, rest = path.removeprefix(_PROXY).partition("/")
+        first, _, repository = rest.partition("/")
+        find = directory.registry_for_host if "." in first else directory.registry_named
+        registry = find(app, first)
+        if registry is None:  # localhost and in-cluster names have no dot, and are hosts all the same
+            registry = directory.registry_for_host(app, first)
+        return registry, repository, f"{_PROXY}{app}/{first}/"
+    domain = directory.registry_for_domain(host)
+    if domain is not None:
+        return domain, path, ""
+    if ns is not None:
+        return directory.registry_for_host(namespace, ns), path, ""
+    return None, path, ""
+
+
+def upstream_repository(registry: RegistryFacts, repository: str) -> str:
+    """`repository` as the upstream knows it: Docker Hub's official images lie below library/."""
+    if registry.host == "docker.io" and "/" not in repository:
+        return f"library/{repository}"
+    return repository

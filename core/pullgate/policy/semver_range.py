@@ -1,0 +1,61 @@
+"""Semantic version ranges over tags, in npm's syntax: `>=1.4 <2`, `^1.2`, `1.x || 2.0.0`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from semantic_version import NpmSpec, Version
+
+RANGE_LIMIT = 255
+
+_VERSION = re.compile(
+    r"v?(0|[1-9]\d{0,8})(?:\.(0|[1-9]\d{0,8}))?(?:\.(0|[1-9]\d{0,8}))?"
+    r"(-[0-9A-Za-z.-]{1,64})?(?:\+[0-9A-Za-z.-]{1,64})?\Z"
+)
+
+
+def validate_semver(text: str) -> str | None:
+    """What is wrong with the range `text`, or None."""
+    if not text or len(text) > RANGE_LIMIT:
+        return f"a version range has 1 to {RANGE_LIMIT} characters"
+    try:
+        _parse(text)
+    except ValueError:
+        return "not a version range; write it like >=1.4 <2"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class SemverRange:
+    """A range. A tag that is no version is in none; a prerelease is in a range that names one of its version."""
+
+    text: str
+    _spec: Any = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_spec", _parse(self.text))
+
+    def match(self, tag: str) -> bool:
+        """Whether `tag`, with or without a leading v, is a version in the range; 1.4 means 1.4.0."""
+        return _match(self._spec, tag)
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Any:
+    """Raises ValueError."""
+    return NpmSpec(re.sub(r"(?<![0-9A-Za-z.-])v(?=\d)", "", text))
+
+
+@lru_cache(maxsize=16384)
+def _match(spec: Any, tag: str) -> bool:
+    parts = _VERSION.match(tag)
+    if parts is None:
+        return False
+    major, minor, patch, prerelease = parts.groups()
+    try:
+        return bool(spec.match(Version(f"{major}.{minor or 0}.{patch or 0}{prerelease or ''}")))
+    except ValueError:
+        return False
