@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pullgate.licensing.keys import new_key
-
 from benchmarks.seed import Seeded, seed
 from benchmarks.servers import (
     MEASURED_CORE,
@@ -35,6 +33,7 @@ from benchmarks.servers import (
     registry_config,
     start,
 )
+from pullgate.licensing.keys import new_key
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 MANY = 100_000

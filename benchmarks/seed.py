@@ -77,4 +77,4 @@ def _send(method: str, url: str, login: str, data: bytes, media_type: str) -> st
     headers = {"Authorization": login, "Content-Type": media_type}
     request = urllib.request.Request(url, data=data, method=method, headers=headers)
     with urllib.request.urlopen(request, timeout=120) as response:
-        return response.headers.get("Location", "")
+        return str(response.headers.get("Location", ""))

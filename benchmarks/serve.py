@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from pullgate.licensing.keys import digest_text, key_digest, new_key
-
 from pullgate.providers.credentials import Credentials
-from pullgate.providers.handoff import Handoff, SigningKeyRecord, encode_handoff, encode_signing_keys
+from pullgate.providers.handoff import Handoff, TokenKey, encode_handoff, encode_signing_keys
 from pullgate.store.port import Change, Key, Synced
 from pullgate_proxy.app import Proxy
 from pullgate_proxy.pull_log import PullLog
@@ -59,10 +58,12 @@ def build_documents(upstream: dict[str, str], licenses: int, first_key: str) -> 
         },
     }
     handoff = encode_handoff(
-        Handoff(APP, "upstream", credentials=Credentials(upstream["username"], upstream["password"]))
+        Handoff(
+            APP, "upstream", uid="u1", generation=1, credentials=Credentials(upstream["username"], upstream["password"])
+        )
     )
     now = datetime.now(UTC)
-    signing = encode_signing_keys((SigningKeyRecord("bench", b"k" * 32, now, now + timedelta(days=1)),))
+    signing = encode_signing_keys((TokenKey("bench", b"k" * 32, now, now + timedelta(days=1)),))
     documents = [
         (Key("Registry", APP, "upstream"), registry),
         (Key("Secret", handoff["metadata"]["namespace"], handoff["metadata"]["name"]), handoff),

@@ -8,9 +8,9 @@ import logging
 import time
 
 from aiohttp import web
-from pullgate.policy.route import find_route
 
 from pullgate.faults import Fault, Internal, NotEntitled, Overloaded, PathInvalid, ReadOnly, ShuttingDown
+from pullgate.policy.route import find_route
 from pullgate.store.port import Store
 from pullgate_proxy.admin import Readiness, build_admin
 from pullgate_proxy.lineage.grants import Children, Grants

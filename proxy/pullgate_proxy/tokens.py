@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import jwt
 from jwt.exceptions import PyJWTError
+from jwt.types import Options
 
 from pullgate.faults import CredentialsMissing, TokenExpired
 
@@ -60,7 +61,13 @@ class SigningKeys:
 
 
 # The times are compared here, against the proxy's one clock, not in the library.
-_OPTIONS = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False, "verify_iss": False}
+_OPTIONS: Options = {
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+    "verify_aud": False,
+    "verify_iss": False,
+}
 
 
 def _encode(data: bytes) -> str:

@@ -6,10 +6,9 @@ import asyncio
 import dataclasses
 from dataclasses import dataclass
 
-from pullgate.upstream.client import Upstream
-
 from pullgate.faults import CredentialsMissing, NotEntitled, RegistrySuspended
 from pullgate.policy.facts import RegistryFacts
+from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import Timeouts, UpstreamConfig
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.snapshot import Name, Snapshot

@@ -81,7 +81,13 @@ def _verify(signature: str, public_pems: Iterable[str]) -> dict[str, Any]:
 
 
 # The facts are no JWT claims: their dates have their own names and are judged by who asks.
-_NO_CLAIMS: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False, "verify_iss": False}
+_NO_CLAIMS: Options = {
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_iss": False,
+}
 
 
 def _read(text: str) -> dict[str, Any]:

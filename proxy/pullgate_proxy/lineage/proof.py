@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamTimeout
 from pullgate.oci.manifest import parse_manifest
 from pullgate.policy.entitlement import RepositoryAccess
-from pullgate.upstream.client import Upstream, UpstreamRequest
-
-from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamTimeout
+from pullgate.upstream.client import Upstream
+from pullgate.upstream.request import Method, UpstreamRequest
 from pullgate_proxy.lineage.grants import Children, Grants, Scope
 from pullgate_proxy.pipeline.lists import fetch_tag_page
 
@@ -177,7 +177,7 @@ class Prover:
             self._children.put(digest, *named)
         return named
 
-    def _request(self, question: Question, method: str, reference: str) -> UpstreamRequest:
+    def _request(self, question: Question, method: Method, reference: str) -> UpstreamRequest:
         return UpstreamRequest(method, question.repository, "manifests", reference, accept=ACCEPT)
 
 

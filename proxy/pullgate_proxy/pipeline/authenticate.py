@@ -9,10 +9,9 @@ import base64
 import binascii
 from datetime import UTC, datetime
 
+from pullgate.faults import Fault, KeyMalformed, KeyRotated, KeyUnknown, LoginRequired, TokenExpired
 from pullgate.licensing.keys import check_key, key_digest
 from pullgate.policy.entitlement import check_validity
-
-from pullgate.faults import Fault, KeyMalformed, KeyRotated, KeyUnknown, LoginRequired, TokenExpired
 from pullgate.policy.facts import LicenseFacts
 from pullgate_proxy.state.snapshot import Snapshot
 

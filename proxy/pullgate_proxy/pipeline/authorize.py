@@ -6,11 +6,10 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pullgate.policy.entitlement import RepositoryAccess, access
-from pullgate.policy.route import Route
-
 from pullgate.faults import NotEntitled
+from pullgate.policy.entitlement import RepositoryAccess, access
 from pullgate.policy.facts import LicenseFacts
+from pullgate.policy.route import Route
 from pullgate_proxy.lineage.grants import Grants, Scope
 from pullgate_proxy.pipeline.request import Kind, PullRequest
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from multidict import CIMultiDictProxy
-from pullgate.policy.route import Route
 from pullgate.upstream.blob import stream_blob
-from pullgate.upstream.client import Upstream, UpstreamRequest
 
 from pullgate.faults import NotEntitled, UpstreamProtocol
 from pullgate.policy.facts import LicenseFacts
+from pullgate.policy.route import Route
+from pullgate.upstream.client import Upstream
+from pullgate.upstream.request import Method, UpstreamRequest
 from pullgate_proxy.lineage.proof import Prover, Question
 from pullgate_proxy.pipeline.authorize import Authorization, Decision
 from pullgate_proxy.pipeline.lists import (
@@ -124,19 +125,21 @@ class Forwarder:
         return Answer(200, headers, referrers.render())
 
 
+def _method(pull: Pull) -> Method:
+    return "HEAD" if pull.request.method == "HEAD" else "GET"
+
+
 def _manifest_request(pull: Pull) -> UpstreamRequest:
     """Accept goes on as it came: GHCR answers 404 to a client that lacks the type of what is there."""
     accept = tuple(pull.headers.getall("Accept", ()))[:ACCEPT_LIMIT]
-    return UpstreamRequest(
-        pull.request.method, pull.route.repository, "manifests", pull.request.reference, accept=accept
-    )
+    return UpstreamRequest(_method(pull), pull.route.repository, "manifests", pull.request.reference, accept=accept)
 
 
 async def _forward_blob(pull: Pull, upstream: Upstream) -> Answer:
     wanted = pull.headers.get("Range", "")
     redirect = pull.route.registry.delivery == "Redirect" and pull.request.method == "GET"
     request = UpstreamRequest(
-        pull.request.method,
+        _method(pull),
         pull.route.repository,
         "blobs",
         pull.request.reference,

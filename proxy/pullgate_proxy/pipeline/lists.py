@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from pullgate.oci.digest import is_digest
-from pullgate.upstream.client import Upstream, UpstreamRequest, UpstreamResponse
-
 from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamProtocol
+from pullgate.oci.digest import is_digest
+from pullgate.upstream.client import Upstream
+from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
 
 LIST_LIMIT = 4 * 1024 * 1024
 """Bytes of a list, the bound of a manifest."""

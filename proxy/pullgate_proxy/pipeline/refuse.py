@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 from aiohttp import web
-from pullgate.oci.errors import encode_errors
 
 from pullgate.faults import Fault, KeyMalformed, LoginRequired, TokenExpired, plain_text
+from pullgate.oci.errors import encode_errors
 from pullgate_proxy.pipeline.request import Kind, PullRequest
 
 PHRASE_LIMIT = 150

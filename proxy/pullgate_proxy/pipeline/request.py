@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qsl, urlencode
 
+from pullgate.faults import DigestInvalid, PathInvalid, ReadOnly, ReferenceInvalid
 from pullgate.oci.digest import is_digest
 from pullgate.oci.reference import is_repository, is_tag
-
-from pullgate.faults import DigestInvalid, PathInvalid, ReadOnly, ReferenceInvalid
 
 PATH_LIMIT = 1024
 QUERY_LIMIT = 2048

@@ -1,0 +1,74 @@
+"""X-Forwarded-* are believed from a trusted proxy only, and a realm names no host that is not the proxy's."""
+
+from __future__ import annotations
+
+import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from pullgate.policy.facts import RegistryFacts
+from pullgate.policy.glob import Globs
+from pullgate.upstream.config import UpstreamConfig
+from pullgate_proxy.pipeline.origin import base_url, read_origin
+from pullgate_proxy.settings import InvalidSettings, ProxySettings, parse_networks
+from pullgate_proxy.state.snapshot import RegistryEntry, Snapshot
+
+OUTSIDE = ProxySettings(external_url="https://images.example.com", trusted_proxies=parse_networks(("10.0.0.0/8",)))
+QUAY = RegistryFacts("my-app", "quay", "Quay", "quay.io", Globs(("**",)), domains=("images.myapp.com",))
+
+
+def headers(**fields: str) -> CIMultiDictProxy[str]:
+    return CIMultiDictProxy(CIMultiDict({name.replace("_", "-"): value for name, value in fields.items()}))
+
+
+@pytest.fixture
+def snapshot() -> Snapshot:
+    snapshot = Snapshot()
+    snapshot.put_registry(RegistryEntry(QUAY, UpstreamConfig("my-app/quay", "quay.io", "quay.io"), "", ("quay.io",)))
+    return snapshot
+
+
+def test_forwarded_headers_of_a_stranger_are_ignored() -> None:
+    sent = headers(Host="a.example", X_Forwarded_Host="b.example", X_Forwarded_For="1.2.3.4", X_Request_Id="abcdefgh1")
+    origin = read_origin(sent, "192.0.2.7", OUTSIDE)
+    assert (origin.host, origin.client) == ("a.example", "192.0.2.7")
+    assert origin.request_id != "abcdefgh1"
+
+
+def test_forwarded_headers_of_a_trusted_proxy_are_believed() -> None:
+    sent = headers(
+        Host="a",
+        X_Forwarded_Host="b.example:8443",
+        X_Forwarded_For="6.6.6.6, 1.2.3.4, 10.1.1.1",
+        X_Request_Id="abcdefgh1",
+    )
+    origin = read_origin(sent, "10.0.0.9", OUTSIDE)
+    assert (origin.host, origin.name, origin.client) == ("b.example:8443", "b.example", "1.2.3.4")
+    assert origin.request_id == "abcdefgh1"
+
+
+@pytest.mark.parametrize("host", ['a"b', "a b", "a\\b", "a/b", "x" * 300, "", "a,b"])
+def test_a_host_that_is_none_is_not_used(host: str, snapshot: Snapshot) -> None:
+    origin = read_origin(headers(Host=host), "192.0.2.7", OUTSIDE)
+    assert origin.host == ""
+    assert base_url(origin, OUTSIDE, snapshot) == "https://images.example.com"
+
+
+@pytest.mark.parametrize(
+    ("host", "base"),
+    [
+        ("images.example.com", "https://images.example.com"),
+        ("images.myapp.com", "https://images.myapp.com"),
+        ("images.myapp.com:8443", "https://images.myapp.com:8443"),
+        ("evil.example", "https://images.example.com"),
+        ("localhost:8080", "http://localhost:8080"),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+    ],
+)
+def test_the_realm_is_built_for_the_host_that_was_asked_if_it_is_ours(host: str, base: str, snapshot: Snapshot) -> None:
+    assert base_url(read_origin(headers(Host=host), "192.0.2.7", OUTSIDE), OUTSIDE, snapshot) == base
+
+
+@pytest.mark.parametrize("url", ["images.example.com", "ftp://x", "https://", "https://x/path"])
+def test_an_external_url_that_is_none_is_refused_by_name(url: str) -> None:
+    with pytest.raises(InvalidSettings, match="external URL"):
+        ProxySettings(external_url=url)
