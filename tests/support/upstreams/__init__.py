@@ -1,4 +1,4 @@
-"""The registries that tests pull from: real ones, and ones that can be told to fail. Each is an async context manager."""
+"""The registries that tests pull from: real ones, and ones that fail as told. Each is an async context manager."""
 
 from tests.support.upstreams.docker_registry import DockerRegistry
 from tests.support.upstreams.token_server import TokenServer

@@ -60,9 +60,7 @@ class DockerRegistry:
 
     async def __aenter__(self) -> DockerRegistry:
         async with contextlib.AsyncExitStack() as stack:
-            # /dev/shm where there is one: many small files, gone in a minute.
-            shm = "/dev/shm" if Path("/dev/shm").is_dir() else None
-            temporary = tempfile.TemporaryDirectory(prefix="pullgate-registry-", dir=shm, ignore_cleanup_errors=True)
+            temporary = tempfile.TemporaryDirectory(prefix="pullgate-registry-", ignore_cleanup_errors=True)
             self._directory = Path(stack.enter_context(temporary))
             if self.tokens is not None:
                 await stack.enter_async_context(self.tokens)
@@ -85,9 +83,9 @@ class DockerRegistry:
     async def delete(self, repository: str, digest: str) -> None:
         """Delete a manifest, and with it the tags that point to it."""
         headers = self._authorization(repository)
-        async with aiohttp.ClientSession(headers=headers, raise_for_status=True) as session:
-            async with session.delete(f"{self.url}/v2/{repository}/manifests/{digest}"):
-                pass
+        url = f"{self.url}/v2/{repository}/manifests/{digest}"
+        async with aiohttp.ClientSession(headers=headers, raise_for_status=True) as session, session.delete(url):
+            pass
 
     def _authorization(self, repository: str) -> dict[str, str]:
         if self.tokens is not None:

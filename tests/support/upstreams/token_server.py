@@ -1,4 +1,4 @@
-"""A token server (distribution's token specification, GET and OAuth2 POST) whose JWTs a real docker-registry accepts."""
+"""A token server (distribution's token specification, GET and OAuth2 POST); a real docker-registry takes its JWTs."""
 
 from __future__ import annotations
 
