@@ -1,0 +1,146 @@
+"""A blob's bytes as they come in: resumed where they break off, and never brought to an end that is not theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Self
+
+from pullgate import faults
+from pullgate.oci.digest import hasher
+from pullgate.upstream.client import Upstream
+from pullgate.upstream.ranges import parse_content_range
+from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
+from pullgate.upstream.retry import wait_before
+
+RESUMES = 5
+"""New tries for one body, if each brings some bytes."""
+
+
+def stream_blob(upstream: Upstream, request: UpstreamRequest, response: UpstreamResponse) -> BlobStream:
+    """The body of `response`, which `upstream.send(request)` returned for a GET of a blob.
+
+    Raises DigestMismatch, UpstreamProtocol or any other fault of an upstream, always before the last byte was handed
+    out; who has sent headers by then aborts the client's connection. Call `aclose` in the end, also when it was not begun.
+    """
+    return BlobStream(upstream, request, response)
+
+
+class BlobStream(AsyncIterator[bytes]):
+    """See `stream_blob`."""
+
+    def __init__(self, upstream: Upstream, request: UpstreamRequest, response: UpstreamResponse) -> None:
+        self._upstream = upstream
+        self._request = request
+        self._response = response
+        part = parse_content_range(response.headers.get("Content-Range", "")) if response.status == 206 else None
+        self._first = part.first if part else 0
+        self._total = part.total if part else response.length
+        """Bytes of the whole blob, None where the upstream does not say."""
+        self._end = part.last + 1 if part else response.length
+        """The offset behind the last byte that was asked for."""
+        self._hash = None if part else hasher(request.reference)
+        self._position = self._first
+        """The offset behind the last byte that came in."""
+        self._held = b""
+        """The last chunk that came in: it goes out once the next is here, or the digest is right."""
+        self._resumes = 0
+        self._resumed_at = -1
+        self._skip = 0
+        self._done = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._done:
+            chunk = await self._next()
+            if not chunk:
+                self._finish()
+                break
+            ready, self._held = self._held, chunk
+            if ready:
+                return ready
+        last, self._held = self._held, b""
+        if not last:
+            raise StopAsyncIteration
+        return last
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it where the body was not read to its end."""
+        self._done, self._held = True, b""
+        self._response.release()
+
+    async def _next(self) -> bytes:
+        """The next bytes of the blob; empty at its end."""
+        while True:
+            try:
+                chunk = await self._response.next_chunk()
+            except (faults.UpstreamProtocol, faults.UpstreamTimeout) as broken:
+                await self._resume(broken)
+                continue
+            if self._skip:
+                chunk, self._skip = self._without_known(chunk)
+                if not chunk and self._skip:
+                    continue
+            if not chunk and self._end is not None and self._position < self._end:
+                # A server that ends cleanly too early, by closing a connection that had no length.
+                await self._resume(faults.UpstreamProtocol(self._response.host, "the body ended early"))
+                continue
+            if self._hash is not None:
+                self._hash.update(chunk)
+            self._position += len(chunk)
+            return chunk
+
+    def _finish(self) -> None:
+        self._done = True
+        self._response.release()
+        if self._hash is not None and self._hash.hexdigest() != self._request.reference.partition(":")[2]:
+            self._held = b""
+            raise faults.DigestMismatch(self._response.host, self._request.reference)
+
+    async def _resume(self, broken: faults.Fault) -> None:
+        """Ask for the rest. Raises `broken` where that is hopeless."""
+        self._response.abort()
+        if self._resumes == RESUMES or self._position == self._resumed_at:
+            raise broken
+        if self._resumes:
+            await asyncio.sleep(wait_before(self._resumes))
+        self._resumes += 1
+        self._resumed_at = self._position
+        last = "" if self._end is None or self._end == self._total else str(self._end - 1)
+        etag = self._response.headers.get("ETag", "")
+        rest = replace(
+            self._request,
+            range=f"bytes={self._position}-{last}",
+            # A weak one may not stand there (RFC 9110, section 13.1.5); a whole blob is guarded by its digest anyway.
+            if_range=etag if etag.startswith('"') else None,
+            follow_redirects=True,
+        )
+        response = await self._upstream.send(rest)
+        try:
+            self._accept(response)
+        except faults.Fault:
+            response.abort()
+            raise
+        self._response = response
+
+    def _accept(self, response: UpstreamResponse) -> None:
+        """Take over `response` as the rest. Raises UpstreamProtocol where it is not."""
+        if response.status == 206:
+            part = parse_content_range(response.headers.get("Content-Range", ""))
+            if part is None or (None not in (part.total, self._total) and part.total != self._total):
+                raise faults.UpstreamProtocol(response.host, "the blob has another length than before")
+            return
+        if response.status != 200 or self._hash is None:
+            raise faults.UpstreamProtocol(response.host, f"it answered {response.status} for the rest of a blob")
+        # It does not know ranges: from the beginning once more, and the digest tells whether it is the same blob.
+        self._skip = self._position
+
+    def _without_known(self, chunk: bytes) -> tuple[bytes, int]:
+        """`chunk` without the bytes that came in before, and how many of these are still to come."""
+        if not chunk:
+            return chunk, 0
+        known = min(len(chunk), self._skip)
+        return chunk[known:], self._skip - known

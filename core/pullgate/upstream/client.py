@@ -1,0 +1,218 @@
+"""The client of one upstream: `send` -> `attempt` -> `exchange` -> `_follow` -> `Transport.exchange`.
+
+`send` tries again what may pass, `attempt` turns a status into a fault, `exchange` answers a challenge,
+`_follow` walks redirects.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from yarl import URL
+
+from pullgate import faults
+from pullgate.upstream import manifest
+from pullgate.upstream.answers import fault_of_answer, read_errors
+from pullgate.upstream.auth import Authorization, Authorizer
+from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.failures import Transient
+from pullgate.upstream.guard import Guard
+from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
+from pullgate.upstream.ranges import answers_range, parse_content_range
+from pullgate.upstream.ratelimit import RateLimit
+from pullgate.upstream.request import Method, UpstreamRequest, UpstreamResponse
+from pullgate.upstream.retry import with_retries
+from pullgate.upstream.tokenserver import HttpTokenServer
+from pullgate.upstream.transport import Transport
+
+MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REFUSALS = frozenset({400, 401, 403})
+_PASSING = frozenset({502, 503, 504})
+
+
+class Upstream:
+    """One registry, asked with one set of credentials. Connections, tokens and a rate limit's end are kept in it."""
+
+    def __init__(
+        self,
+        config: UpstreamConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config
+        self._clock = clock
+        self._guard = Guard(config)
+        self._base = str(self._guard.origin.origin())
+        self._origin = self._guard.origin.origin()
+        self._transport = Transport(config, self._guard)
+        self._limit = RateLimit(config.host, clock, wall_clock)
+        self._auth = Authorizer(config, self._guard, HttpTokenServer(config, self._transport, self._limit), clock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; answers that are being read break off."""
+        await self._auth.close()
+        await self._transport.close()
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """The answer, its body still to be read: 200, 206, 304, 416, or a redirect not followed. Raises a fault."""
+        self._limit.check()
+        return await with_retries(
+            functools.partial(self.attempt, request), host=self.config.host, total=self.config.timeouts.total
+        )
+
+    async def fetch_manifest(self, request: UpstreamRequest) -> FetchedManifest:
+        """The whole manifest, verified against a digest that was asked for. Raises a fault."""
+        self._limit.check()
+        return await with_retries(
+            functools.partial(manifest.fetch_manifest, self, request),
+            host=self.config.host,
+            total=self.config.timeouts.total,
+        )
+
+    async def resolve_manifest(self, request: UpstreamRequest) -> ResolvedManifest:
+        """Digest, media type and length of a manifest, by HEAD where it tells them and by GET where not."""
+        self._limit.check()
+        return await with_retries(
+            functools.partial(manifest.resolve_manifest, self, request),
+            host=self.config.host,
+            total=self.config.timeouts.total,
+        )
+
+    async def ping(self) -> UpstreamResponse:
+        """`GET /v2/`, logged in where the upstream asks for it (distribution-spec, "Determining Support")."""
+        self._limit.check()
+        return await with_retries(
+            functools.partial(self.attempt, UpstreamRequest("GET", "", "ping")),
+            host=self.config.host,
+            total=self.config.timeouts.total,
+        )
+
+    async def attempt(self, request: UpstreamRequest) -> UpstreamResponse:
+        """`send` without a new try: raises Transient where one may help. For this room only, as the next two."""
+        return await self.check(request, await self.exchange(request, request.method))
+
+    async def check(self, request: UpstreamRequest, response: UpstreamResponse) -> UpstreamResponse:
+        """`response` where it is what was asked for; else its fault is raised, or Transient."""
+        status = response.status
+        if status == 200 or response.location is not None:
+            return response
+        if status == 304 and request.if_none_match is not None:
+            return response
+        if status in {206, 416} and request.range is not None:
+            return _checked_part(request, response)
+        if status in _PASSING:
+            response.release()
+            raise Transient(faults.UpstreamError(response.host, status))
+        if status == 429:
+            response.release()
+            raise self._limit.remember(response.headers.get("Retry-After"))
+        errors = await read_errors(response) if status in {400, 403, 404} else []
+        response.release()
+        raise self._final_fault(request, response, errors)
+
+    def _final_fault(
+        self, request: UpstreamRequest, response: UpstreamResponse, errors: list[tuple[str, str]]
+    ) -> faults.Fault:
+        status = response.status
+        if status in _REFUSALS and response.url.origin() != self._origin:
+            # A signature that ran out, say; the vendor's credentials were not even shown there.
+            return faults.UpstreamError(response.host, status)
+        challenge = " ".join(response.headers.getall("WWW-Authenticate", ()))[:8192]
+        if status == 401 and (self.config.credentials is None or "insufficient_scope" in challenge):
+            return faults.UpstreamForbidden(self.config.host, request.repository)
+        return fault_of_answer(self.config.host, request, status, errors)
+
+    async def exchange(self, request: UpstreamRequest, method: Method) -> UpstreamResponse:
+        """The upstream's answer, whatever it is, after a challenge was answered and redirects were followed."""
+        since = self._clock()
+        authorization = await self._auth.authorize(request.repository)
+        response = await self._follow(request, method, authorization)
+        if response.status not in _REFUSALS or response.url.origin() != self._origin:
+            return response
+        challenges = response.headers.getall("WWW-Authenticate", ()) if response.status == 401 else ()
+        try:
+            better = await self._auth.answer(request.repository, authorization, challenges, since)
+        except BaseException:
+            response.release()
+            raise
+        if better is None:
+            return response
+        # The little that a refusal says is read, so that its connection can be used again.
+        await read_errors(response)
+        return await self._follow(request, method, better)
+
+    async def _follow(
+        self, request: UpstreamRequest, method: Method, authorization: Authorization | None
+    ) -> UpstreamResponse:
+        url = URL(self._base + request.path, encoded=True)
+        headers = _build_headers(request, authorization)
+        for _ in range(MAX_REDIRECTS + 1):
+            raw = await self._transport.exchange(method, url, headers)
+            if raw.status not in _REDIRECTS:
+                return self._response(raw, None)
+            try:
+                target = self._guard.redirect(url, raw.headers.get("Location"))
+            except faults.RedirectRefused:
+                raw.close()
+                raise
+            leaves = target.origin() != url.origin()
+            if leaves and not request.follow_redirects:
+                return self._response(raw, target)
+            raw.release()
+            if leaves:
+                # Once dropped it stays dropped, also where a redirect leads back.
+                headers.pop("Authorization", None)
+            url = target
+        raise faults.RedirectRefused(self.config.host, f"more than {MAX_REDIRECTS} redirects")
+
+    def _response(self, raw: aiohttp.ClientResponse, location: URL | None) -> UpstreamResponse:
+        return UpstreamResponse(raw, self._transport.label(raw.url), self.config.timeouts.idle, location)
+
+
+def _build_headers(request: UpstreamRequest, authorization: Authorization | None) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if authorization is not None:
+        headers["Authorization"] = authorization.header
+    if request.accept:
+        headers["Accept"] = ", ".join(request.accept)
+    if request.range is not None:
+        headers["Range"] = request.range
+        if request.if_range is not None:
+            headers["If-Range"] = request.if_range
+    if request.if_none_match is not None:
+        headers["If-None-Match"] = request.if_none_match
+    return headers
+
+
+def _checked_part(request: UpstreamRequest, response: UpstreamResponse) -> UpstreamResponse:
+    """`response`, unless it is another part than was asked for."""
+    if response.status == 206:
+        part = parse_content_range(response.headers.get("Content-Range", ""))
+        if part is None or not answers_range(request.range or "", part):
+            response.abort()
+            raise faults.UpstreamProtocol(response.host, "it sent another part than was asked for")
+    return response
+
+
+__all__ = [
+    "FetchedManifest",
+    "ResolvedManifest",
+    "Upstream",
+    "UpstreamRequest",
+    "UpstreamResponse",
+]

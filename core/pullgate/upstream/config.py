@@ -1,0 +1,42 @@
+"""What this room needs to know of a Registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pullgate.providers.credentials import Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Bounds in seconds."""
+
+    connect: float = 5.0
+    """To resolve, connect and shake hands."""
+    first_byte: float = 10.0
+    """From the request to the answer's headers."""
+    idle: float = 30.0
+    """Between two pieces of a body."""
+    total: float = 30.0
+    """From the first try to the answer's headers: token, redirects, retries and their waits together."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamConfig:
+    """One upstream and how it is spoken to. Equal configs may share one `Upstream`."""
+
+    registry: str
+    """Namespace and name of the Registry ("my-app/quay"), for words."""
+    host: str
+    """The host as people know it (docker.io), for words."""
+    wire_host: str
+    """host[:port] that is connected to (registry-1.docker.io)."""
+    credentials: Credentials | None = field(default=None, repr=False)
+    plain_http: bool = False
+    ca_pem: str | None = field(default=None, repr=False)
+    """Certificates that are trusted in addition to the system's."""
+    realm_hosts: frozenset[str] = frozenset()
+    """Further hosts (host or host:port, lower case) that may be this Registry's token server."""
+    allow_private: bool = False
+    """Whether redirects and token servers may lead to private and link-local addresses."""
+    timeouts: Timeouts = Timeouts()

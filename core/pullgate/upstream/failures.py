@@ -1,0 +1,148 @@
+"""aiohttp's and the system's exceptions as faults, in words that name the cause.
+
+An exception of aiohttp may hold the request's headers (a credential) or a redirect's URL (a signature), so a fault is
+chained only to what holds neither: the error of the system, of TLS or of the parser below it. That is also why a fault
+is raised after its `except` block and not within: `__context__` would keep the original.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Mapping
+
+import aiohttp
+
+from pullgate import faults
+
+_CAUSES: Mapping[int, str] = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.EPIPE: "connection reset",
+    errno.ENETUNREACH: "no route to it",
+    errno.EHOSTUNREACH: "no route to it",
+    errno.ETIMEDOUT: "connection timed out",
+    errno.EMFILE: "this machine has no free file handle",
+    errno.ENFILE: "this machine has no free file handle",
+}
+
+# OpenSSL's X509_V_ERR_*, of x509_vfy.h.
+_CERTIFICATE_CAUSES: Mapping[int, str] = {
+    2: "certificate is not from a trusted CA",
+    9: "certificate is not yet valid",
+    10: "certificate expired",
+    18: "certificate is not from a trusted CA",
+    19: "certificate is not from a trusted CA",
+    20: "certificate is not from a trusted CA",
+    21: "certificate is not from a trusted CA",
+    23: "certificate was revoked",
+    62: "certificate is for another host",
+    64: "certificate is for another host",
+}
+
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "PACKET_LENGTH_TOO_LONG"})
+
+
+class AddressRefused(OSError):
+    """`guard` lets no address of this name through. An OSError, as aiohttp's connector expects of a resolver."""
+
+
+class Transient(Exception):
+    """A fault that a new try may cure. Never leaves this room: `retry` unwraps it."""
+
+    def __init__(self, fault: faults.Fault) -> None:
+        super().__init__()
+        self.fault = fault
+
+
+def fault_of_request(error: BaseException, host: str, connect: float, first_byte: float) -> faults.Fault | Transient:
+    """Why no answer's headers came. `host` is who was asked, in words; the bounds are those that held, in seconds."""
+    fault = _fault_of_request(error, host, connect, first_byte)
+    fault.__cause__ = _safe_cause(error)
+    return Transient(fault) if _may_pass(error) else fault
+
+
+def fault_of_body(error: BaseException, host: str, idle: float) -> faults.Fault:
+    """Why a body ended before its end."""
+    fault: faults.Fault
+    if isinstance(error, TimeoutError):
+        fault = faults.UpstreamTimeout(host, idle)
+    else:
+        fault = faults.UpstreamProtocol(host, "the body ended early")
+    fault.__cause__ = _safe_cause(error)
+    return fault
+
+
+def _fault_of_request(error: BaseException, host: str, connect: float, first_byte: float) -> faults.Fault:
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return faults.UpstreamTLS(host, certificate_cause(error.certificate_error))
+        case aiohttp.ClientConnectorSSLError():
+            reason = getattr(error.os_error, "reason", None)
+            return faults.UpstreamTLS(host, "it does not speak TLS" if reason in _NOT_TLS else "the handshake failed")
+        case aiohttp.ClientConnectorDNSError():
+            return faults.UpstreamUnreachable(host, _name_cause(error.os_error))
+        case aiohttp.ConnectionTimeoutError():
+            return faults.UpstreamTimeout(host, connect)
+        case TimeoutError():
+            return faults.UpstreamTimeout(host, first_byte)
+        case aiohttp.ServerDisconnectedError():
+            return faults.UpstreamUnreachable(host, "it closed the connection without an answer")
+        case OSError():
+            return faults.UpstreamUnreachable(host, connection_cause(error))
+        case aiohttp.ClientResponseError():
+            return faults.UpstreamProtocol(host, "the answer is not well-formed HTTP")
+        case aiohttp.InvalidURL():
+            return faults.UpstreamProtocol(host, "the URL is not well-formed")
+        case _:
+            return faults.UpstreamUnreachable(host, "the connection failed")
+
+
+def certificate_cause(error: BaseException) -> str:
+    """What is wrong with the certificate that `error` refuses."""
+    code = getattr(error, "verify_code", 0)
+    return _CERTIFICATE_CAUSES.get(code, "certificate is not valid")
+
+
+def connection_cause(error: OSError) -> str:
+    """Why there is no connection."""
+    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    number = inner.errno
+    if number is None and isinstance(inner, ConnectionResetError):
+        number = errno.ECONNRESET
+    # Where several addresses failed in several ways, the number is gone and the text names them all.
+    fallback = "connection refused" if "refused" in str(inner).lower() else "the connection failed"
+    return _CAUSES.get(number or 0, fallback)
+
+
+def _name_cause(error: OSError) -> str:
+    if isinstance(error, AddressRefused):
+        return "its address is link-local, or a cloud's metadata service"
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+        return "name does not resolve: the name server gives no answer"
+    return "name does not resolve"
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Connection errors may pass; a refusal of ours, a bad certificate, a slow or a garbled answer will not."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return not isinstance(error.os_error, AddressRefused)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return True
+    if isinstance(error, (TimeoutError, ssl.SSLError, aiohttp.ClientSSLError)):
+        return False
+    return isinstance(error, (aiohttp.ClientConnectionError, OSError))
+
+
+def _safe_cause(error: BaseException) -> BaseException | None:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return error.certificate_error
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        # Its message is what the upstream had sent so far, headers and all.
+        return None
+    if isinstance(error, (aiohttp.ClientResponseError, aiohttp.InvalidURL, aiohttp.ConnectionTimeoutError)):
+        return None
+    return error if isinstance(error, (OSError, aiohttp.ClientPayloadError)) else None

@@ -1,0 +1,195 @@
+"""Where the client may go: which token server sees the credentials, which redirect is followed, which address is dialled.
+
+An upstream's answer names token servers and redirects, so each is an attempt to make the proxy send a credential, or a
+request, to where it should not (CVE-2020-15157, CVE-2026-33540, CVE-2026-48978). The addresses are judged after the name
+was resolved and the very same ones are dialled, so a name that changes its address in between gains nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ipaddress
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from publicsuffixlist import PublicSuffixList
+from yarl import URL
+
+from pullgate import faults
+from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.failures import AddressRefused
+
+URL_LIMIT = 16 * 1024
+"""Characters of a realm or a Location; signed URLs reach about 4 KiB."""
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# Metadata services outside of link-local: AWS over IPv6, Alibaba, Azure's wire server, Oracle's older one.
+_METADATA: frozenset[Address] = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def name_of(url: URL) -> str:
+    """The host name of `url`, lower case and without a trailing dot."""
+    return (url.host or "").rstrip(".").lower()
+
+
+class Guard:
+    """The rules for one upstream."""
+
+    def __init__(self, config: UpstreamConfig) -> None:
+        self._config = config
+        self.origin = URL(f"{'http' if config.plain_http else 'https'}://{config.wire_host}")
+        self._own_name = name_of(self.origin)
+
+    def is_own(self, host: str) -> bool:
+        """Whether `host` (no port) is the upstream's own name."""
+        return host.rstrip(".").lower() == self._own_name
+
+    def realm(self, text: str) -> URL:
+        """The token server that a challenge names. Raises RealmRefused unless the Registry's credentials may go there.
+
+        It is the upstream's own host, one of the same registered domain (no IP address), or one that the Registry lists;
+        by https, or http where the Registry is plain HTTP and the host is its own or listed.
+        """
+        url = _parse(text)
+        if url is None or not url.absolute or not self._realm_is_pinned(url):
+            raise faults.RealmRefused(self._config.host, self._config.registry)
+        if not self.literal_is_allowed(url):
+            raise faults.RealmRefused(self._config.host, self._config.registry)
+        return url
+
+    def redirect(self, source: URL, location: str | None) -> URL:
+        """Where a redirect from `source` leads. Raises RedirectRefused where that is no place to follow to."""
+        url = _parse(location or "")
+        if url is None:
+            raise faults.RedirectRefused(self._config.host, "the address is not well-formed")
+        target = source.join(url)
+        if target.scheme != "https" and not (target.scheme == "http" and self._config.plain_http):
+            raise faults.RedirectRefused(self._config.host, "not https")
+        if target.raw_host is None:
+            raise faults.RedirectRefused(self._config.host, "the address is not well-formed")
+        if not self.literal_is_allowed(target):
+            raise self.refused_address()
+        return target
+
+    def refused_address(self) -> faults.RedirectRefused:
+        """The fault of a redirect to an address that is not dialled."""
+        return faults.RedirectRefused(self._config.host, "a private address")
+
+    def literal_is_allowed(self, url: URL) -> bool:
+        """False where `url` names its host by an IP address that is not dialled; a name is judged by the resolver."""
+        host = name_of(url)
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return True
+        return self.may_dial(host, host)
+
+    def may_dial(self, host: str, address: str) -> bool:
+        """Whether `address`, which `host` resolved to, is dialled.
+
+        The upstream's own name may be private or loopback, as the vendor chose it; link-local and metadata services are
+        nobody's registry. Every other name was chosen by the upstream and must be public.
+        """
+        if self._config.allow_private:
+            return True
+        bare = _unwrap(ipaddress.ip_address(address.partition("%")[0]))
+        if bare.is_link_local or bare in _METADATA or bare.is_multicast:
+            return False
+        return self.is_own(host) or bare.is_global
+
+    def _realm_is_pinned(self, url: URL) -> bool:
+        host = name_of(url)
+        listed = host in self._config.realm_hosts or f"{host}:{url.port}" in self._config.realm_hosts
+        vouched = listed or self.is_own(host)
+        if url.scheme == "https":
+            return vouched or same_registered_domain(host, self._own_name)
+        return url.scheme == "http" and self._config.plain_http and vouched
+
+
+def same_registered_domain(one: str, other: str) -> bool:
+    """Whether both names belong to one owner by the public suffix list; never for IP addresses or bare suffixes."""
+    if _is_address(one) or _is_address(other):
+        return False
+    domain = _suffixes().privatesuffix(one)
+    return domain is not None and domain == _suffixes().privatesuffix(other)
+
+
+class GuardingResolver(AbstractResolver):
+    """The system's resolver, whose answers pass the guard."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of `host` that may be dialled. Raises gaierror, or AddressRefused where none is left."""
+        # An own pool: a name server that does not answer must not hold up what else runs in threads.
+        found = await asyncio.get_running_loop().run_in_executor(
+            _threads(), functools.partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM)
+        )
+        allowed = [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=proto,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, proto, _, address in found
+            if self._guard.may_dial(host, str(address[0]))
+        ]
+        if found and not allowed:
+            raise AddressRefused(None, "no address of this name may be dialled")
+        return allowed
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=16, thread_name_prefix="resolve")
+
+
+@functools.cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
+
+
+def _is_address(host: str) -> bool:
+    """Also for the old forms that some resolvers take: 2130706433, 127.1, 0x7f.0.0.1."""
+    last = host.rpartition(".")[2]
+    return ":" in host or last.isdigit() or last.startswith("0x")
+
+
+def _parse(text: str) -> URL | None:
+    """`text` as a URL exactly as it is written (a signature must not be re-encoded); None where it is none of ours."""
+    if not text or len(text) > URL_LIMIT or not all("!" <= character <= "~" for character in text):
+        return None
+    try:
+        url = URL(text, encoded=True).with_fragment(None)
+        usable = url.user is None and url.password is None and (not url.absolute or url.port is not None)
+    except ValueError:
+        return None
+    return url if usable else None
+
+
+def _unwrap(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one stands for (mapped, 6to4, Teredo, NAT64), else itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    inner = address.ipv4_mapped or address.sixtofour
+    if inner is None and address.teredo is not None:
+        inner = address.teredo[1]
+    return inner or address

@@ -1,0 +1,126 @@
+"""Manifests: small, buffered, and never handed on before the digest is right.
+
+Some registries' HEAD is worse than their GET: Nexus answers 404, Artifactory and ECR have lacked Docker-Content-Digest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pullgate import faults
+from pullgate.oci.digest import digest_of, is_digest
+from pullgate.oci.manifest import MANIFEST_LIMIT, parse_manifest
+from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.failures import Transient
+from pullgate.upstream.request import Method, UpstreamRequest, UpstreamResponse
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedManifest:
+    """A manifest's bytes as the upstream has them."""
+
+    body: bytes
+    media_type: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedManifest:
+    """What a HEAD of a manifest tells."""
+
+    status: int
+    digest: str
+    media_type: str
+    length: int
+    """Bytes."""
+
+
+class Client(Protocol):
+    """The part of `Upstream` that is needed here."""
+
+    config: UpstreamConfig
+
+    async def exchange(self, request: UpstreamRequest, method: Method) -> UpstreamResponse:
+        """One try: whatever the upstream answered."""
+
+    async def check(self, request: UpstreamRequest, response: UpstreamResponse) -> UpstreamResponse:
+        """`response` where it is what was asked for; else its fault is raised."""
+
+
+async def fetch_manifest(client: Client, request: UpstreamRequest) -> FetchedManifest:
+    """One try to GET a manifest. Raises DigestMismatch where the bytes are not what was asked for or announced."""
+    response = await client.check(request, await client.exchange(request, "GET"))
+    host = response.host
+    if response.status != 200:
+        response.release()
+        raise faults.UpstreamProtocol(host, f"it answered {response.status} for a manifest")
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        response.abort()
+        raise faults.UpstreamProtocol(host, "the manifest is compressed, which was not asked for")
+    body = await _read(response)
+    expected = _expected_digest(request, response)
+    digest = digest_of(body, expected.partition(":")[0] if expected else "sha256")
+    if expected is not None and digest != expected:
+        raise faults.DigestMismatch(host, expected)
+    return FetchedManifest(body, _media_type(response, body), digest)
+
+
+async def resolve_manifest(client: Client, request: UpstreamRequest) -> ResolvedManifest:
+    """One try to HEAD a manifest, and to GET and hash it where that fails or tells too little."""
+    response = await client.exchange(request, "HEAD")
+    if response.status in {404, 405}:
+        response.release()
+    else:
+        await client.check(request, response)
+        response.release()
+        if (resolved := _told_by_head(request, response)) is not None:
+            return resolved
+    fetched = await fetch_manifest(client, request)
+    return ResolvedManifest(200, fetched.digest, fetched.media_type, len(fetched.body))
+
+
+def _told_by_head(request: UpstreamRequest, response: UpstreamResponse) -> ResolvedManifest | None:
+    digest, length, media_type = (
+        response.headers.get("Docker-Content-Digest", ""),
+        response.length,
+        _content_type(response),
+    )
+    if not is_digest(digest) or not length or not media_type:
+        return None
+    if is_digest(request.reference) and digest != request.reference:
+        return None
+    return ResolvedManifest(response.status, digest, media_type, length)
+
+
+async def _read(response: UpstreamResponse) -> bytes:
+    try:
+        return await response.read(MANIFEST_LIMIT)
+    except faults.UpstreamProtocol as fault:
+        if not response.broken:
+            raise
+        broken = fault
+    # Nothing was handed out yet: a body that broke off may be asked for again.
+    raise Transient(broken)
+
+
+def _expected_digest(request: UpstreamRequest, response: UpstreamResponse) -> str | None:
+    if is_digest(request.reference):
+        return request.reference
+    announced = response.headers.get("Docker-Content-Digest", "")
+    return announced if is_digest(announced) else None
+
+
+def _content_type(response: UpstreamResponse) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip()
+
+
+def _media_type(response: UpstreamResponse, body: bytes) -> str:
+    """Content-Type, or what the manifest says of itself where it is missing or says nothing."""
+    given = _content_type(response)
+    if given not in {"", "application/json", "text/plain", "application/octet-stream"}:
+        return given
+    try:
+        return parse_manifest(body, None).media_type
+    except ValueError:
+        return given or "application/json"

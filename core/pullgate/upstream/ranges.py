@@ -1,0 +1,40 @@
+"""Content-Range (RFC 9110, section 14.4), and whether it is what was asked for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z", re.ASCII | re.IGNORECASE)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRange:
+    """Bytes `first` to `last`, both included, of `total`; None is an unknown total."""
+
+    first: int
+    last: int
+    total: int | None
+
+
+def parse_content_range(text: str) -> ContentRange | None:
+    """The one range that `text` names, None where it names none or makes no sense."""
+    match = _CONTENT_RANGE.match(text.strip())
+    if match is None:
+        return None
+    first, last = int(match[1]), int(match[2])
+    total = None if match[3] == "*" else int(match[3])
+    if last < first or (total is not None and last >= total):
+        return None
+    return ContentRange(first, last, total)
+
+
+def answers_range(asked: str, got: ContentRange) -> bool:
+    """Whether `got` begins where the Range value `asked` does, and holds no byte beyond it."""
+    match = _RANGE.match(asked)
+    if match is None:
+        return False
+    if not match[1]:  # "bytes=-N": the last N bytes
+        return got.total is None or (got.last == got.total - 1 and got.first == max(0, got.total - int(match[2] or 0)))
+    return got.first == int(match[1]) and (not match[2] or got.last <= int(match[2]))

@@ -1,0 +1,125 @@
+"""A request to an upstream, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal
+
+import aiohttp
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from pullgate import faults
+from pullgate.upstream.failures import fault_of_body
+
+Method = Literal["GET", "HEAD"]
+Kind = Literal["manifests", "blobs", "tags", "referrers", "ping"]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One read of the distribution-spec. Repository, reference, range and query are checked by who builds it."""
+
+    method: Method
+    repository: str
+    kind: Kind
+    reference: str = ""
+    """Tag or digest; empty for tags, which have none."""
+    accept: tuple[str, ...] = ()
+    """The client's Accept values as they came (GHCR answers 404 to a list that lacks the OCI index)."""
+    range: str | None = None
+    """A Range value with a single range: "bytes=N-", "bytes=N-M" or "bytes=-N"."""
+    if_range: str | None = None
+    if_none_match: str | None = None
+    query: str = ""
+    """Encoded, without the question mark."""
+    follow_redirects: bool = True
+    """False: a redirect to another origin is handed back (see `UpstreamResponse.location`)."""
+
+    @property
+    def path(self) -> str:
+        """Path and query below the upstream's origin (distribution-spec, "Endpoints")."""
+        if self.kind == "ping":
+            return "/v2/"
+        tail = "tags/list" if self.kind == "tags" else f"{self.kind}/{self.reference}"
+        return f"/v2/{self.repository}/{tail}" + (f"?{self.query}" if self.query else "")
+
+
+class UpstreamResponse:
+    """An upstream's answer whose headers are here and whose body, for a GET, may still be on its way.
+
+    Whoever holds it reads it to its end, or calls `release`.
+    """
+
+    __slots__ = ("_host", "_idle", "_raw", "broken", "headers", "location", "status", "url")
+
+    def __init__(self, raw: aiohttp.ClientResponse, host: str, idle: float, location: URL | None = None) -> None:
+        self._raw = raw
+        self._host = host
+        self._idle = idle
+        self.status: int = raw.status
+        """200, 206, 304, 416, or a redirect's when `location` is set."""
+        self.headers: CIMultiDictProxy[str] = raw.headers
+        self.url: URL = raw.url
+        """Where the answer came from, after redirects; its query may hold a signature: never log it."""
+        self.location: URL | None = location
+        """Where a redirect leads that was not followed: a signed URL on another origin, safe to hand out."""
+        self.broken = False
+        """Whether the body ended before its end."""
+        connection = raw.connection
+        if connection is not None and connection.protocol is not None:
+            # aiohttp has one time-out between bytes; until here it bounded the first byte.
+            connection.protocol.read_timeout = idle
+
+    @property
+    def host(self) -> str:
+        """Who answered, in words."""
+        return self._host
+
+    @property
+    def length(self) -> int | None:
+        """Content-Length, None where there is none or it is no number."""
+        text = self.headers.get("Content-Length", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes. Raises UpstreamProtocol beyond that, or where the body breaks off."""
+        parts: list[bytes] = []
+        size = 0
+        if (self.length or 0) > limit:
+            self.release()
+            raise faults.UpstreamProtocol(self._host, f"the answer is larger than {limit} bytes")
+        while chunk := await self.next_chunk():
+            size += len(chunk)
+            if size > limit:
+                self.release()
+                raise faults.UpstreamProtocol(self._host, f"the answer is larger than {limit} bytes")
+            parts.append(chunk)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def next_chunk(self) -> bytes:
+        """What has come in of the body, at least a byte; empty at its end.
+
+        Raises UpstreamTimeout when it stalls, UpstreamProtocol when it breaks off; the connection is closed then.
+        """
+        try:
+            return await self._raw.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            fault = fault_of_body(error, self._host, self._idle)
+        self.broken = True
+        self._raw.close()
+        raise fault
+
+    async def iter(self) -> AsyncIterator[bytes]:
+        """The body as it comes in; faults as of `next_chunk`."""
+        while chunk := await self.next_chunk():
+            yield chunk
+
+    def release(self) -> None:
+        """Done with it. The connection goes back to the pool when its body was read to the end, else it is closed."""
+        self._raw.release()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._raw.close()

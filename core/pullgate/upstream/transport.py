@@ -1,0 +1,99 @@
+"""The pool of connections to one upstream and to where it leads, and one exchange over it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import aiohttp
+from yarl import URL
+
+from pullgate import faults
+from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.failures import AddressRefused, fault_of_request
+from pullgate.upstream.guard import Guard, GuardingResolver
+
+USER_AGENT = f"pullgate/{version('pullgate')}"
+
+_CONNECTIONS = 1024
+"""Connections of one upstream at once; above it requests wait. Each blob on its way holds one."""
+_READ_BUFFER = 64 * 1024
+"""A body's bytes that wait for a slow client: reading pauses above twice this."""
+_FIELD_LIMIT = 32 * 1024
+"""Bytes of one header field: signed URLs and tokens outgrow aiohttp's 8 KiB."""
+
+
+class Transport:
+    """Sends a request and returns the answer's headers, or raises a fault. Nothing is followed, retried or kept."""
+
+    def __init__(self, config: UpstreamConfig, guard: Guard) -> None:
+        self._config = config
+        self._guard = guard
+        self._session: aiohttp.ClientSession | None = None
+
+    def label(self, url: URL) -> str:
+        """Whom `url` asks, in words; never more than the host, for the query may hold a signature."""
+        return self._config.host if self._guard.is_own(url.host or "") else f"{url.host} (for {self._config.host})"
+
+    async def exchange(
+        self, method: str, url: URL, headers: Mapping[str, str], form: Mapping[str, str] | None = None
+    ) -> aiohttp.ClientResponse:
+        """One request, and the answer with its body unread. Raises a fault, or Transient where a new try may help."""
+        session = self._session or self._open()
+        failure: Exception
+        try:
+            return await session.request(method, url, headers=headers, data=form, allow_redirects=False)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            failure = self._failure(error, url)
+        raise failure
+
+    async def close(self) -> None:
+        """Close every connection."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _failure(self, error: Exception, url: URL) -> Exception:
+        timeouts = self._config.timeouts
+        if isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, AddressRefused):
+            if not self._guard.is_own(url.host or ""):
+                return self._guard.refused_address()
+        return fault_of_request(error, self.label(url), timeouts.connect, timeouts.first_byte)
+
+    def _open(self) -> aiohttp.ClientSession:
+        timeouts = self._config.timeouts
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=_CONNECTIONS,
+                resolver=GuardingResolver(self._guard),
+                ttl_dns_cache=30,
+                keepalive_timeout=30,
+                ssl=self._trust(),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(
+                connect=timeouts.connect, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
+            ),
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+            read_bufsize=_READ_BUFFER,
+            max_field_size=_FIELD_LIMIT,
+            max_line_size=_FIELD_LIMIT,
+        )
+        # aiohttp's own silent repeat of a request would multiply with `retry`.
+        session._retry_connection = False
+        self._session = session
+        return session
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        """True is aiohttp's verifying default, which all upstreams without a CA of their own share."""
+        if self._config.ca_pem is None:
+            return True
+        context = ssl.create_default_context()
+        try:
+            context.load_verify_locations(cadata=self._config.ca_pem)
+        except (ssl.SSLError, ValueError):
+            raise faults.UpstreamTLS(self._config.host, "the Registrys CA certificate cannot be read") from None
+        return context
