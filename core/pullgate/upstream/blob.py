@@ -22,7 +22,7 @@ def stream_blob(upstream: Upstream, request: UpstreamRequest, response: Upstream
     """The body of `response`, which `upstream.send(request)` returned for a GET of a blob.
 
     Raises DigestMismatch, UpstreamProtocol or any other fault of an upstream, always before the last byte was handed
-    out; who has sent headers by then aborts the client's connection. Call `aclose` in the end, also when it was not begun.
+    out; who has sent headers by then aborts the client's connection. Call `aclose` in the end, begun or not.
     """
     return BlobStream(upstream, request, response)
 

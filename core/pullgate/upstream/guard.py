@@ -1,8 +1,8 @@
-"""Where the client may go: which token server sees the credentials, which redirect is followed, which address is dialled.
+"""Where the client may go: which token server sees the credentials, which redirect and which address is followed.
 
 An upstream's answer names token servers and redirects, so each is an attempt to make the proxy send a credential, or a
-request, to where it should not (CVE-2020-15157, CVE-2026-33540, CVE-2026-48978). The addresses are judged after the name
-was resolved and the very same ones are dialled, so a name that changes its address in between gains nothing.
+request, to where it should not (CVE-2020-15157, CVE-2026-33540, CVE-2026-48978). The addresses are judged after the
+name was resolved and the very same ones are dialled, so a name that changes its address in between gains nothing.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Guard:
     def realm(self, text: str) -> URL:
         """The token server that a challenge names. Raises RealmRefused unless the Registry's credentials may go there.
 
-        It is the upstream's own host, one of the same registered domain (no IP address), or one that the Registry lists;
-        by https, or http where the Registry is plain HTTP and the host is its own or listed.
+        It is the upstream's own host, one of the same registered domain (no IP address), or one that the Registry
+        lists; by https, or http where the Registry is plain HTTP and the host is its own or listed.
         """
         url = _parse(text)
         if url is None or not url.absolute or not self._realm_is_pinned(url):

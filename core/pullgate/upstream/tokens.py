@@ -1,6 +1,6 @@
 """Bearer tokens: asked of a token server (distribution's token specification, GET and OAuth2 POST), and kept.
 
-A fetch belongs to nobody in particular: it goes on when the request that began it is gone, since others may wait for it.
+A fetch belongs to nobody in particular: it goes on when the request that began it is gone, as others may wait for it.
 """
 
 from __future__ import annotations

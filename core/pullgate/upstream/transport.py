@@ -56,9 +56,9 @@ class Transport:
 
     def _failure(self, error: Exception, url: URL) -> Exception:
         timeouts = self._config.timeouts
-        if isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, AddressRefused):
-            if not self._guard.is_own(url.host or ""):
-                return self._guard.refused_address()
+        refused = isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, AddressRefused)
+        if refused and not self._guard.is_own(url.host or ""):
+            return self._guard.refused_address()
         return fault_of_request(error, self.label(url), timeouts.connect, timeouts.first_byte)
 
     def _open(self) -> aiohttp.ClientSession:
