@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 from pullgate.policy.glob import validate_glob
-from pullgate.policy.semver_range import SemverRange
+from pullgate.policy.semver_range import validate_semver
 
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
@@ -126,11 +126,8 @@ def _is_domain(text: str) -> bool:
 
 
 def _semver_problem(text: str) -> str | None:
-    try:
-        SemverRange(text)
-    except ValueError:
-        return f"{show(text)} is not a version range"
-    return None
+    problem = validate_semver(text)
+    return f"{show(text)}: {problem}" if problem else None
 
 
 def _glob_problem(text: str) -> str | None:

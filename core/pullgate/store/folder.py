@@ -1,0 +1,255 @@
+"""A folder as the store: the vendor's YAML, and below `.pullgate` what a cluster would hold as status and Secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pullgate.store.documents import FileContent, FileProblem
+from pullgate.store.feed import Feeds
+from pullgate.store.files import Signature, remove, write_whole
+from pullgate.store.merge import FolderContent
+from pullgate.store.port import Change, Document, Key, StoreUnavailable, Synced
+from pullgate.store.private import FolderInUse, PrivateFolder
+from pullgate.store.records import Record, complete, encode_record, next_record
+from pullgate.store.scan import FolderScanner
+from pullgate.store.secret_file import encode_secret, same_secret, secret_key, secret_path
+
+__all__ = ["FileProblem", "FolderInUse", "FolderStore"]
+
+POLL_SECONDS = 0.2
+SETTLE_SECONDS = 0.1
+"""Between seeing a change and the second look that confirms it."""
+
+log = logging.getLogger(__name__)
+
+
+class FolderStore:
+    """See `pullgate.store.port.Store`. Used from one event loop; blocking work runs in a thread."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        on_problem: Callable[[FileProblem], None] = lambda problem: log.warning("%s", problem),
+        on_mended: Callable[[str], None] = lambda file: log.info("%s: mended", file),
+        on_event: Callable[[Key, str, str, str], None] = lambda key, type_, reason, message: None,
+    ) -> None:
+        self.directory = directory
+        self.problems: tuple[FileProblem, ...] = ()
+        """What is wrong in the files now."""
+        self.writes = 0
+        """Files written or removed so far, events aside."""
+        self._on_problem, self._on_mended, self._on_event = on_problem, on_mended, on_event
+        self._private = PrivateFolder(directory)
+        self._scanner = FolderScanner(directory)
+        self._secret_scanner = FolderScanner(self._private.secrets)
+        self._content = FolderContent()
+        self._secret_problems: dict[str, list[FileProblem]] = {}
+        self._records: dict[Key, Record] = {}
+        self._own_secrets: dict[Key, Document] = {}
+        self._documents: dict[Key, Document] = {}
+        self._feeds = Feeds()
+        self._writing = asyncio.Lock()
+        self._behind = True
+        """Whether the files say something that readers do not see yet."""
+        self._poller: asyncio.Task[None] | None = None
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Read everything, then follow. Raises FolderInUse, OSError and StoreUnavailable where it cannot be used."""
+        await asyncio.to_thread(self._private.open)
+        self._records = await asyncio.to_thread(self._private.read_records)
+        await self._look(at_once=True)
+        self._poller = asyncio.create_task(self._poll(), name="folder poll")
+
+    async def stop(self) -> None:
+        """Stop following; let go of the folder."""
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+        async with self._writing:
+            self._private.close()
+
+    # --- reading ---
+
+    def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
+        """See Store."""
+        return self._feeds.watch(kinds, lambda: [(k, d) for k, d in self._documents.items() if k.kind in kinds])
+
+    async def get(self, key: Key) -> Document | None:
+        """See Store."""
+        return self._documents.get(key)
+
+    async def list(self, kind: str, namespace: str | None = None) -> list[Document]:
+        """See Store."""
+        return [d for k, d in self._documents.items() if k.kind == kind and namespace in {None, k.namespace}]
+
+    # --- writing ---
+
+    async def patch_status(self, key: Key, status: Mapping[str, Any]) -> None:
+        """See Store."""
+        async with self._writing:
+            record = self._records.get(key)
+            if record is None or record.status == status:
+                return
+            changed = record.with_status(status)
+            await self._save_record(key, changed)
+            self._show(key, complete(key, changed.document, changed))
+
+    async def apply_secret(self, document: Document) -> None:
+        """See Store."""
+        metadata = document["metadata"]
+        key = Key("Secret", metadata["namespace"], metadata["name"])
+        async with self._writing:
+            if key in self._content.documents:
+                raise StoreUnavailable(f"Secret {key.name} is in one of your own files; give it another name")
+            if same_secret(self._documents.get(key), document):
+                return
+            path = secret_path(key)
+            signature = await self._write(self._private.secrets / path, encode_secret(document))
+            self._secret_scanner.note_own_write(path, signature)
+            self._own_secrets[key] = document
+            self._show(key, document)
+
+    async def delete_secret(self, namespace: str, name: str) -> None:
+        """See Store."""
+        key = Key("Secret", namespace, name)
+        async with self._writing:
+            if key not in self._own_secrets:
+                return
+            path = secret_path(key)
+            await self._remove(self._private.secrets / path)
+            self._secret_scanner.note_own_write(path, None)
+            del self._own_secrets[key]
+            self._show(key, self._content.documents.get(key))
+
+    async def record_event(self, key: Key, type_: str, reason: str, message: str) -> None:
+        """See Store. Events are lines of .pullgate/events.jsonl, of bounded size."""
+        async with self._writing:
+            try:
+                await asyncio.to_thread(self._private.append_event, key, type_, reason, message)
+            except OSError as error:
+                log.warning("an event is not kept: %s", error)
+        self._on_event(key, type_, reason, message)
+
+    # --- following the files ---
+
+    async def _poll(self) -> None:
+        spent = 0.0
+        while True:
+            unsettled = self._scanner.unsettled or self._secret_scanner.unsettled
+            # A large folder is looked at less often: never more than a fifth of one thread's time.
+            await asyncio.sleep(max(SETTLE_SECONDS if unsettled else POLL_SECONDS, 4 * spent))
+            started = time.monotonic()
+            try:
+                await self._look()
+            except OSError as error:
+                self._report((FileProblem(str(self.directory), 1, f"cannot be read: {error.strerror}"),))
+            except StoreUnavailable as error:
+                self._report((FileProblem(str(self.directory), 1, str(error)),))
+            except Exception:
+                log.exception("reading %s failed; it is tried again", self.directory)
+            spent = time.monotonic() - started
+
+    async def _look(self, *, at_once: bool = False) -> None:
+        changed = await asyncio.to_thread(self._scanner.scan, at_once=at_once)
+        async with self._writing:
+            if changed:
+                self._content.update(changed, str(self.directory))
+                self._behind = True
+            secrets = await asyncio.to_thread(self._secret_scanner.scan, at_once=at_once)
+            self._take_own_secrets(secrets)
+            if self._behind:
+                await self._take_documents()
+                self._behind = False
+        self._report((*self._content.problems, *(p for rows in self._secret_problems.values() for p in rows)))
+
+    async def _take_documents(self) -> None:
+        wanted = self._content.documents
+        for key, record in list(self._records.items()):
+            if key in wanted:
+                continue
+            if self._content.in_doubt(key, record.file):
+                # Its file cannot be read since the start: what was last good goes on.
+                self._show(key, complete(key, record.document, record))
+                continue
+            await self._remove(self._private.record_path(key))
+            del self._records[key]
+            self._show(key, None)
+        for key in [k for k in self._documents if k.kind == "Secret" and k not in wanted]:
+            self._show(key, self._own_secrets.get(key))
+        for key, document in wanted.items():
+            self._show(key, complete(key, document, await self._record(key, document)))
+
+    async def _record(self, key: Key, document: Document) -> Record | None:
+        if key.kind == "Secret":
+            return None
+        before = self._records.get(key)
+        record = next_record(before, document, self._content.file_of(key), datetime.now(UTC))
+        if record is not before:
+            await self._save_record(key, record)
+        return record
+
+    def _take_own_secrets(self, changed: Mapping[str, FileContent | None]) -> None:
+        """Files below .pullgate/secrets that a person altered or removed, or, at the start, all of them."""
+        for path, content in changed.items():
+            key = secret_key(path)
+            self._secret_problems.pop(path, None)
+            if key is None:
+                continue
+            if content is None:
+                self._own_secrets.pop(key, None)
+            elif key in content.documents:
+                self._own_secrets[key] = content.documents[key].document
+            elif content.problems:
+                self._secret_problems[path] = content.problems
+                continue
+            if key not in self._content.documents:
+                self._show(key, self._own_secrets.get(key))
+
+    def _show(self, key: Key, document: Document | None) -> None:
+        """Make `document` what readers see, and tell watchers if it differs."""
+        if self._documents.get(key) == document:
+            return
+        if document is None:
+            del self._documents[key]
+        else:
+            self._documents[key] = document
+        self._feeds.publish(key, document)
+
+    def _report(self, problems: tuple[FileProblem, ...]) -> None:
+        known, files = set(self.problems), {problem.file for problem in problems}
+        mended = {problem.file for problem in self.problems} - files
+        self.problems = problems
+        for problem in problems:
+            if problem not in known:
+                self._on_problem(problem)
+        for file in sorted(mended):
+            self._on_mended(file)
+
+    # --- files ---
+
+    async def _save_record(self, key: Key, record: Record) -> None:
+        await self._write(self._private.record_path(key), encode_record(key, record))
+        self._records[key] = record
+
+    async def _write(self, path: Path, text: str) -> Signature:
+        self.writes += 1
+        try:
+            return await asyncio.to_thread(write_whole, path, text)
+        except OSError as error:
+            raise StoreUnavailable(f"{path} cannot be written: {error.strerror}") from error
+
+    async def _remove(self, path: Path) -> None:
+        self.writes += 1
+        try:
+            await asyncio.to_thread(remove, path)
+        except OSError as error:
+            raise StoreUnavailable(f"{path} cannot be removed: {error.strerror}") from error

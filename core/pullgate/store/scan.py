@@ -1,0 +1,70 @@
+"""See what changed in a folder, by polling: it works on every file system, network mounts and ConfigMaps included.
+
+Blocking; called in a thread, by one caller at a time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pullgate.store.documents import FileContent, FileProblem, read_documents
+from pullgate.store.files import Signature, list_files, read_text
+
+
+class FolderScanner:
+    """What the files of a folder say, and which of them changed since the last look.
+
+    A change is believed when two looks in a row agree on it: editors truncate or remove a file for a moment before
+    they write it anew, and a License that is gone for a moment would lose its key.
+    """
+
+    def __init__(self, root: Path, *, shown_as: str | None = None) -> None:
+        self._root = root
+        self._shown_as = str(root) if shown_as is None else shown_as
+        self._known: dict[str, Signature] = {}
+        self._unsettled: dict[str, Signature | None] = {}
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a change was seen that a second look must confirm."""
+        return bool(self._unsettled)
+
+    def scan(self, *, at_once: bool = False) -> dict[str, FileContent | None]:
+        """The files that changed, by relative path; None for one that is gone.
+
+        `at_once` believes the first look. Raises OSError when the folder cannot be read; nothing is then taken as gone.
+        """
+        seen = list_files(self._root)
+        differing: dict[str, Signature | None] = {
+            path: signature for path, signature in seen.items() if self._known.get(path) != signature
+        }
+        differing.update({path: None for path in self._known if path not in seen})
+        settled = {
+            path: signature
+            for path, signature in differing.items()
+            if at_once or (path in self._unsettled and self._unsettled[path] == signature)
+        }
+        self._unsettled = {path: signature for path, signature in differing.items() if path not in settled}
+        return {path: self._read(path, signature) for path, signature in settled.items()}
+
+    def note_own_write(self, path: str, signature: Signature | None) -> None:
+        """A file that this process wrote (or, None, removed) is no news."""
+        self._unsettled.pop(path, None)
+        if signature is None:
+            self._known.pop(path, None)
+        else:
+            self._known[path] = signature
+
+    def _read(self, path: str, signature: Signature | None) -> FileContent | None:
+        if signature is None:
+            self._known.pop(path, None)
+            return None
+        self._known[path] = signature
+        shown = f"{self._shown_as}/{path}"
+        try:
+            return read_documents(read_text(self._root / path), shown)
+        except OSError as error:
+            words = f"cannot be read: {error.strerror}"
+        except ValueError as error:
+            words = str(error)
+        return FileContent({}, [FileProblem(shown, 1, words)], set(), unreadable=True)
