@@ -42,7 +42,8 @@ def seed(host: str, username: str, password: str, static: Path) -> Seeded:
     base = f"http://{host}/v2/my-org/api"
     blobs = {}
     for name, size in (("medium", MEDIUM), ("large", LARGE)):
-        data = random.Random(name).randbytes(size)
+        source = random.Random(name)
+        data = b"".join(source.randbytes(2**20) for _ in range(size // 2**20))
         blobs[name] = _push_blob(base, login, data)
         (static / blobs[name].partition(":")[2]).write_bytes(data)
     config = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'

@@ -72,9 +72,7 @@ def find(name: str) -> str:
     """The path of a program that the benchmark needs."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin")
     if found is None:
-        raise SystemExit(
-            f"{name} is missing; on Debian: apt-get install nginx-light wrk docker-registry apache2-utils curl"
-        )
+        raise SystemExit(f"{name} is missing; on Debian: apt-get install nginx-light wrk docker-registry curl")
     return found
 
 
@@ -108,7 +106,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path, *, exact: bool)
     raise SystemExit(f"{' '.join(map(str, process.args))} did not start: {log.read_text()[-2000:]}")  # type: ignore[arg-type]
 
 
-def registry_config(directory: Path, port: int, htpasswd: Path | None, mirror_of: dict[str, str] | None) -> Path:
+def registry_config(directory: Path, port: int, mirror_of: dict[str, str] | None) -> Path:
     """A docker-registry's configuration (JSON is YAML)."""
     config: dict[str, object] = {
         "version": 0.1,
@@ -119,8 +117,6 @@ def registry_config(directory: Path, port: int, htpasswd: Path | None, mirror_of
         },
         "http": {"addr": f"127.0.0.1:{port}", "secret": "bench"},
     }
-    if htpasswd:
-        config["auth"] = {"htpasswd": {"realm": "bench", "path": str(htpasswd)}}
     if mirror_of:
         config["proxy"] = {
             "remoteurl": f"http://{mirror_of['host']}",
