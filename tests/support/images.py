@@ -118,7 +118,7 @@ def image(
 
 
 def large_image(size: int, seed: str = "large", *, flavour: Flavour = OCI) -> Image:
-    """An image with one plain layer, in `streams`: a file of `size` bytes that do not compress and are not in memory."""
+    """An image with one plain layer, in `streams`: a file of `size` bytes that do not compress, made when read."""
     entry = tarfile.TarInfo("large.bin")
     entry.size = size
     layer = Noise(seed, size, head=entry.tobuf(), tail=bytes(-size % 512 + 1024))

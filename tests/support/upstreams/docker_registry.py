@@ -92,7 +92,7 @@ class DockerRegistry:
             token = self.tokens.issue((f"repository:{repository}:pull,push,delete",))
             return {"Authorization": f"Bearer {token}"}
         if self.auth == "basic":
-            return {"Authorization": aiohttp.BasicAuth(self.username, self.password).encode()}
+            return {"Authorization": aiohttp.encode_basic_auth(self.username, self.password)}
         return {}
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import jwt
-from aiohttp import BasicAuth, web
+from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -77,9 +77,9 @@ class TokenServer:
         app = web.Application()
         app.router.add_get("/token", self._get)
         app.router.add_post("/token", self._post)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.bind, 0, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, self.bind, 0)
         await site.start()
         self.host = f"{self.bind}:{self._runner.addresses[0][1]}"
         return self
@@ -167,14 +167,13 @@ class TokenServer:
 
 
 def _basic(request: web.Request) -> tuple[str, str]:
-    header = request.headers.get("Authorization")
-    if header is None:
-        return "", ""
+    """User and password; empty where there are none."""
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
     try:
-        auth = BasicAuth.decode(header, encoding="utf-8")
+        username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except ValueError:
         return "", ""
-    return auth.login, auth.password
+    return (username, password) if scheme.lower() == "basic" else ("", "")
 
 
 @functools.cache
