@@ -21,9 +21,9 @@ class Part(BaseModel):
 
 
 class Reported(BaseModel):
-    """A part of a status: written by Pullgate, perhaps by a newer one, so unknown fields are left alone."""
+    """A part of a status: written by Pullgate, perhaps by a newer one, so unknown fields are kept as they are."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel, populate_by_name=True)
 
 
 class ObjectMeta(Reported):

@@ -1,0 +1,1 @@
+"""Gather -> decide -> apply -> record, a file a resource, on whatever `Store` there is."""

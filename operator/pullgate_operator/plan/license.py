@@ -1,0 +1,227 @@
+"""What a License's keys, Secrets and conditions shall be."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import yaml
+
+from pullgate.faults import KeyMalformed
+from pullgate.licensing.keys import check_key
+from pullgate.licensing.license_file import InvalidLicenseFile, sign_license, verify_license
+from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, secret_data, secret_document
+from pullgate.resources.fields import format_time, parse_time
+from pullgate.resources.license import License
+from pullgate.store.port import Document
+from pullgate_operator.plan.keys import HeldKey, KeyPlan, plan_keys
+from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
+
+WARNING_DAYS = (1, 7, 30)
+LICENSE_FILE = "license.yaml"
+DOCKER_CONFIG = ".dockerconfigjson"
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseInputs:
+    """Everything that is known."""
+
+    resource: License
+    license_secret: Document | None = field(repr=False)
+    pull_secret: Document | None = field(repr=False)
+    signing_key: tuple[str, str] = field(repr=False)
+    """Private and public key, PEM."""
+    hosts: tuple[str, ...]
+    """Where customers pull by default: the proxy, and the namespace's custom domains."""
+    registries: frozenset[str]
+    """The names of the namespace's Registries."""
+    now: datetime
+
+
+def secret_names(license_name: str) -> tuple[str, str]:
+    """The Secrets of the license file and of the pull secret."""
+    return f"{license_name}-license", f"{license_name}-pull"
+
+
+def license_of_secret(secret_name: str) -> str | None:
+    """The License that a Secret of this name would be of."""
+    for suffix in ("-license", "-pull"):
+        if secret_name.endswith(suffix) and secret_name != suffix:
+            return secret_name.removesuffix(suffix)
+    return None
+
+
+def is_ours(secret: Document) -> bool:
+    """Whether we made the Secret."""
+    labels = secret["metadata"].get("labels") or {}
+    return all(labels.get(name) == value for name, value in MANAGED_BY.items())
+
+
+def plan_license(inputs: LicenseInputs, fresh: Callable[[], str]) -> Plan:
+    """Decide. `fresh` gives a new license key."""
+    resource, now = inputs.resource, inputs.now
+    conditions = Conditions(resource.status.conditions, resource.metadata.generation, now)
+    _put_valid(conditions, resource)
+    warned, warning = _put_expiring(conditions, resource)
+    foreign = [s["metadata"]["name"] for s in (inputs.license_secret, inputs.pull_secret) if s and not is_ours(s)]
+    if foreign:
+        conditions.put("Ready", False, "SecretConflict", f"Secret {foreign[0]} was made by somebody else; remove it")
+        status = {**_kept(resource), "conditions": conditions.documents()}
+        return Plan(status=status, events=_events(inputs, conditions, ()), due=_next_date(resource, now))
+    keys = plan_keys(resource, _held_key(inputs), now, fresh)
+    _put_ready(conditions, inputs, keys)
+    license_name, pull_name = secret_names(resource.metadata.name)
+    status = {
+        **_kept(resource),
+        **without_empty({"warnedDays": warned, "rotateKey": keys.rotate_key or None}),
+        "conditions": conditions.documents(),
+        "keys": [k.model_dump(mode="json", by_alias=True, exclude_none=True) for k in keys.keys],
+        "secrets": {"license": license_name, "pull": pull_name},
+    }
+    if warned is None:
+        status.pop("warnedDays", None)
+    return Plan(
+        status=status,
+        secrets=_build_secrets(inputs, keys),
+        events=_events(inputs, conditions, (*keys.events, *warning)),
+        due=min((d for d in (keys.due, _next_date(resource, now)) if d is not None), default=None),
+    )
+
+
+def _kept(resource: License) -> dict[str, Any]:
+    """What others, or this plan at another time, put in the status."""
+    before = resource.status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    return {**before, "observedGeneration": resource.metadata.generation}
+
+
+# --- conditions --------------------------------------------------------------------------------------------------
+
+
+def _put_valid(conditions: Conditions, resource: License) -> None:
+    spec, now = resource.spec, conditions.now
+    if spec.suspended is not None:
+        why = f": {spec.suspended.reason}" if spec.suspended.reason else ""
+        conditions.put("Valid", False, "Suspended", f"suspended{why}; remove spec.suspended to restore it")
+    elif spec.not_before is not None and now < spec.not_before:
+        conditions.put("Valid", False, "NotYetValid", f"valid from {format_time(spec.not_before)}")
+    elif spec.expires_at is not None and now >= spec.expires_at:
+        conditions.put("Valid", False, "Expired", f"expired {format_time(spec.expires_at)}; extend spec.expiresAt")
+    else:
+        end = f"until {format_time(spec.expires_at)}" if spec.expires_at is not None else "without an end"
+        conditions.put("Valid", True, "Valid", f"valid {end}")
+
+
+def _put_expiring(conditions: Conditions, resource: License) -> tuple[int | None, tuple[Event, ...]]:
+    """The condition that stands while the end is near; the days that were told of, and an Event for a new step."""
+    end, now = resource.spec.expires_at, conditions.now
+    days = None
+    if end is not None and now < end:
+        days = next((d for d in WARNING_DAYS if end - now <= timedelta(days=d)), None)
+    if end is None or days is None:
+        conditions.drop("ExpiringSoon")
+        return None, ()
+    message = f"expires {format_time(end)}, within {days} {'day' if days == 1 else 'days'}; extend spec.expiresAt"
+    conditions.put("ExpiringSoon", True, "ExpiringSoon", message)
+    told = resource.status.warned_days
+    return days, (Event("Warning", "ExpiringSoon", message),) if told is None or days < told else ()
+
+
+def _put_ready(conditions: Conditions, inputs: LicenseInputs, keys: KeyPlan) -> None:
+    named = [e.registry for e in inputs.resource.spec.entitlements if e.registry is not None]
+    missing = [name for name in dict.fromkeys(named) if name not in inputs.registries]
+    if missing:
+        app = inputs.resource.metadata.namespace
+        message = f"there is no Registry {missing[0]} in {app}; create it or mend spec.entitlements"
+        conditions.put("Ready", False, "RegistryUnknown", message)
+        return
+    secret, _ = secret_names(inputs.resource.metadata.name)
+    conditions.put("Ready", True, "Ready", f"key {keys.keys[0].id} is in Secret {secret}")
+
+
+def _events(inputs: LicenseInputs, conditions: Conditions, events: Iterable[Event]) -> tuple[Event, ...]:
+    found = list(events)
+    for type_ in ("Ready", "Valid"):
+        condition = turned(inputs.resource.status.conditions, conditions, type_)
+        if condition is not None:
+            kind = "Normal" if condition.status == "True" else "Warning"
+            found.append(Event(kind, condition.reason, condition.message))
+    return tuple(found)
+
+
+def _next_date(resource: License, now: datetime) -> datetime | None:
+    """When the calendar alone changes a condition next."""
+    dates = [resource.spec.not_before, resource.spec.expires_at]
+    if resource.spec.expires_at is not None:
+        dates += [resource.spec.expires_at - timedelta(days=d) for d in WARNING_DAYS]
+    return min((d for d in dates if d is not None and d > now), default=None)
+
+
+# --- Secrets -----------------------------------------------------------------------------------------------------
+
+
+def _held_key(inputs: LicenseInputs) -> HeldKey | None:
+    """The key in the License's Secret, if it is one at all."""
+    if inputs.license_secret is None:
+        return None
+    try:
+        text = secret_data(inputs.license_secret).get(LICENSE_FILE, b"").decode()
+        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        key = str(document["license"]["key"])
+        check_key(key)
+    except (ValueError, KeyError, TypeError, yaml.YAMLError, KeyMalformed):
+        return None
+    return HeldKey(key, _issued_at(inputs, text))
+
+
+def _issued_at(inputs: LicenseInputs, text: str) -> datetime | None:
+    meta = inputs.resource.metadata
+    try:
+        facts = verify_license(text, [inputs.signing_key[1]])
+        if (facts.get("app"), facts.get("name")) == (meta.namespace, meta.name):
+            return parse_time(str(facts["keyIssuedAt"]))
+    except (InvalidLicenseFile, KeyError, ValueError):
+        pass
+    return None
+
+
+def _build_secrets(inputs: LicenseInputs, keys: KeyPlan) -> tuple[Document, Document]:
+    meta, spec = inputs.resource.metadata, inputs.resource.spec
+    labels = {**MANAGED_BY, LICENSE_LABEL: meta.name}
+    hosts = spec.pull_secret.hosts if spec.pull_secret.hosts is not None else inputs.hosts
+    license_name, pull_name = secret_names(meta.name)
+    text = sign_license(license_file_facts(inputs.resource, keys, hosts), inputs.signing_key[0])
+    pair = base64.b64encode(f"{meta.name}:{keys.key}".encode()).decode()
+    auths = {host: {"username": meta.name, "password": keys.key, "auth": pair} for host in hosts}
+    config = json.dumps({"auths": auths}, separators=(",", ":"))
+    return (
+        secret_document(meta.namespace, license_name, {LICENSE_FILE: text.encode()}, labels=labels),
+        secret_document(
+            meta.namespace,
+            pull_name,
+            {DOCKER_CONFIG: config.encode()},
+            type_="kubernetes.io/dockerconfigjson",
+            labels=labels,
+        ),
+    )
+
+
+def license_file_facts(resource: License, keys: KeyPlan, hosts: Iterable[str]) -> dict[str, Any]:
+    """What the license file says: the License's public facts and the key."""
+    spec = resource.spec
+    return without_empty(
+        {
+            "app": resource.metadata.namespace,
+            "name": resource.metadata.name,
+            "customer": spec.customer.model_dump(exclude_defaults=True) or None,
+            "notBefore": format_time(spec.not_before) if spec.not_before is not None else None,
+            "expiresAt": format_time(spec.expires_at) if spec.expires_at is not None else None,
+            "entitlements": [e.model_dump(mode="json", by_alias=True, exclude_none=True) for e in spec.entitlements],
+            "hosts": list(hosts),
+            "key": keys.key,
+            "keyIssuedAt": format_time(keys.keys[0].issued_at),
+        }
+    )

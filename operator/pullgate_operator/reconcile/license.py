@@ -1,0 +1,62 @@
+"""A License: its key issued and replaced, its Secrets kept, its conditions told."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pullgate.licensing.keys import new_key
+from pullgate.resources import License, parse_resource
+from pullgate.store.port import Document, Key, Store
+from pullgate_operator.plan.claims import Claims
+from pullgate_operator.plan.license import LicenseInputs, is_ours, plan_license, secret_names
+from pullgate_operator.reconcile.apply import apply_plan
+from pullgate_operator.reconcile.settings import Clock
+from pullgate_operator.reconcile.signing import SigningReconciler
+
+
+class LicenseReconciler:
+    """Gather, decide, apply."""
+
+    def __init__(
+        self, store: Store, claims: Claims, signing: SigningReconciler, clock: Clock, external_host: str
+    ) -> None:
+        self._store, self._claims, self._signing, self._clock = store, claims, signing, clock
+        self._external_host = external_host
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """Bring one License up to date; returns when to come again.
+
+        Raises InvalidResource, StoreUnavailable, and ValueError where the signing key cannot be used.
+        """
+        document = await self._store.get(key)
+        if document is None:
+            await self._forget(key)
+            return None
+        resource = parse_resource(document)
+        if not isinstance(resource, License):
+            return None
+        license_secret, pull_secret = await self._secrets(key)
+        inputs = LicenseInputs(
+            resource=resource,
+            license_secret=license_secret,
+            pull_secret=pull_secret,
+            signing_key=await self._signing.fetch_license_key(),
+            hosts=(self._external_host, *self._claims.domains_of(key.namespace)),
+            registries=self._claims.names_in(key.namespace),
+            now=self._clock(),
+        )
+        plan = plan_license(inputs, new_key)
+        await apply_plan(self._store, key, document, plan)
+        return plan.due
+
+    async def _secrets(self, key: Key) -> tuple[Document | None, Document | None]:
+        license_name, pull_name = secret_names(key.name)
+        return (
+            await self._store.get(Key("Secret", key.namespace, license_name)),
+            await self._store.get(Key("Secret", key.namespace, pull_name)),
+        )
+
+    async def _forget(self, key: Key) -> None:
+        for secret in await self._secrets(key):
+            if secret is not None and is_ours(secret):
+                await self._store.delete_secret(key.namespace, secret["metadata"]["name"])

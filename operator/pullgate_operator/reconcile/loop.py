@@ -1,0 +1,198 @@
+"""Everything that is reconciled, on one store: watch, queue, work, come again in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from datetime import datetime
+
+from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, SYSTEM_NAMESPACE, handoff_target
+from pullgate.resources import InvalidResource, Registry, parse_resource
+from pullgate.store.port import Change, Document, Key, Store, StoreUnavailable, Synced
+from pullgate_operator.plan.claims import Claims, build_claim
+from pullgate_operator.plan.license import license_of_secret
+from pullgate_operator.reconcile.license import LicenseReconciler
+from pullgate_operator.reconcile.queue import WorkQueue
+from pullgate_operator.reconcile.registry import RegistryReconciler
+from pullgate_operator.reconcile.settings import Clock, ReconcileSettings, utc_now
+from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS, SigningReconciler
+
+KINDS = frozenset({"Registry", "License", "Secret"})
+RETRY_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Brings a store's resources up to date and keeps them so."""
+
+    def __init__(self, store: Store, settings: ReconcileSettings, clock: Clock = utc_now) -> None:
+        self._store, self._settings = store, settings
+        self._queue = WorkQueue(clock)
+        self._claims = Claims()
+        self._licenses: defaultdict[str, set[Key]] = defaultdict(set)
+        self._signing = SigningReconciler(store, clock)
+        self._registry = RegistryReconciler(store, self._claims, clock, again=self._queue.add, checks=settings.checks)
+        self._license = LicenseReconciler(store, self._claims, self._signing, clock, settings.external_host)
+        self._synced = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything was worked on that is known of; checks of upstreams may still run."""
+        return self._synced and self._queue.idle
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._queue.run_timers())
+                group.create_task(self._follow_for_ever())
+                for _ in range(self._settings.workers):
+                    group.create_task(self._work())
+        finally:
+            await self._registry.stop()
+
+    # --- changes ---
+
+    async def _follow_for_ever(self) -> None:
+        while True:
+            try:
+                await self._follow()
+                log.warning("the watch ended; it is begun again")
+            except StoreUnavailable as error:
+                log.warning("%s; it is tried again", error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        self._synced = False
+        async for change in self._store.watch(KINDS):
+            if isinstance(change, Synced):
+                await self._begin()
+            else:
+                self._note(change)
+
+    async def _begin(self) -> None:
+        """The first full list is in: everything is looked at once, and what was left behind is removed."""
+        present = {_key_of(d) for kind in ("Registry", "License") for d in await self._store.list(kind)}
+        known = {Key("Registry", *name) for name in self._claims.names()}
+        known |= {key for keys in self._licenses.values() for key in keys}
+        gone = known - present  # deleted while the watch was down
+        for key in gone:
+            self._note(Change(key, None))
+        self._synced = True
+        for key in (TOKEN_KEYS, *sorted(present), *sorted(gone)):
+            self._queue.add(key)
+        for document in await self._store.list("Secret"):
+            owner = _owner(document)
+            if owner is not None and owner not in present:
+                self._queue.add(owner)
+
+    def _note(self, change: Change) -> None:
+        key = change.key
+        if key.kind == "Registry":
+            self._note_registry(change)
+        elif key.kind == "License":
+            keys = self._licenses[key.namespace]
+            keys.discard(key) if change.document is None else keys.add(key)
+            self._add(key)
+        else:
+            self._note_secret(key)
+
+    def _note_registry(self, change: Change) -> None:
+        key, name = change.key, (change.key.namespace, change.key.name)
+        affected = set()
+        before = self._facts_of_app(key.namespace)
+        if change.document is None:
+            affected = self._claims.remove(name)
+        else:
+            try:
+                resource = parse_resource(change.document)
+            except InvalidResource as error:
+                log.warning("%s is left as it was: %s", key, error)
+                return
+            if isinstance(resource, Registry):
+                affected = self._claims.put(build_claim(resource))
+        if not self._synced:
+            return
+        self._add(key)
+        for other in affected:
+            self._add(Key("Registry", *other))
+        # Pull Secrets are for the domains that the app holds; another app may have given one up.
+        apps = {key.namespace, *(app for app, _ in affected)}
+        if self._facts_of_app(key.namespace) == before:
+            apps.discard(key.namespace)
+        for app in apps:
+            for license_key in self._licenses.get(app, ()):
+                self._add(license_key)
+
+    def _facts_of_app(self, app: str) -> object:
+        """What the Licenses of an app depend on; not asked before all is known."""
+        return (self._claims.domains_of(app), self._claims.names_in(app)) if self._synced else None
+
+    def _note_secret(self, key: Key) -> None:
+        if key.namespace == SYSTEM_NAMESPACE:
+            target = handoff_target(key.name)
+            if target is not None:
+                self._add(Key("Registry", *target))
+            elif key == TOKEN_KEYS:
+                self._add(key)
+            elif key == LICENSE_KEY:
+                for keys in self._licenses.values():
+                    for license_key in keys:
+                        self._add(license_key)
+        for name in self._claims.referring_to((key.namespace, key.name)):
+            self._add(Key("Registry", *name))
+        owner = license_of_secret(key.name)
+        if owner is not None and Key("License", key.namespace, owner) in self._licenses.get(key.namespace, ()):
+            self._add(Key("License", key.namespace, owner))
+
+    def _add(self, key: Key) -> None:
+        if self._synced:  # before, everything is still to be looked at anyway
+            self._queue.add(key)
+
+    # --- work ---
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            try:
+                due = await self._reconcile(key)
+            except (InvalidResource, StoreUnavailable) as error:
+                self._tell(key, error)
+            except Exception as error:
+                log.debug("reconciling %s", key, exc_info=True)
+                self._tell(key, error)
+            else:
+                self._queue.add_at(key, due)
+                self._queue.done(key)
+
+    def _tell(self, key: Key, error: Exception) -> None:
+        wait = self._queue.failed(key)
+        words = str(error) or type(error).__name__
+        log.warning("%s %s/%s: %s; tried again in %g s", key.kind, key.namespace, key.name, words, wait)
+
+    async def _reconcile(self, key: Key) -> datetime | None:
+        if key.kind == "Registry":
+            return await self._registry.reconcile(key)
+        if key.kind == "License":
+            return await self._license.reconcile(key)
+        await self._signing.fetch_license_key()
+        return await self._signing.reconcile_token_keys()
+
+
+def _key_of(document: Document) -> Key:
+    metadata = document["metadata"]
+    return Key(document["kind"], metadata["namespace"], metadata["name"])
+
+
+def _owner(document: Document) -> Key | None:
+    """The resource that a Secret of ours is for."""
+    metadata = document["metadata"]
+    labels = metadata.get("labels") or {}
+    if any(labels.get(name) != value for name, value in MANAGED_BY.items()):
+        return None
+    if LICENSE_LABEL in labels:
+        return Key("License", metadata["namespace"], labels[LICENSE_LABEL])
+    target = handoff_target(metadata["name"]) if metadata["namespace"] == SYSTEM_NAMESPACE else None
+    return Key("Registry", *target) if target is not None else None

@@ -1,0 +1,25 @@
+"""What the reconcilers are told at their start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileSettings:
+    """How reconcilers work."""
+
+    external_host: str
+    """host[:port] by which customers reach the proxy; pull Secrets are for it."""
+    workers: int = 4
+    checks: int = 8
+    """Registries that are asked at the same time."""

@@ -1,0 +1,65 @@
+"""Pullgate's own keys: made once, kept in the system namespace, replaced in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from datetime import datetime
+
+from pullgate.licensing.license_file import new_signing_key, public_pem
+from pullgate.providers.handoff import (
+    SIGNING_KEYS_NAME,
+    SYSTEM_NAMESPACE,
+    TokenKey,
+    decode_signing_keys,
+    encode_signing_keys,
+)
+from pullgate.store.port import Document, Key, Store
+from pullgate_operator.plan.signing import LICENSE_KEY_NAME, build_license_key, plan_token_keys, read_license_key
+from pullgate_operator.reconcile.apply import apply_secret
+from pullgate_operator.reconcile.settings import Clock
+
+TOKEN_KEYS = Key("Secret", SYSTEM_NAMESPACE, SIGNING_KEYS_NAME)
+LICENSE_KEY = Key("Secret", SYSTEM_NAMESPACE, LICENSE_KEY_NAME)
+
+log = logging.getLogger(__name__)
+
+
+class SigningReconciler:
+    """The Secrets of `plan.signing`."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._making = asyncio.Lock()
+
+    async def reconcile_token_keys(self) -> datetime:
+        """Make, replace and retire the keys of the proxy's tokens; returns when to come again."""
+        document = await self._store.get(TOKEN_KEYS)
+        keys: tuple[TokenKey, ...] = ()
+        if document is not None:
+            try:
+                keys = decode_signing_keys(document)
+            except ValueError as error:
+                log.warning("the keys of the proxy's tokens are made anew: %s", error)
+        keys, due = plan_token_keys(keys, self._clock(), lambda: secrets.token_bytes(32))
+        await apply_secret(self._store, encode_signing_keys(keys))
+        return due
+
+    async def fetch_license_key(self) -> tuple[str, str]:
+        """The private and public key, PEM, that license files are signed with; made where there is none.
+
+        Raises ValueError for a Secret that holds none: to replace it would make every license file unverifiable, so a
+        person must decide.
+        """
+        document = await self._store.get(LICENSE_KEY)
+        if document is None:
+            async with self._making:
+                document = await self._store.get(LICENSE_KEY) or await self._make_license_key()
+        return read_license_key(document)
+
+    async def _make_license_key(self) -> Document:
+        private = new_signing_key()
+        document = build_license_key(private, public_pem(private))
+        await self._store.apply_secret(document)
+        return document
