@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 
+import aiohttp
 import pytest
 
 from tests.support.background import in_background
@@ -42,6 +43,13 @@ async def scripted() -> AsyncIterator[ScriptedRegistry]:
     async with ScriptedRegistry() as registry:
         await seed(registry)
         yield registry
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client that decompresses nothing."""
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        yield session
 
 
 @pytest.fixture(scope="session")
