@@ -37,7 +37,10 @@ def parse_time(text: str) -> datetime:
     """An RFC 3339 time in UTC; raises ValueError."""
     if not _TIME.fullmatch(text):
         raise ValueError(f"{show(text)} is not a time")
-    return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{show(text)} is not a time") from None
 
 
 def parse_duration(text: str) -> timedelta:

@@ -1,0 +1,144 @@
+"""A folder served: the store, the reconcilers and the proxy in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pullgate.store.folder import FolderInUse, FolderStore
+from pullgate.store.port import Change, StoreUnavailable
+from pullgate_cli.board import Board, find_condition
+from pullgate_operator.plan.signing import read_license_key
+from pullgate_operator.reconcile.loop import Reconciler
+from pullgate_operator.reconcile.settings import ReconcileSettings
+from pullgate_operator.reconcile.signing import LICENSE_KEY
+from pullgate_proxy.app import Proxy
+from pullgate_proxy.settings import InvalidSettings, ProxySettings
+
+PUBLIC_KEY_FILE = "license-public-key.pem"
+PATIENCE = 5.0
+"""Seconds that the first table waits for the first checks; a slow upstream is told of later."""
+
+
+class CannotServe(Exception):
+    """It cannot start, or not go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A folder that is being served."""
+
+    store: FolderStore
+    proxy: Proxy
+    board: Board
+
+
+@contextlib.asynccontextmanager
+async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterator[Served]:
+    """Serve `directory` while the context is open; on the way out bodies may finish. Raises CannotServe.
+
+    When the context is entered, the keys of Licenses are there and the tables were shown.
+    """
+    board = Board(directory)
+    store = FolderStore(directory, on_problem=board.problem, on_mended=board.mended, on_event=board.event)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await store.start()
+        except (FolderInUse, OSError, StoreUnavailable) as error:
+            raise CannotServe(str(error)) from error
+        stack.push_async_callback(store.stop)
+        reconciler = Reconciler(store, ReconcileSettings(external_host=urlsplit(settings.external_url).netloc))
+        await stack.enter_async_context(_background(reconciler.run()))
+        proxy = Proxy(settings, store)
+        stack.push_async_callback(proxy.stop)
+        await _start(proxy, settings)
+        await _wait_until_told(reconciler, store)
+        await _write_public_key(store, directory)
+        board.show_tables(await store.list("Registry"), await store.list("License"))
+        await stack.enter_async_context(_background(_tell_removals(store, board)))
+        yield Served(store, proxy, board)
+
+
+async def serve_until_signal(directory: Path, settings: ProxySettings) -> None:
+    """Serve until SIGINT or SIGTERM; a second one ends the drain. Raises CannotServe."""
+    stopped = asyncio.Event()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def stop() -> None:
+        if stopped.is_set() and task is not None:
+            task.cancel()
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    async with serve_folder(directory, settings) as served:
+        scheme = "https" if settings.tls_cert is not None else "http"
+        where = f"{scheme}://{settings.listen_host}:{served.proxy.port}"
+        served.board.line(f"Serving {directory} on {where} as {settings.external_url}; Ctrl-C ends it.")
+        await stopped.wait()
+        served.board.line("Draining; Ctrl-C again ends it at once.")
+
+
+async def _start(proxy: Proxy, settings: ProxySettings) -> None:
+    try:
+        await proxy.start()
+    except OSError as error:
+        ports = f"{settings.listen_host}:{settings.listen_port} or {settings.admin_host}:{settings.admin_port}"
+        words = f"cannot listen on {ports}: {error.strerror or error}; choose others with --listen and --admin"
+        raise CannotServe(words) from error
+    except InvalidSettings as error:
+        raise CannotServe(str(error)) from error
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run a coroutine while the context is open; when it fails, so does whoever holds the context."""
+    owner = asyncio.current_task()
+    task = asyncio.create_task(work)
+
+    def end(done: asyncio.Task[None]) -> None:
+        if not done.cancelled() and done.exception() is not None and owner is not None:
+            owner.cancel()
+
+    task.add_done_callback(end)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            raise CannotServe(f"a part of it failed: {task.exception()}") from task.exception()
+        raise
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _wait_until_told(reconciler: Reconciler, store: FolderStore) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while not reconciler.settled or await _is_unknown(store):  # noqa: ASYNC110 - a few rounds, once
+                await asyncio.sleep(0.02)
+
+
+async def _is_unknown(store: FolderStore) -> bool:
+    registries = await store.list("Registry")
+    return any(find_condition(document, "Ready").get("status", "Unknown") == "Unknown" for document in registries)
+
+
+async def _write_public_key(store: FolderStore, directory: Path) -> None:
+    """Whoever has this key can check a license file offline."""
+    document = await store.get(LICENSE_KEY)
+    if document is not None:
+        with contextlib.suppress(ValueError):
+            path = directory / ".pullgate" / PUBLIC_KEY_FILE
+            await asyncio.to_thread(path.write_text, read_license_key(document)[1])
+
+
+async def _tell_removals(store: FolderStore, board: Board) -> None:
+    async for change in store.watch(frozenset({"Registry", "License"})):
+        if isinstance(change, Change) and change.document is None:
+            board.gone(change.key)
