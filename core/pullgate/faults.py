@@ -50,7 +50,7 @@ class Fault(Exception):
     reason: ClassVar[str] = ""
     actors: ClassVar[tuple[Actor, ...]] = ()
     status: int = 500
-    code: ClassVar[str] = "UNKNOWN"
+    code: str = "UNKNOWN"
     default_hint: ClassVar[str] = ""
 
     def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
@@ -64,6 +64,11 @@ class Fault(Exception):
         cls.reason = cls.__name__
         if not cls.__name__.startswith("_"):
             FAULTS[cls.reason] = cls
+
+    def turn_into_login_refusal(self) -> None:
+        """Make a 403 the 401 of a failed login: at the token endpoint clients print the body of a 401, not of a 403."""
+        if self.status == 403:
+            self.status, self.code = 401, "UNAUTHORIZED"
 
     @property
     def sentence(self) -> str:
@@ -112,10 +117,8 @@ class KeyUnknown(Fault):
     code = "DENIED"
     default_hint = "ask the vendor for the current license key"
 
-    def __init__(self, *, at_login: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__("no license has this key")
-        if at_login:
-            self.status = 401
 
 
 class KeyRotated(Fault):

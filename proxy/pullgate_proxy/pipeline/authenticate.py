@@ -9,7 +9,7 @@ import base64
 import binascii
 from datetime import UTC, datetime
 
-from pullgate.faults import Fault, KeyMalformed, KeyRotated, KeyUnknown, LoginRequired, TokenExpired
+from pullgate.faults import KeyMalformed, KeyRotated, KeyUnknown, LoginRequired
 from pullgate.licensing.keys import check_key, key_digest
 from pullgate.policy.entitlement import check_validity
 from pullgate.policy.facts import LicenseFacts
@@ -68,12 +68,3 @@ def find_license(digest: bytes, snapshot: Snapshot, now: float) -> LicenseFacts:
         raise KeyRotated(datetime.fromtimestamp(entry.ends_at, UTC))
     check_validity(entry.license, datetime.fromtimestamp(now, UTC))
     return entry.license
-
-
-def login_fault(fault: Fault) -> Fault:
-    """`fault` as a login shows it: clients print the body of a 401 from the token endpoint, and hide that of a 403."""
-    if fault.status == 403:
-        fault.status = 401
-    if isinstance(fault, TokenExpired):
-        return LoginRequired()
-    return fault

@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from multidict import CIMultiDictProxy
-from pullgate.upstream.blob import stream_blob
 
 from pullgate.faults import NotEntitled, UpstreamProtocol
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
+from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import Method, UpstreamRequest
 from pullgate_proxy.lineage.proof import Prover, Question
 from pullgate_proxy.pipeline.authorize import Authorization, Decision
 from pullgate_proxy.pipeline.lists import (
     INDEX_TYPE,
+    cut_page,
     fetch_referrers,
     fetch_tag_page,
     filter_by_type,
@@ -153,6 +154,8 @@ async def _forward_blob(pull: Pull, upstream: Upstream) -> Answer:
     headers = {name: response.headers[name] for name in _BLOB_HEADERS if name in response.headers}
     headers["Docker-Content-Digest"] = pull.request.reference
     headers.setdefault("Content-Type", "application/octet-stream")
+    if response.status == 416:
+        headers.pop("Content-Length", None)  # of the upstream's error, which is not sent on
     if pull.request.method == "HEAD" or response.status == 416:
         response.release()
         return Answer(response.status, headers)
@@ -163,7 +166,7 @@ async def _forward_blob(pull: Pull, upstream: Upstream) -> Answer:
 
 
 async def _forward_tags(pull: Pull, upstream: Upstream) -> Answer:
-    page = await fetch_tag_page(upstream, pull.route.repository, pull.request.query)
+    page = cut_page(await fetch_tag_page(upstream, pull.route.repository, pull.request.query), pull.request.query)
     access = pull.authorization.access
     allows = None if access.allows_every_reference else access.allows_tag
     body, link = render_tags(pull.request.repository, page, allows)

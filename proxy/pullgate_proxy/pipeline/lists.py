@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamProtocol
 from pullgate.oci.digest import is_digest
@@ -39,6 +39,18 @@ async def fetch_tag_page(upstream: Upstream, repository: str, query: str) -> Tag
     if not isinstance(tags, list):
         raise UpstreamProtocol(upstream.config.host, "its list of tags is none")
     return TagPage(tuple(tag for tag in tags if isinstance(tag, str)), next_query(response.headers.get("Link")))
+
+
+def cut_page(page: TagPage, query: str) -> TagPage:
+    """`page` with as many tags as `query` asks for. Some registries (distribution 2) ignore n and last."""
+    asked = dict(parse_qsl(query))
+    count = int(asked["n"]) if "n" in asked else len(page.tags)
+    if len(page.tags) <= count:
+        return page
+    rest = sorted(tag for tag in page.tags if tag > asked.get("last", ""))
+    cut = tuple(rest[:count])
+    more = urlencode({"n": count, "last": cut[-1]}) if cut and len(rest) > count else None
+    return TagPage(cut, more)
 
 
 def next_query(link: str | None) -> str | None:

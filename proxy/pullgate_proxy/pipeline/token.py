@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from urllib.parse import parse_qsl
 
-from pullgate.faults import Fault, KeyUnknown, LoginRequired, PathInvalid
-from pullgate_proxy.pipeline.authenticate import find_license, login_fault, read_basic, read_credentials, read_key
+from pullgate.faults import Fault, LoginRequired, PathInvalid
+from pullgate_proxy.pipeline.authenticate import find_license, read_basic, read_key
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.tokens import LIFETIME
 
@@ -44,7 +44,7 @@ def answer_token(form: TokenForm, authorization: str | None, snapshot: Snapshot,
     """
     if form.grant_type != "password":
         raise LoginRequired
-    digest = _read_digest(form, authorization, snapshot, now)
+    digest = _read_digest(form, authorization)
     if not form.scopes:
         _check_login(digest, snapshot, now)
     token = snapshot.signing_keys.issue(digest, now)
@@ -62,21 +62,17 @@ def grant_pull(scope: str) -> str:
     return f"repository:{name}:pull" if kind == "repository" and name and "pull" in actions.split(",") else ""
 
 
-def _read_digest(form: TokenForm, authorization: str | None, snapshot: Snapshot, now: float) -> bytes:
+def _read_digest(form: TokenForm, authorization: str | None) -> bytes:
     if form.password:
         return read_key(form.password)
     if authorization and authorization[:6].lower() == "basic ":
         return read_key(read_basic(authorization[6:].strip())[1])
-    try:
-        return read_credentials(authorization, snapshot, now)
-    except Fault as fault:
-        raise login_fault(fault) from fault
+    raise LoginRequired
 
 
 def _check_login(digest: bytes, snapshot: Snapshot, now: float) -> None:
     try:
         find_license(digest, snapshot, now)
-    except KeyUnknown as fault:
-        raise KeyUnknown(at_login=True) from fault
     except Fault as fault:
-        raise login_fault(fault) from fault
+        fault.turn_into_login_refusal()
+        raise

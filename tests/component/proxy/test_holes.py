@@ -1,0 +1,130 @@
+"""The known holes of registry proxies (docs/security.md), as far as the proxy itself guards them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.catalog import WORKER, catalog, seed
+from tests.support.gate import APP, Gate, license_, registry, running, secret
+from tests.support.upstreams import S3Like, ScriptedRegistry, faults
+
+BASE = f"/v2/proxy/{APP}/upstream/{WORKER}"
+IMAGE = catalog()[WORKER, "1.0.0"]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    gate: Gate
+    upstream: ScriptedRegistry
+    store: S3Like
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with ScriptedRegistry("basic") as upstream, S3Like() as store:
+        await seed(upstream)
+        documents = [
+            secret("vendor", upstream.username, upstream.password),
+            registry("upstream", upstream.host, secret="vendor", network={"allowPrivate": True}),
+            license_("acme"),
+            license_("narrow", {"registry": "upstream", "repositories": [WORKER]}),
+        ]
+        async with running(tmp_path / "resources", *documents) as gate:
+            yield World(gate, upstream, store)
+
+
+async def test_the_clients_headers_do_not_reach_the_upstream(world: World) -> None:
+    key = world.gate.key("acme")
+    sent = {"Cookie": "a=b", "X-Forwarded-For": "1.2.3.4", "Proxy-Authorization": "Basic eA==", "X-Secret": "canary-1"}
+    assert (await world.gate.get(f"{BASE}/manifests/1.0.0", key, headers=sent)).status == 200
+    for request in world.upstream.received(target=WORKER):
+        assert not {"Cookie", "X-Forwarded-For", "Proxy-Authorization", "X-Secret"} & set(request.headers)
+        assert key not in str(request.headers)
+
+
+async def test_the_upstreams_own_headers_do_not_reach_the_client(world: World) -> None:
+    evil = {"Set-Cookie": "a=b", "X-Internal": "canary-2", "Link": '<https://evil.example/>; rel="next"', "Via": "x"}
+    spoilt = [faults.header(name, value) for name, value in evil.items()]
+    world.upstream.on("GET", "/manifests/|/blobs/|/tags/", *spoilt, after_login=True)
+    key = world.gate.key("acme")
+    for end in ("manifests/1.0.0", f"blobs/{IMAGE.config}", "tags/list"):
+        answer = await world.gate.get(f"{BASE}/{end}", key)
+        assert answer.status == 200
+        assert not set(evil) & set(answer.headers), end
+
+
+async def test_an_upstreams_challenge_never_reaches_the_client(world: World) -> None:
+    world.upstream.on("GET", "/manifests/", faults.challenge('Basic realm="canary-3"'))
+    answer = await world.gate.get(f"{BASE}/manifests/1.0.0", world.gate.key("acme"))
+    assert answer.status == 403
+    assert "WWW-Authenticate" not in answer.headers
+
+
+async def test_one_text_for_all_that_is_not_covered(world: World) -> None:
+    key = world.gate.key("narrow")
+    paths = [
+        f"proxy/{APP}/upstream/my-org/secret",
+        f"proxy/{APP}/upstream/my-org/not-there",
+        f"proxy/{APP}/nowhere/my-org/secret",
+        "proxy/no-such-app/upstream/my-org/secret",
+        "no-such-domain/my-org/secret",
+    ]
+    for path in paths:
+        answer = await world.gate.get(f"/v2/{path}/manifests/1.0.0", key)
+        assert (answer.status, answer.code) == (403, "DENIED")
+        assert answer.message.partition(";")[0] == f"license narrow does not cover {path}"
+
+
+async def test_a_license_pulls_nothing_from_another_app(world: World) -> None:
+    await world.gate.apply(license_("stranger", namespace="other-app"))
+    key = world.gate.key("stranger", "other-app")
+    assert (await world.gate.get(f"{BASE}/manifests/1.0.0", key)).fault == "NotEntitled"
+
+
+async def test_a_redirected_blob_is_streamed_and_the_credentials_stay_with_the_upstream(world: World) -> None:
+    world.upstream.blob_store = world.store
+    answer = await world.gate.get(f"{BASE}/blobs/{IMAGE.config}", world.gate.key("acme"))
+    assert answer.body == IMAGE.blobs[IMAGE.config]
+    assert world.store.requests
+    assert all("Authorization" not in request.headers for request in world.store.requests)
+
+
+async def test_delivery_redirect_hands_out_the_signed_url_unaltered(world: World) -> None:
+    world.upstream.blob_store = world.store
+    direct = registry(
+        "upstream", world.upstream.host, secret="vendor", network={"allowPrivate": True}, delivery="Redirect"
+    )
+    await world.gate.apply(direct)
+    key = world.gate.key("acme")
+    answer = await world.gate.until_status(f"{BASE}/blobs/{IMAGE.config}", key, 307)
+    async with world.gate.session.get(answer.headers["Location"]) as stored:
+        assert stored.status == 403 or await stored.read() == IMAGE.blobs[IMAGE.config]
+    assert answer.headers["Location"] == world.store.put(IMAGE.config, IMAGE.blobs[IMAGE.config])
+
+
+async def test_no_credential_and_no_key_stands_in_a_log_line_an_error_or_a_metric(world: World) -> None:
+    gate, key = world.gate, world.gate.key("acme")
+    await gate.get(f"{BASE}/manifests/1.0.0", key)
+    await gate.get(f"/token?service=x&scope=repository:a:pull&account={key}", key)
+    world.upstream.login.password = "changed"
+    refused = await gate.get(f"{BASE}/manifests/1.4.0", key)
+    assert refused.fault == "UpstreamUnauthorized"
+    admin = f"http://127.0.0.1:{gate.proxy.admin_port}/metrics"
+    async with gate.session.get(admin) as metrics:
+        seen = [gate.log.getvalue(), refused.body.decode(), str(refused.headers), await metrics.text()]
+    for text in seen:
+        for canary in (key, "scripted-password", "Basic ", "Bearer ey"):
+            assert canary not in text
+
+
+async def test_an_internal_defect_shows_a_reference_and_no_detail(world: World) -> None:
+    world.gate.proxy._forwarder = None  # type: ignore[assignment]  # a defect, as none is known
+    answer = await world.gate.get(f"{BASE}/manifests/1.0.0", world.gate.key("acme"))
+    assert (answer.status, answer.fault, answer.code) == (500, "Internal", "UNKNOWN")
+    assert answer.message == f"internal error, ref {answer.headers['X-Request-Id']}"
+    assert json.loads(answer.body)["errors"][0]["detail"]["hint"] == ""
