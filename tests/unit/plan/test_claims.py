@@ -1,0 +1,65 @@
+"""Who holds a host or a domain: the older one; and who must look again when that changes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from pullgate_operator.plan.claims import Claim, Claims
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def claim(name: str, *, app: str = "a", age: int = 0, host: str = "quay.io", domains: tuple[str, ...] = ()) -> Claim:
+    """A claim that is `age` days old."""
+    return Claim(NOW - timedelta(days=age), (app, name), host, domains, ((app, f"{name}-robot"),))
+
+
+def test_the_older_holds_the_host_within_its_app_only() -> None:
+    claims = Claims()
+    assert claims.put(claim("young")) == set()
+    assert claims.put(claim("old", age=1)) == {("a", "young")}
+    assert claims.put(claim("elsewhere", app="b", age=9)) == set()
+    assert claims.older_by_host(("a", "young")) == ("a", "old")
+    assert claims.older_by_host(("a", "old")) is None
+    assert claims.older_by_host(("b", "elsewhere")) is None
+
+
+def test_the_older_holds_the_domain_in_all_apps() -> None:
+    claims = Claims()
+    claims.put(claim("young", domains=("x.example", "y.example")))
+    claims.put(claim("old", app="b", age=1, domains=("y.example",)))
+    assert claims.older_by_domain(("a", "young")) == ("y.example", ("b", "old"))
+    assert claims.domains_of("a") == ("x.example",)
+    assert claims.domains_of("b") == ("y.example",)
+
+
+def test_when_the_older_goes_the_younger_looks_again() -> None:
+    claims = Claims()
+    claims.put(claim("young", domains=("x.example",)))
+    claims.put(claim("old", age=1, host="ghcr.io", domains=("x.example",)))
+    assert claims.remove(("a", "old")) == {("a", "young")}
+    assert claims.older_by_domain(("a", "young")) is None
+    assert claims.remove(("a", "old")) == set()
+
+
+def test_of_two_of_the_same_second_the_name_decides() -> None:
+    claims = Claims()
+    claims.put(claim("b"))
+    claims.put(claim("a"))
+    assert claims.older_by_host(("a", "b")) == ("a", "a")
+    assert claims.older_by_host(("a", "a")) is None
+
+
+def test_what_did_not_change_bothers_nobody() -> None:
+    claims = Claims()
+    claims.put(claim("one"))
+    claims.put(claim("two"))
+    assert claims.put(claim("two")) == set()
+
+
+def test_a_secret_is_found_by_who_refers_to_it() -> None:
+    claims = Claims()
+    claims.put(claim("one"))
+    assert claims.referring_to(("a", "one-robot")) == {("a", "one")}
+    claims.remove(("a", "one"))
+    assert claims.referring_to(("a", "one-robot")) == set()

@@ -1,0 +1,285 @@
+"""Keys, Secrets and conditions of a License, decided from values and the time alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pullgate.licensing.keys import digest_text, key_digest, new_key
+from pullgate.licensing.license_file import new_signing_key, public_pem, verify_license
+from pullgate.providers.handoff import secret_data
+from pullgate.resources import License, parse_resource
+from pullgate.store.port import Document
+from pullgate_operator.plan.keys import RETIRED_LIMIT
+from pullgate_operator.plan.license import LicenseInputs, plan_license
+from pullgate_operator.plan.outcome import Plan
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+PRIVATE = new_signing_key()
+SIGNING = (PRIVATE, public_pem(PRIVATE))
+
+
+class World:
+    """A License over time: each `plan` sees what the one before wrote."""
+
+    def __init__(self, **spec: object) -> None:
+        self.spec: dict[str, Any] = {"entitlements": [{"registry": "quay", "repositories": ["**"]}], **spec}
+        self.annotations: dict[str, str] = {}
+        self.status: dict[str, Any] = {}
+        self.secrets: dict[str, Document] = {}
+        self.signing = SIGNING
+        self.hosts: tuple[str, ...] = ("images.example.com",)
+        self.registries = frozenset({"quay"})
+
+    @property
+    def resource(self) -> License:
+        """As it is now."""
+        metadata = {"name": "acme", "namespace": "my-app", "annotations": self.annotations, "generation": 1}
+        parsed = parse_resource(
+            {
+                "apiVersion": "pullgate.dev/v1alpha1",
+                "kind": "License",
+                "metadata": metadata,
+                "spec": self.spec,
+                "status": self.status,
+            }
+        )
+        assert isinstance(parsed, License)
+        return parsed
+
+    def plan(self, now: datetime = NOW, fresh: Callable[[], str] = new_key) -> Plan:
+        """Decide, and take over what was decided."""
+        inputs = LicenseInputs(
+            resource=self.resource,
+            license_secret=self.secrets.get("acme-license"),
+            pull_secret=self.secrets.get("acme-pull"),
+            signing_key=self.signing,
+            hosts=self.hosts,
+            registries=self.registries,
+            now=now,
+        )
+        plan = plan_license(inputs, fresh)
+        self.status = json.loads(json.dumps(plan.status))
+        self.secrets.update({s["metadata"]["name"]: s for s in plan.secrets})
+        return plan
+
+    @property
+    def key(self) -> str:
+        """The key in the license file."""
+        return str(self.facts["key"])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the license file says, verified."""
+        text = secret_data(self.secrets["acme-license"])["license.yaml"].decode()
+        return verify_license(text, [self.signing[1]])
+
+    def condition(self, type_: str) -> dict[str, Any]:
+        """One condition, or an empty one."""
+        found: list[dict[str, Any]] = [c for c in self.status["conditions"] if c["type"] == type_]
+        return found[0] if found else {}
+
+
+def reasons(plan: Plan) -> list[str]:
+    """Of its events."""
+    return [event.reason for event in plan.events]
+
+
+def test_a_new_license_gets_a_key_and_both_secrets() -> None:
+    world = World(customer={"name": "ACME"}, expiresAt="2028-01-01T00:00:00Z")
+    plan = world.plan()
+    assert world.status["keys"][0]["digest"] == digest_text(key_digest(world.key))
+    assert world.status["secrets"] == {"license": "acme-license", "pull": "acme-pull"}
+    assert world.facts["customer"] == {"name": "ACME"}
+    config = json.loads(secret_data(world.secrets["acme-pull"])[".dockerconfigjson"])
+    assert base64.b64decode(config["auths"]["images.example.com"]["auth"]).decode() == f"acme:{world.key}"
+    assert reasons(plan) == ["KeyIssued", "Ready", "Valid"]
+    assert world.key not in json.dumps(plan.status)
+    assert world.key not in repr(plan)
+
+
+def test_where_nothing_changed_the_plan_is_what_is_there() -> None:
+    world = World(expiresAt="2026-12-20T00:00:00Z", keys={"rotation": "90d"})
+    first = world.plan()
+    second = world.plan(NOW + timedelta(hours=1))
+    assert second.status == first.status
+    assert second.secrets == first.secrets
+    assert second.events == ()
+
+
+def test_extending_a_license_needs_no_new_key() -> None:
+    world = World(expiresAt="2027-01-01T00:00:00Z")
+    world.plan()
+    key, world.spec["expiresAt"] = world.key, "2029-01-01T00:00:00Z"
+    world.plan()
+    assert world.key == key
+    assert world.facts["expiresAt"] == "2029-01-01T00:00:00Z"
+
+
+def test_a_key_is_replaced_on_schedule_and_the_old_one_lives_for_the_overlap() -> None:
+    world = World(keys={"rotation": "90d", "overlap": "7d"})
+    assert world.plan().due == NOW + 90 * DAY
+    old = world.key
+    assert reasons(world.plan(NOW + 89 * DAY)) == []
+    plan = world.plan(NOW + 90 * DAY)
+    assert reasons(plan) == ["KeyRotated"]
+    assert world.key != old
+    replaced = world.status["keys"][1]
+    assert replaced["digest"] == digest_text(key_digest(old))
+    assert (replaced["replacedAt"], replaced["expiresAt"]) == ("2027-02-22T12:00:00Z", "2027-03-01T12:00:00Z")
+    assert plan.due == NOW + 180 * DAY
+
+
+def test_a_new_annotation_rotates_once_and_its_value_is_remembered() -> None:
+    world = World(keys={"overlap": "0s"})
+    world.annotations["pullgate.dev/rotate-key"] = "1"
+    assert "KeyRotated" not in reasons(world.plan())  # a new key needs no rotation
+    keys = [world.key]
+    for value, rotated in (("1", False), ("2", True), ("2", False), ("", False), ("2", False), ("3", True)):
+        world.annotations["pullgate.dev/rotate-key"] = value
+        assert ("KeyRotated" in reasons(world.plan())) == rotated, value
+        keys.append(world.key)
+    assert len(set(keys)) == 3
+    assert all(k["expiresAt"] == k["replacedAt"] for k in world.status["keys"][1:])
+
+
+def test_replaced_keys_stay_known_but_not_without_bound() -> None:
+    world = World(keys={"overlap": "0s"})
+    for number in range(RETIRED_LIMIT + 5):
+        world.annotations["pullgate.dev/rotate-key"] = str(number)
+        world.plan(NOW + number * DAY)
+    assert len(world.status["keys"]) == RETIRED_LIMIT + 1
+    assert sum("replacedAt" not in k for k in world.status["keys"]) == 1
+
+
+def test_a_lost_secret_is_rebuilt_with_a_new_key_and_the_old_one_goes_on_for_the_overlap() -> None:
+    world = World()
+    world.plan()
+    old = world.key
+    del world.secrets["acme-license"]
+    plan = world.plan(NOW + DAY)
+    assert world.key != old
+    assert reasons(plan)[0] == "KeyReissued"
+    assert "the old one works until 2026-12-02T12:00:00Z" in plan.events[0].message
+    assert reasons(world.plan(NOW + DAY)) == []
+
+
+def test_a_lost_pull_secret_is_rebuilt_with_the_same_key() -> None:
+    world = World()
+    world.plan()
+    key = world.key
+    del world.secrets["acme-pull"]
+    assert reasons(world.plan()) == []
+    assert world.key == key
+    assert "acme-pull" in world.secrets
+
+
+def test_a_key_that_was_written_before_a_crash_is_taken_over() -> None:
+    world = World(keys={"rotation": "90d"})
+    world.plan()
+    before = json.loads(json.dumps(world.status))
+    world.plan(NOW + 90 * DAY)
+    rotated, world.status = world.key, before  # the Secret was written, the status was not
+    world.plan(NOW + 90 * DAY + timedelta(minutes=1))
+    assert world.key == rotated
+    assert [k.get("replacedAt") is None for k in world.status["keys"]] == [True, False]
+
+
+def test_a_lost_status_costs_no_key() -> None:
+    world = World()
+    world.plan()
+    key, issued = world.key, world.status["keys"][0]["issuedAt"]
+    world.status = {}
+    assert "KeyIssued" not in reasons(world.plan(NOW + DAY))
+    assert world.key == key
+    assert world.status["keys"][0]["issuedAt"] == issued
+
+
+def test_the_secret_of_another_license_is_never_taken_over() -> None:
+    """Its key would then name two licenses."""
+    other = World()
+    other.plan()
+    stolen = other.secrets["acme-license"]
+    private = new_signing_key()
+    world = World()
+    world.signing = (private, public_pem(private))  # so the stolen file is not signed by this vendor
+    world.secrets["acme-license"] = stolen
+    world.plan()
+    assert world.key != other.key
+
+
+def test_another_signing_key_signs_the_same_key_anew() -> None:
+    world = World()
+    world.plan()
+    key, private = world.key, new_signing_key()
+    world.signing = (private, public_pem(private))
+    world.plan()
+    assert world.key == key  # read with the new public key
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "reason"),
+    [
+        ({}, "True", "Valid"),
+        ({"expiresAt": "2026-11-24T12:00:00Z"}, "False", "Expired"),
+        ({"expiresAt": "2026-11-24T12:00:01Z"}, "True", "Valid"),
+        ({"notBefore": "2026-11-24T12:00:01Z"}, "False", "NotYetValid"),
+        ({"notBefore": "2026-11-24T12:00:00Z"}, "True", "Valid"),
+        ({"suspended": {"reason": "invoice 77 unpaid"}, "expiresAt": "2020-01-01T00:00:00Z"}, "False", "Suspended"),
+    ],
+)
+def test_valid_says_whether_it_may_pull_now(spec: dict[str, object], status: str, reason: str) -> None:
+    world = World(**spec)
+    world.plan()
+    assert (world.condition("Valid")["status"], world.condition("Valid")["reason"]) == (status, reason)
+
+
+def test_expiry_is_told_at_thirty_seven_and_one_days_each_once() -> None:
+    end = NOW + 40 * DAY
+    world = World(expiresAt=end.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    assert world.plan().due == end - 30 * DAY
+    told = []
+    for hours in range(0, 41 * 24, 6):
+        plan = world.plan(NOW + timedelta(hours=hours))
+        told += [
+            (hours / 24, e.message.split(", ")[1].split(";")[0]) for e in plan.events if e.reason == "ExpiringSoon"
+        ]
+    assert told == [(10, "within 30 days"), (33, "within 7 days"), (39, "within 1 day")]
+    assert world.condition("ExpiringSoon") == {}
+    assert world.condition("Valid")["reason"] == "Expired"
+    world.spec["expiresAt"] = (NOW + 60 * DAY).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert reasons(world.plan(NOW + 40 * DAY)) == ["ExpiringSoon", "Valid"]
+
+
+def test_a_registry_that_is_not_there_is_told() -> None:
+    world = World()
+    world.registries = frozenset()
+    world.plan()
+    assert world.condition("Ready")["reason"] == "RegistryUnknown"
+    assert "quay" in world.condition("Ready")["message"]
+    assert world.key  # it may hold other entitlements
+
+
+def test_a_secret_of_somebody_else_is_left_alone() -> None:
+    world = World()
+    world.secrets["acme-pull"] = {
+        "kind": "Secret",
+        "metadata": {"name": "acme-pull", "namespace": "my-app"},
+        "data": {},
+    }
+    plan = world.plan()
+    assert plan.secrets == ()
+    assert world.condition("Ready")["reason"] == "SecretConflict"
+
+
+def test_a_status_field_of_somebody_else_is_kept() -> None:
+    world = World()
+    world.status = {"usage": {"pulls24h": 118}}
+    world.plan()
+    assert world.status["usage"] == {"pulls24h": 118}

@@ -1,0 +1,179 @@
+"""Credentials, handoff and conditions of a Registry, decided from values and the time alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pullgate import faults
+from pullgate.providers.handoff import decode_handoff, secret_document
+from pullgate.resources import Registry, parse_resource
+from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.login import LoginResult
+from pullgate_operator.plan.registry import Checked, RegistryInputs, RegistryPlan, plan_registry
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+SECRET = secret_document("my-app", "robot", {"username": b"u", "password": b"SECRET"}, type_="kubernetes.io/basic-auth")
+
+
+def registry(status: dict[str, Any] | None = None, **spec: object) -> Registry:
+    """A Registry."""
+    parsed = parse_resource(
+        {
+            "apiVersion": "pullgate.dev/v1alpha1",
+            "kind": "Registry",
+            "metadata": {"name": "quay", "namespace": "my-app", "uid": "1", "generation": 2},
+            "spec": {"type": "Quay", "credentials": {"secretRef": {"name": "robot"}}, **spec},
+            "status": status or {},
+        }
+    )
+    assert isinstance(parsed, Registry)
+    return parsed
+
+
+INPUTS = RegistryInputs(registry(), SECRET, None, None, None, None, NOW)
+
+
+def decide(**changes: Any) -> RegistryPlan:
+    """The plan where `changes` hold."""
+    return plan_registry(dataclasses.replace(INPUTS, **changes))
+
+
+def checked(fault: faults.Fault | None, *, at: datetime = NOW, failures: int = 0, **inputs: Any) -> Checked:
+    """A check that ended with `fault`."""
+    config = decide(**inputs).check
+    assert isinstance(config, UpstreamConfig)
+    return Checked(config, at, LoginResult(0.0412, fault), failures)
+
+
+def conditions(plan: RegistryPlan) -> dict[str, tuple[str, str]]:
+    """Status and reason by type."""
+    return {c["type"]: (c["status"], c["reason"]) for c in plan.plan.status["conditions"]}
+
+
+def test_a_new_registry_is_handed_over_and_checked() -> None:
+    plan = decide()
+    assert decode_handoff(plan.plan.secrets[0]).credentials is not None
+    assert plan.check is not None
+    assert conditions(plan)["Ready"] == ("Unknown", "NotChecked")
+    assert conditions(plan)["Reconciling"][0] == "True"
+    assert "SECRET" not in repr(plan)
+
+
+def test_a_check_that_went_well_makes_it_ready_and_is_repeated_in_time() -> None:
+    plan = decide(checked=checked(None))
+    assert conditions(plan) == {
+        "CredentialsAvailable": ("True", "Available"),
+        "Reachable": ("True", "Answered"),
+        "Authenticated": ("True", "LoggedIn"),
+        "Ready": ("True", "Ready"),
+    }
+    assert plan.check is None
+    assert plan.plan.due == NOW + timedelta(minutes=5)
+    assert plan.plan.status["lastCheck"] == {"time": "2026-11-24T12:00:00Z", "latency": "41ms"}
+    assert decide(checked=checked(None), now=NOW + timedelta(minutes=5)).check is not None
+
+
+@pytest.mark.parametrize(
+    ("fault", "reachable", "authenticated", "summary"),
+    [
+        (faults.UpstreamUnauthorized("quay.io"), "True", "False", "Stalled"),
+        (faults.UpstreamForbidden("quay.io", "a"), "True", "False", "Stalled"),
+        (faults.RealmRefused("quay.io", "quay"), "True", "False", "Stalled"),
+        (faults.UpstreamUnreachable("quay.io", "name does not resolve"), "False", "Unknown", "Reconciling"),
+        (faults.UpstreamTLS("quay.io", "self-signed"), "False", "Unknown", "Reconciling"),
+        (faults.UpstreamTimeout("quay.io", 10), "False", "Unknown", "Reconciling"),
+        (faults.UpstreamRateLimited("quay.io", 42), "True", "Unknown", "Reconciling"),
+    ],
+)
+def test_a_failed_check_is_told_by_the_reason_of_the_faults_table(
+    fault: faults.Fault, reachable: str, authenticated: str, summary: str
+) -> None:
+    plan = decide(checked=checked(fault, failures=1))
+    found = conditions(plan)
+    assert found["Reachable"][0] == reachable
+    assert found["Authenticated"] == (authenticated, fault.reason)
+    assert found["Ready"][1] == fault.reason
+    assert found[summary] == ("True", fault.reason)
+    assert [e.reason for e in plan.plan.events] == ([fault.reason] if found["Ready"][0] == "False" else [])
+    assert plan.plan.secrets  # the proxy goes on with what it has
+
+
+def test_a_failed_check_is_repeated_soon_then_later() -> None:
+    fault = faults.UpstreamUnreachable("quay.io", "refused")
+    waits = [decide(checked=checked(fault, failures=n)).plan.due for n in (1, 2, 3, 7, 50)]
+    assert waits == [NOW + timedelta(seconds=s) for s in (5, 10, 20, 300, 300)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"secret": None}, "there is no Secret robot; create it in my-app"),
+        ({"secret": secret_document("my-app", "robot", {"user": b"x"})}, "Secret robot: it holds user; for type Quay"),
+        ({"secret": {**SECRET, "data": {"username": "!"}}}, "Secret robot: its data is not base64"),
+        (
+            {"resource": registry(credentials={"workloadIdentity": {"gcp": {"serviceAccount": "a"}}})},
+            "type Quay cannot use a workload identity yet",
+        ),
+        ({"resource": registry(tls={"caSecretRef": {"name": "ca"}})}, "there is no Secret ca for the CA"),
+        (
+            {"resource": registry(tls={"caSecretRef": {"name": "ca"}}), "ca_secret": SECRET},
+            "Secret ca has no certificate in PEM under ca.crt",
+        ),
+    ],
+)
+def test_without_usable_credentials_the_handoff_is_withdrawn(changes: dict[str, Any], said: str) -> None:
+    plan = decide(**changes)
+    assert plan.plan.secrets == ()
+    assert plan.plan.unwanted == (("pullgate-system", "registry.my-app.quay"),)
+    assert plan.check is None
+    assert conditions(plan)["Ready"] == ("False", "CredentialsMissing")
+    assert said in str(plan.plan.status["conditions"])
+    assert "SECRET" not in repr(plan)
+
+
+def test_an_anonymous_registry_needs_no_secret() -> None:
+    plan = decide(resource=registry(credentials={"anonymous": {}}), secret=None)
+    assert decode_handoff(plan.plan.secrets[0]).credentials is None
+    assert plan.plan.status["credentials"] == {"kind": "Anonymous"}
+
+
+def test_other_credentials_make_the_last_check_worthless() -> None:
+    new = secret_document("my-app", "robot", {"username": b"u", "password": b"new"}, type_="kubernetes.io/basic-auth")
+    plan = decide(checked=checked(None), secret=new)
+    assert conditions(plan)["Ready"] == ("Unknown", "NotChecked")
+    assert plan.check is not None
+
+
+def test_the_word_of_an_earlier_process_stands_until_the_first_check() -> None:
+    status = dict(decide(checked=checked(None)).plan.status)
+    plan = decide(resource=registry(status))
+    assert plan.plan.status == status
+    assert plan.check is not None
+    changed = decide(resource=registry({**status, "observedGeneration": 1}))
+    assert conditions(changed)["Ready"][0] == "Unknown"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"older_by_host": ("my-app", "older")}, "HostConflict"),
+        ({"older_by_domain": ("a.example", ("other", "older")), "older_by_host": ("my-app", "o")}, "DomainConflict"),
+    ],
+)
+def test_the_younger_of_two_is_told_so(changes: dict[str, Any], reason: str) -> None:
+    plan = decide(checked=checked(None), **changes)
+    assert conditions(plan)["Ready"] == ("False", reason)
+    assert conditions(plan)["Stalled"][0] == "True"
+    assert plan.plan.secrets  # by its own name it can still be pulled from
+
+
+def test_a_suspended_registry_is_not_asked() -> None:
+    plan = decide(resource=registry(suspend=True))
+    assert plan.check is None
+    assert plan.plan.due is None
+    assert conditions(plan)["Ready"] == ("False", "RegistrySuspended")
+    assert "Stalled" not in conditions(plan)
