@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -38,6 +38,9 @@ class Served:
     board: Board
 
 
+Announce = Callable[[Served], Awaitable[None]]
+
+
 @contextlib.asynccontextmanager
 async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterator[Served]:
     """Serve `directory` while the context is open; on the way out bodies may finish. Raises CannotServe.
@@ -64,8 +67,8 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
         yield Served(store, proxy, board)
 
 
-async def serve_until_signal(directory: Path, settings: ProxySettings) -> None:
-    """Serve until SIGINT or SIGTERM; a second one ends the drain. Raises CannotServe."""
+async def serve_until_signal(directory: Path, settings: ProxySettings, announce: Announce | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; a second one ends the drain. `announce` is called once. Raises CannotServe."""
     stopped = asyncio.Event()
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -80,6 +83,8 @@ async def serve_until_signal(directory: Path, settings: ProxySettings) -> None:
         scheme = "https" if settings.tls_cert is not None else "http"
         where = f"{scheme}://{settings.listen_host}:{served.proxy.port}"
         served.board.line(f"Serving {directory} on {where} as {settings.external_url}; Ctrl-C ends it.")
+        if announce is not None:
+            await announce(served)
         await stopped.wait()
         served.board.line("Draining; Ctrl-C again ends it at once.")
 

@@ -16,7 +16,7 @@ from pullgate_proxy.admin import Readiness, build_admin
 from pullgate_proxy.lineage.grants import Children, Grants
 from pullgate_proxy.lineage.proof import Prover
 from pullgate_proxy.metrics import Metrics
-from pullgate_proxy.pipeline.authenticate import authenticate
+from pullgate_proxy.pipeline.authenticate import identify, require_valid
 from pullgate_proxy.pipeline.authorize import authorize
 from pullgate_proxy.pipeline.forward import Answer, Forwarder, Pull
 from pullgate_proxy.pipeline.origin import Origin, base_url, read_origin
@@ -141,8 +141,10 @@ class Proxy:
 
     async def _pull(self, request: PullRequest, http: web.BaseRequest, origin: Origin, record: Record) -> Answer:
         """authenticate, route, authorize, forward."""
-        license_ = authenticate(http.headers.get("Authorization"), self.snapshot, time.time())
-        record.app, record.license = license_.namespace, license_.name
+        now = time.time()
+        key = identify(http.headers.get("Authorization"), self.snapshot, now)
+        record.app, record.license = key.license.namespace, key.license.name
+        license_ = require_valid(key, now)
         if request.kind is Kind.PING:
             return Answer(200, {"Content-Type": "application/json"}, b"{}")
         route = find_route(

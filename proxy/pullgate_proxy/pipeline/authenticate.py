@@ -13,17 +13,17 @@ from pullgate.faults import KeyMalformed, KeyRotated, KeyUnknown, LoginRequired
 from pullgate.licensing.keys import check_key, key_digest
 from pullgate.policy.entitlement import check_validity
 from pullgate.policy.facts import LicenseFacts
-from pullgate_proxy.state.snapshot import Snapshot
+from pullgate_proxy.state.snapshot import KeyEntry, Snapshot
 
 HEADER_LIMIT = 8192
 
 
-def authenticate(authorization: str | None, snapshot: Snapshot, now: float) -> LicenseFacts:
-    """The License that may pull right now by what the client sent.
+def identify(authorization: str | None, snapshot: Snapshot, now: float) -> KeyEntry:
+    """Whose key the client showed, whether or not it may pull: the log wants to know that of a refusal, too.
 
-    Raises LoginRequired, KeyMalformed, KeyUnknown, KeyRotated, TokenExpired and the License faults.
+    Raises LoginRequired, KeyMalformed, KeyUnknown, TokenExpired.
     """
-    return find_license(read_credentials(authorization, snapshot, now), snapshot, now)
+    return find_key(read_credentials(authorization, snapshot, now), snapshot)
 
 
 def read_credentials(authorization: str | None, snapshot: Snapshot, now: float) -> bytes:
@@ -59,11 +59,16 @@ def read_key(password: str) -> bytes:
     return key_digest(password)
 
 
-def find_license(digest: bytes, snapshot: Snapshot, now: float) -> LicenseFacts:
-    """The License whose key has this SHA-256, if it may pull at `now` (Unix time)."""
+def find_key(digest: bytes, snapshot: Snapshot) -> KeyEntry:
+    """The license key with this SHA-256. Raises KeyUnknown."""
     entry = snapshot.key(digest)
     if entry is None:
         raise KeyUnknown
+    return entry
+
+
+def require_valid(entry: KeyEntry, now: float) -> LicenseFacts:
+    """The key's License, if it may pull at `now` (Unix time). Raises KeyRotated and the License faults."""
     if entry.ends_at is not None and entry.ends_at <= now:
         raise KeyRotated(datetime.fromtimestamp(entry.ends_at, UTC))
     check_validity(entry.license, datetime.fromtimestamp(now, UTC))

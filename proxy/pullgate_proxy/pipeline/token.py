@@ -10,7 +10,7 @@ import json
 from urllib.parse import parse_qsl
 
 from pullgate.faults import Fault, LoginRequired, PathInvalid
-from pullgate_proxy.pipeline.authenticate import find_license, read_basic, read_key
+from pullgate_proxy.pipeline.authenticate import find_key, read_basic, read_key, require_valid
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.tokens import LIFETIME
 
@@ -72,7 +72,7 @@ def _read_digest(form: TokenForm, authorization: str | None) -> bytes:
 
 def _check_login(digest: bytes, snapshot: Snapshot, now: float) -> None:
     try:
-        find_license(digest, snapshot, now)
+        require_valid(find_key(digest, snapshot), now)
     except Fault as fault:
         fault.turn_into_login_refusal()
         raise

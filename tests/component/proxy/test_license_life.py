@@ -52,6 +52,7 @@ async def test_what_ends_a_license_ends_its_key_and_its_tokens(
     assert refused.message.startswith(words)
     assert refused.reason == f"Forbidden: {words}"
     assert (await with_token(gate, bearer)).fault == reason
+    assert (gate.records()[-1]["license"], gate.records()[-1]["reason"]) == ("acme", reason)
     await gate.apply(license_("acme"))
     await gate.until_status(PATH, key, 200)
     assert (await with_token(gate, bearer)).status == 200
