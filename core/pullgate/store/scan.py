@@ -5,24 +5,39 @@ Blocking; called in a thread, by one caller at a time.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pullgate.store.documents import FileContent, FileProblem, read_documents
-from pullgate.store.files import Signature, list_files, read_text
+from pullgate.store.files import Signature, list_files, read_text, sign
+
+GONE_LOOKS = 5
+"""Looks in a row after which a missing file is taken as gone even in a folder that changes all the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A change that a second look must confirm."""
+
+    signature: Signature | None
+    """None: the file is missing."""
+    folder: Signature | None = None
+    """Of the folder that it is missing in: the same one twice means that nothing came and went in between."""
+    looks: int = 1
 
 
 class FolderScanner:
     """What the files of a folder say, and which of them changed since the last look.
 
-    A change is believed when two looks in a row agree on it: editors truncate or remove a file for a moment before
-    they write it anew, and a License that is gone for a moment would lose its key.
+    A change is believed when a second look finds the same: editors truncate or remove a file for a moment before they
+    write it anew, and a License that is gone for a moment would lose its key.
     """
 
     def __init__(self, root: Path, *, shown_as: str | None = None) -> None:
         self._root = root
         self._shown_as = str(root) if shown_as is None else shown_as
         self._known: dict[str, Signature] = {}
-        self._unsettled: dict[str, Signature | None] = {}
+        self._unsettled: dict[str, _Seen] = {}
 
     @property
     def unsettled(self) -> bool:
@@ -35,17 +50,11 @@ class FolderScanner:
         `at_once` believes the first look. Raises OSError when the folder cannot be read; nothing is then taken as gone.
         """
         seen = list_files(self._root)
-        differing: dict[str, Signature | None] = {
-            path: signature for path, signature in seen.items() if self._known.get(path) != signature
-        }
-        differing.update({path: None for path in self._known if path not in seen})
-        settled = {
-            path: signature
-            for path, signature in differing.items()
-            if at_once or (path in self._unsettled and self._unsettled[path] == signature)
-        }
-        self._unsettled = {path: signature for path, signature in differing.items() if path not in settled}
-        return {path: self._read(path, signature) for path, signature in settled.items()}
+        differing = {path: _Seen(found) for path, found in seen.items() if self._known.get(path) != found}
+        differing.update({path: self._missing(path) for path in self._known if path not in seen})
+        settled = {path for path, found in differing.items() if at_once or self._confirms(path, found)}
+        self._unsettled = {path: found for path, found in differing.items() if path not in settled}
+        return {path: self._read(path, differing[path].signature) for path in settled}
 
     def note_own_write(self, path: str, signature: Signature | None) -> None:
         """A file that this process wrote (or, None, removed) is no news."""
@@ -54,6 +63,21 @@ class FolderScanner:
             self._known.pop(path, None)
         else:
             self._known[path] = signature
+
+    def _missing(self, path: str) -> _Seen:
+        before = self._unsettled.get(path)
+        looks = before.looks + 1 if before is not None and before.signature is None else 1
+        try:
+            folder = sign((self._root / path).parent.stat())
+        except OSError:
+            folder = None
+        return _Seen(None, folder, looks)
+
+    def _confirms(self, path: str, found: _Seen) -> bool:
+        before = self._unsettled.get(path)
+        if before is None or before.signature != found.signature:
+            return False
+        return found.signature is not None or before.folder == found.folder or found.looks >= GONE_LOOKS
 
     def _read(self, path: str, signature: Signature | None) -> FileContent | None:
         if signature is None:

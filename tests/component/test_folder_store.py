@@ -1,0 +1,259 @@
+"""The folder as a store: what is in the files is what readers see, and nothing is lost by a slip."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from pullgate.providers.handoff import secret_document
+from pullgate.store.folder import FolderInUse, FolderStore
+from pullgate.store.port import Change, Key, StoreUnavailable, Synced
+from tests.support.folder import Folder, eventually, license_text, registry_text, secret_text
+
+ACME = Key("License", "my-app", "acme")
+BETA = Key("License", "my-app", "beta")
+ROBOT = Key("Secret", "my-app", "robot")
+KINDS = frozenset({"Registry", "License", "Secret"})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A folder with one License."""
+    found = Folder(tmp_path)
+    found.write("licenses.yaml", license_text())
+    return found
+
+
+@pytest.fixture
+async def store(folder: Folder) -> AsyncIterator[FolderStore]:
+    """A store on it."""
+    found = folder.open()
+    await found.start()
+    yield found
+    await found.stop()
+
+
+async def look_twice(store: FolderStore) -> None:
+    """Wait until the store has certainly looked at every file: a new one is seen."""
+    marker = store.directory / f"marker-{time.monotonic_ns()}.yaml"
+    marker.write_text(secret_text("a", "b", name=marker.stem))
+
+    async def seen() -> bool:
+        return await store.get(Key("Secret", "my-app", marker.stem)) is not None
+
+    await eventually(seen)
+
+
+def _problems(store: FolderStore) -> Callable[[], Awaitable[bool]]:
+    async def ask() -> bool:
+        return bool(store.problems)
+
+    return ask
+
+
+async def expiry(store: FolderStore, key: Key = ACME) -> object:
+    """What the License says now."""
+    return ((await store.get(key)) or {}).get("spec", {}).get("expiresAt")
+
+
+async def test_a_changed_file_takes_effect_without_a_restart(
+    folder: Folder, store: FolderStore, record_property: Callable[[str, object], None]
+) -> None:
+    began = time.monotonic()
+    folder.write("licenses.yaml", license_text(expiresAt="2027-01-01T00:00:00Z"))
+
+    async def changed() -> bool:
+        return await expiry(store) is not None
+
+    await eventually(changed)
+    record_property("seconds", round(time.monotonic() - began, 3))
+    document = await store.get(ACME)
+    assert document is not None
+    assert document["metadata"]["generation"] == 2
+
+
+async def test_added_and_deleted_files_are_told_to_watchers(folder: Folder, store: FolderStore) -> None:
+    watch = store.watch(KINDS)
+    first, synced = await anext(watch), await anext(watch)
+    assert isinstance(first, Change)
+    assert first.key == ACME
+    assert isinstance(synced, Synced)
+    folder.write("deep/er/secret.json", '{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "robot"}}')
+    added = await anext(watch)
+    assert isinstance(added, Change)
+    assert added.key == Key("Secret", "default", "robot")
+    (folder.path / "licenses.yaml").unlink()
+    assert await anext(watch) == Change(ACME, None)
+    assert not folder.private("status/my-app/license.acme.yaml").exists()
+
+
+async def test_a_slow_watcher_sees_the_last_of_several_changes(folder: Folder, store: FolderStore) -> None:
+    watch = store.watch(frozenset({"License"}))
+    await anext(watch), await anext(watch)
+    for number in range(50):
+        await store.patch_status(ACME, {"observedGeneration": number})
+    change = await anext(watch)
+    assert isinstance(change, Change)
+    assert change.document is not None
+    assert change.document["status"] == {"observedGeneration": 49}
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(watch), 0.05)
+
+
+async def test_a_mistake_leaves_the_last_good_state_and_is_told_once(folder: Folder, store: FolderStore) -> None:
+    folder.write("licenses.yaml", license_text(expiresAt="x"), license_text("beta"))
+    await look_twice(store)
+    path = folder.path / "licenses.yaml"
+    said = f"{path}:5: License acme: spec.expiresAt: 'x' is not a time; write it like 2027-01-01T00:00:00Z"
+    assert folder.problems == [said]
+    assert [str(p) for p in store.problems] == [said]
+    assert await store.get(ACME) is not None
+    assert await store.get(BETA) is not None
+    folder.write("licenses.yaml", license_text(), license_text("beta"))
+    await look_twice(store)
+    assert folder.mended == [str(path)]
+    assert store.problems == ()
+
+
+async def test_the_last_good_state_outlives_a_restart(folder: Folder) -> None:
+    store = folder.open()
+    await store.start()
+    before = await store.get(ACME)
+    await store.stop()
+    for broken in ("kind: [", license_text(expiresAt="x")):
+        folder.write("licenses.yaml", broken)
+        store = folder.open()
+        await store.start()
+        assert await store.get(ACME) == before
+        assert store.problems
+        await store.stop()
+
+
+async def test_uid_generation_status_and_secrets_outlive_a_restart(folder: Folder) -> None:
+    store = folder.open()
+    await store.start()
+    await store.patch_status(ACME, {"observedGeneration": 1, "note": "2027-01-01T00:00:00Z"})
+    secret = secret_document("my-app", "acme-license", {"text": b"zwei\nZeilen\n", "binary": b"\xff\x00"})
+    await store.apply_secret(secret)
+    before = [await store.get(ACME), await store.get(Key("Secret", "my-app", "acme-license"))]
+    await store.stop()
+    again = folder.open()
+    await again.start()
+    assert [await again.get(ACME), await again.get(Key("Secret", "my-app", "acme-license"))] == before
+    assert again.writes == 0
+    await again.stop()
+
+
+async def test_a_file_that_is_gone_for_a_moment_costs_nothing(folder: Folder, store: FolderStore) -> None:
+    """Editors remove or truncate a file before they write it; a License that is gone loses its key."""
+    watch = store.watch(frozenset({"License"}))
+    await anext(watch), await anext(watch)
+    path = folder.path / "licenses.yaml"
+    for _ in range(20):
+        path.unlink()
+        await asyncio.sleep(0.02)
+        path.write_text("")
+        await asyncio.sleep(0.02)
+        path.write_text(license_text())
+        await asyncio.sleep(0.05)
+    await look_twice(store)
+    document = await store.get(ACME)
+    assert document is not None
+    assert document["metadata"]["generation"] == 1
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(watch), 0.05)
+
+
+async def test_a_resource_that_moves_to_another_file_stays_the_same(folder: Folder, store: FolderStore) -> None:
+    before = await store.get(ACME)
+    (folder.path / "licenses.yaml").rename(folder.path / "customers.yaml")
+    await look_twice(store)
+    assert await store.get(ACME) == before
+    assert store.problems == ()
+
+
+async def test_what_is_kept_is_for_the_owner_only(folder: Folder, store: FolderStore) -> None:
+    await store.apply_secret(secret_document("my-app", "acme-license", {"key": b"x"}))
+    await store.record_event(ACME, "Normal", "Ready", "fine")
+    for path in folder.private("").rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), path
+    assert stat.S_IMODE(folder.private("").stat().st_mode) == 0o700
+
+
+async def test_a_write_that_changes_nothing_writes_nothing(store: FolderStore) -> None:
+    secret = secret_document("my-app", "acme-license", {"key": b"x"})
+    await store.apply_secret(secret)
+    await store.patch_status(ACME, {"observedGeneration": 1})
+    writes = store.writes
+    await store.apply_secret(secret)
+    await store.patch_status(ACME, {"observedGeneration": 1})
+    await store.delete_secret("my-app", "nothing")
+    await look_twice(store)
+    assert store.writes == writes
+
+
+async def test_a_secret_of_ours_that_a_person_removes_is_told(folder: Folder, store: FolderStore) -> None:
+    await store.apply_secret(secret_document("my-app", "acme-license", {"key": b"x"}))
+    watch = store.watch(frozenset({"Secret"}))
+    await anext(watch), await anext(watch)
+    path = folder.private("secrets/my-app/acme-license.yaml")
+    path.write_text("kind: [")  # a slip of the editor costs no key
+    await eventually(_problems(store))
+    assert await store.get(Key("Secret", "my-app", "acme-license")) is not None
+    path.unlink()
+    assert await anext(watch) == Change(Key("Secret", "my-app", "acme-license"), None)
+
+
+async def test_a_secret_of_the_vendor_is_never_overwritten(folder: Folder, store: FolderStore) -> None:
+    folder.write("robot.yaml", secret_text("u", "p"))
+    await look_twice(store)
+    before = await store.get(ROBOT)
+    with pytest.raises(StoreUnavailable, match="your own files"):
+        await store.apply_secret(secret_document("my-app", "robot", {"key": b"x"}))
+    await store.delete_secret("my-app", "robot")
+    assert await store.get(ROBOT) == before
+
+
+@pytest.mark.parametrize("name", ["../../up", "a/b", "", ".", "A"])
+async def test_no_name_leads_out_of_the_folder(folder: Folder, store: FolderStore, name: str) -> None:
+    with pytest.raises(ValueError):
+        await store.apply_secret(secret_document("my-app", name, {"key": b"x"}))
+    folder.write("evil.yaml", license_text(f"'{name}'"))
+    await look_twice(store)
+    assert store.problems
+    assert not list(folder.path.parent.glob("*up*"))
+
+
+async def test_one_process_at_a_time_serves_a_folder(folder: Folder, store: FolderStore) -> None:
+    with pytest.raises(FolderInUse):
+        await folder.open().start()
+
+
+async def test_a_folder_that_cannot_be_read_takes_nothing_away(folder: Folder, store: FolderStore) -> None:
+    away = folder.path.with_name("away")
+    folder.path.rename(away)
+    await eventually(_problems(store))
+    assert await store.get(ACME) is not None
+    away.rename(folder.path)
+
+    async def mended() -> bool:
+        return not store.problems
+
+    await eventually(mended)
+    assert await store.get(ACME) is not None
+
+
+async def test_hidden_folders_and_other_files_are_passed_over(folder: Folder, store: FolderStore) -> None:
+    folder.write(".git/x.yaml", "kind: [")
+    folder.write("README.md", "kind: [")
+    folder.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: my-app}\n")
+    folder.write("up.yaml", registry_text("127.0.0.1:1"))
+    await look_twice(store)
+    assert store.problems == ()
+    assert await store.get(Key("Registry", "my-app", "up")) is not None
