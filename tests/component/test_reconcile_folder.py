@@ -1,0 +1,325 @@
+"""The reconcilers on a real folder, with a real registry to log in to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pullgate.licensing.license_file import verify_license
+from pullgate.providers.handoff import decode_handoff, decode_signing_keys, secret_data
+from pullgate.resources.fields import format_time
+from pullgate.store.folder import FolderStore
+from pullgate.store.port import Document, Key
+from pullgate_operator.plan.signing import read_license_key
+from pullgate_operator.reconcile.loop import Reconciler
+from pullgate_operator.reconcile.settings import ReconcileSettings
+from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS
+from tests.support.folder import Folder, condition, eventually, license_text, registry_text, secret_text
+from tests.support.ports import Blackhole, dead_port
+from tests.support.upstreams import DockerRegistry
+
+ACME = Key("License", "my-app", "acme")
+UP = Key("Registry", "my-app", "up")
+LICENSE_SECRET = Key("Secret", "my-app", "acme-license")
+PULL_SECRET = Key("Secret", "my-app", "acme-pull")
+HANDOFF = Key("Secret", "pullgate-system", "registry.my-app.up")
+
+
+class Clock:
+    """The time, moved by hand."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+class Operator:
+    """A store with reconcilers at work."""
+
+    def __init__(self, folder: Folder, store: FolderStore, reconciler: Reconciler) -> None:
+        self.folder, self.store, self.reconciler = folder, store, reconciler
+
+    async def get(self, key: Key) -> Document | None:
+        """A document."""
+        return await self.store.get(key)
+
+    async def until(self, key: Key, type_: str, status: str, reason: str | None = None) -> dict[str, Any]:
+        """The condition, once it has this status (and reason)."""
+
+        async def ask() -> dict[str, Any]:
+            found = condition(await self.store.get(key), type_)
+            fits = found.get("status") == status and reason in {None, found.get("reason")}
+            return found if fits and self.reconciler.settled else {}
+
+        return await eventually(ask)
+
+    async def facts(self) -> dict[str, Any]:
+        """What the license file of acme says, verified."""
+        file, signing = await self.store.get(LICENSE_SECRET), await self.store.get(LICENSE_KEY)
+        assert file is not None
+        assert signing is not None
+        return verify_license(secret_data(file)["license.yaml"].decode(), [read_license_key(signing)[1]])
+
+
+@contextlib.asynccontextmanager
+async def operator(folder: Folder, clock: Callable[[], datetime] | None = None) -> AsyncIterator[Operator]:
+    """Reconcilers at work on `folder`."""
+    store = folder.open()
+    await store.start()
+    settings = ReconcileSettings(external_host="images.example.com")
+    reconciler = Reconciler(store, settings, clock) if clock is not None else Reconciler(store, settings)
+    task = asyncio.create_task(reconciler.run())
+    try:
+        yield Operator(folder, store, reconciler)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await store.stop()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, docker_registry_basic: DockerRegistry) -> Folder:
+    """A Registry with its Secret, and a License."""
+    found = Folder(tmp_path)
+    found.write("registry.yaml", registry_text(docker_registry_basic.host, domains="[images.myapp.com]"))
+    found.write("robot.yaml", secret_text(docker_registry_basic.username, docker_registry_basic.password))
+    found.write("license.yaml", license_text())
+    return found
+
+
+async def test_a_registry_and_a_license_become_ready(folder: Folder, docker_registry_basic: DockerRegistry) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(UP, "Ready", "True")
+        await at_work.until(ACME, "Ready", "True")
+        handoff = await at_work.get(HANDOFF)
+        assert handoff is not None
+        credentials = decode_handoff(handoff).credentials
+        assert credentials is not None
+        assert credentials.password == docker_registry_basic.password
+        keys = await at_work.get(TOKEN_KEYS)
+        assert keys is not None
+        assert len(decode_signing_keys(keys)) == 1
+        facts = await at_work.facts()
+        assert facts["hosts"] == ["images.example.com", "images.myapp.com"]
+        assert facts["key"].startswith("pgk_")
+        assert folder.reasons("acme") == ["KeyIssued", "Ready", "Valid"]
+        assert folder.reasons("up") == ["Ready"]
+
+
+async def test_nothing_is_written_when_nothing_changed(folder: Folder) -> None:
+    """A restart looks at everything again; all that it may write is when the upstream was asked last."""
+    async with operator(folder) as at_work:
+        await at_work.until(UP, "Ready", "True")
+        await at_work.until(ACME, "Ready", "True")
+    files = {path: path.read_bytes() for path in folder.private("").rglob("*.yaml")}
+    events = len(folder.events)
+    clock = Clock()
+    clock.ahead = timedelta(seconds=100)
+    async with operator(folder, clock) as at_work:
+
+        async def checked_again() -> bool:
+            document = await at_work.get(UP)
+            assert document is not None
+            return bool(document["status"]["lastCheck"]["time"] > format_time(datetime.now(UTC)))
+
+        await eventually(checked_again)
+        folder.write("license.yaml", "# a comment more\n" + license_text())
+        await at_work.until(ACME, "Ready", "True")
+        assert at_work.store.writes == 1
+    changed_files = {path for path in files if path.read_bytes() != files[path]}
+    assert changed_files == {folder.private("status/my-app/registry.up.yaml")}
+    assert len(folder.events) == events
+
+
+async def test_right_and_wrong_credentials_are_told_apart(
+    folder: Folder, docker_registry_basic: DockerRegistry
+) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(UP, "Ready", "True")
+        folder.write("robot.yaml", secret_text(docker_registry_basic.username, "wrong"))
+        await at_work.until(UP, "Ready", "False", "UpstreamUnauthorized")
+        document = await at_work.get(UP)
+        assert condition(document, "Reachable")["status"] == "True"
+        assert condition(document, "Stalled")["status"] == "True"
+        assert "renew the credentials in Secret robot" in condition(document, "Authenticated")["message"]
+        folder.write("robot.yaml", secret_text(docker_registry_basic.username, docker_registry_basic.password))
+        await at_work.until(UP, "Ready", "True")
+        assert folder.reasons("up") == ["Ready", "UpstreamUnauthorized", "Ready"]
+
+
+async def test_without_its_secret_the_proxy_gets_no_credentials(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(UP, "Ready", "True")
+        (folder.path / "robot.yaml").unlink()
+        found = await at_work.until(UP, "Ready", "False", "CredentialsMissing")
+        assert "there is no Secret robot; create it in my-app" in found["message"]
+        assert await at_work.get(HANDOFF) is None
+
+
+async def test_an_upstream_that_is_not_there_is_told_and_asked_again(folder: Folder) -> None:
+    with dead_port() as host:
+        folder.write("registry.yaml", registry_text(host))
+        async with operator(folder) as at_work:
+            await at_work.until(UP, "Ready", "False", "UpstreamUnreachable")
+            document = await at_work.get(UP)
+            assert condition(document, "Reconciling")["status"] == "True"
+            assert condition(document, "Authenticated")["status"] == "Unknown"
+
+
+async def test_an_upstream_that_does_not_answer_holds_up_nothing_else(folder: Folder) -> None:
+    async with Blackhole() as hole:
+        for number in range(20):
+            folder.write(f"hole-{number}.yaml", registry_text(hole.host, f"hole-{number}"))
+        async with operator(folder) as at_work:
+            await at_work.until(ACME, "Ready", "True")
+            folder.write("license.yaml", license_text(suspended="{reason: unpaid}"))
+            await at_work.until(ACME, "Valid", "False", "Suspended")
+
+            async def asked() -> bool:
+                return hole.connections > 0
+
+            await eventually(asked)
+            assert hole.connections <= ReconcileSettings("x").checks
+
+
+async def test_a_deleted_license_takes_its_secrets_along(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        (folder.path / "license.yaml").unlink()
+
+        async def gone() -> bool:
+            return await at_work.get(LICENSE_SECRET) is None and await at_work.get(PULL_SECRET) is None
+
+        await eventually(gone)
+
+
+async def test_what_was_deleted_while_nobody_looked_is_removed_at_the_start(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        await at_work.until(UP, "Ready", "True")
+    (folder.path / "license.yaml").unlink()
+    (folder.path / "registry.yaml").unlink()
+    async with operator(folder) as at_work:
+
+        async def gone() -> bool:
+            keys = (LICENSE_SECRET, PULL_SECRET, HANDOFF)
+            return all([await at_work.get(key) is None for key in keys])
+
+        await eventually(gone)
+        assert await at_work.get(LICENSE_KEY) is not None
+
+
+async def test_a_deleted_secret_is_rebuilt_with_a_new_key(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        old = (await at_work.facts())["key"]
+        folder.private("secrets/my-app/acme-license.yaml").unlink()
+
+        async def reissued() -> bool:
+            return "KeyReissued" in folder.reasons("acme")
+
+        await eventually(reissued)
+        new = (await at_work.facts())["key"]
+        assert new != old
+        pull = await at_work.get(PULL_SECRET)
+        assert pull is not None
+        assert new in secret_data(pull)[".dockerconfigjson"].decode()
+        document = await at_work.get(ACME)
+        assert document is not None
+        assert [sorted(k) for k in document["status"]["keys"]] == [
+            ["digest", "id", "issuedAt"],
+            ["digest", "expiresAt", "id", "issuedAt", "replacedAt"],
+        ]
+
+
+async def test_an_annotation_rotates_the_key(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        old = (await at_work.facts())["key"]
+        folder.write("license.yaml", license_text(annotation="today"))
+
+        async def rotated() -> bool:
+            return "KeyRotated" in folder.reasons("acme")
+
+        await eventually(rotated)
+        assert (await at_work.facts())["key"] != old
+
+
+async def test_time_alone_expires_a_license_and_rotates_keys(folder: Folder) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    folder.write("license.yaml", license_text(expiresAt=soon.strftime("%Y-%m-%dT%H:%M:%SZ"), keys="{rotation: 1s}"))
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        await at_work.until(ACME, "Valid", "False", "Expired")
+
+        async def rotated() -> bool:
+            return "KeyRotated" in folder.reasons("acme")
+
+        await eventually(rotated)
+
+
+async def test_the_older_of_two_registries_holds_host_and_domain(
+    folder: Folder, docker_registry_basic: DockerRegistry
+) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(UP, "Ready", "True")
+        host = docker_registry_basic.host
+        # Of two of the same second the name decides, and "young" sorts after "up".
+        folder.write("young.yaml", registry_text(host, "young"))
+        young = Key("Registry", "my-app", "young")
+        await at_work.until(young, "Ready", "False", "HostConflict")
+        folder.write("young.yaml", registry_text(host, "young", domains="[images.myapp.com]"))
+        await at_work.until(young, "Ready", "False", "DomainConflict")
+        assert condition(await at_work.get(UP), "Ready")["status"] == "True"
+        (folder.path / "registry.yaml").unlink()
+        await at_work.until(young, "Ready", "True")
+        await at_work.until(ACME, "Ready", "False", "RegistryUnknown")
+
+
+async def test_a_new_domain_reaches_the_pull_secrets(folder: Folder, docker_registry_basic: DockerRegistry) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        folder.write("registry.yaml", registry_text(docker_registry_basic.host, domains="[new.myapp.com]"))
+
+        async def reached() -> bool:
+            return bool((await at_work.facts())["hosts"] == ["images.example.com", "new.myapp.com"])
+
+        await eventually(reached)
+
+
+async def test_a_lost_handoff_is_written_again(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(UP, "Ready", "True")
+        before = await at_work.get(HANDOFF)
+        path = folder.private("secrets/pullgate-system/registry.my-app.up.yaml")
+        path.unlink()
+
+        async def again() -> bool:
+            return await asyncio.to_thread(path.exists) and await at_work.get(HANDOFF) == before
+
+        await eventually(again)
+
+
+async def test_a_file_that_breaks_costs_no_key(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        key = (await at_work.facts())["key"]
+    folder.write("license.yaml", "kind: [")
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        assert (await at_work.facts())["key"] == key
+        folder.write("license.yaml", license_text())
+
+        async def mended() -> bool:
+            return bool(folder.mended)
+
+        await eventually(mended)
+        assert (await at_work.facts())["key"] == key
