@@ -32,7 +32,9 @@ bench: $(VENV)/.dev tools
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.dev tools
-	PULLGATE_WRITE_DOCS=1 $(BIN)/pytest -n 2 --dist loadgroup tests/clients $(ARGS)
+	@rm -rf build/errors
+	PULLGATE_ERRORS_DIR=build/errors $(BIN)/pytest -n 2 --dist loadgroup tests/clients/test_errors.py
+	$(BIN)/python -m tests.clients.errors_page build/errors
 
 lock: $(VENV)/.dev
 	scripts/lock

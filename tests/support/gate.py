@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import functools
 import io
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -127,6 +128,14 @@ class Gate:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    def on_exit(self, end: Callable[..., Awaitable[Any]]) -> None:
+        """Leave another context when this one ends."""
+        self._stack.push_async_exit(end)
+
+    def override(self, **changed: Any) -> None:
+        """Change settings of the running proxy."""
+        self.proxy.settings = dataclasses.replace(self.proxy.settings, **changed)
 
     async def start_proxy(self) -> Proxy:
         """One more proxy on the same folder: a replica, or a restart."""

@@ -1,11 +1,15 @@
 """The real clients, each behind one small interface: pull a reference, and tell what a person saw and what arrived."""
 
+from collections.abc import Callable
+
 from tests.support.clients.command import Pull
 from tests.support.clients.containerd import Containerd
 from tests.support.clients.daemonless import Crane, Curl, Helm, Oras, Podman, Skopeo
 from tests.support.clients.docker import Docker
 
-CLIENTS = {
+Client = Docker | Skopeo | Podman | Containerd | Crane | Oras | Helm | Curl
+
+CLIENTS: dict[str, Callable[[], Client]] = {
     "docker": Docker,
     "skopeo": Skopeo,
     "podman": Podman,
@@ -17,7 +21,5 @@ CLIENTS = {
     "curl": Curl,
 }
 """Name -> factory; each is an async context manager, and a daemon where the client needs one runs inside of it."""
-
-Client = Docker | Skopeo | Podman | Containerd | Crane | Oras | Helm | Curl
 
 __all__ = ["CLIENTS", "Client", "Pull"]

@@ -35,7 +35,14 @@ class Skopeo(Daemonless):
         """Pull without a trace of former pulls; no credentials are sent for an empty user."""
         login = docker_config(directory / "login", host_of(reference), username, password)
         target = directory / "image"
-        options = ["--insecure-policy", "copy", "--all", "--src-tls-verify=false", "--authfile", login]
+        options: list[str | Path] = [
+            "--insecure-policy",
+            "copy",
+            "--all",
+            "--src-tls-verify=false",
+            "--authfile",
+            login,
+        ]
         done = await run([tool("skopeo"), *options, f"docker://{reference}", f"dir:{target}"])
         contents = hashed([path for path in files_below(target) if path.name != "version"])
         return Pull(done.exit_code, done.output, contents)
@@ -54,7 +61,7 @@ class Podman(Daemonless):
         with tempfile.TemporaryDirectory(prefix="podman-") as short:  # its runroot may have 50 characters
             base: list[str | Path] = [tool("podman"), "--root", f"{short}/root", "--runroot", f"{short}/run"]
             base += ["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none"]
-            options = ["--tls-verify=false", "--signature-policy", policy, "--authfile", login]
+            options: list[str | Path] = ["--tls-verify=false", "--signature-policy", policy, "--authfile", login]
             done = await run([*base, "pull", *options, reference], env={"TMPDIR": str(directory)})
             if done.exit_code:
                 return done
@@ -72,7 +79,7 @@ class Crane(Daemonless):
         """See Skopeo.pull."""
         login = docker_config(directory / "login", host_of(reference), username, password)
         target = directory / "image"
-        command = [tool("crane"), "pull", "--insecure", "--format=oci", reference, target]
+        command: list[str | Path] = [tool("crane"), "pull", "--insecure", "--format=oci", reference, target]
         done = await run(command, env={"DOCKER_CONFIG": str(login.parent)})
         return Pull(done.exit_code, done.output, hashed(files_below(target / "blobs")))
 
@@ -86,7 +93,13 @@ class Oras(Daemonless):
         """See Skopeo.pull."""
         login = docker_config(directory / "login", host_of(reference), username, password)
         target = directory / "image"
-        options = ["--from-plain-http", "--from-registry-config", login, "--to-oci-layout", "--no-tty"]
+        options: list[str | Path] = [
+            "--from-plain-http",
+            "--from-registry-config",
+            login,
+            "--to-oci-layout",
+            "--no-tty",
+        ]
         done = await run([tool("oras"), "copy", *options, reference, f"{target}:latest"])
         return Pull(done.exit_code, done.output, hashed(files_below(target / "blobs")))
 
@@ -102,7 +115,15 @@ class Helm(Daemonless):
         target = directory / "chart"
         target.mkdir(parents=True)
         name, _, version = reference.rpartition(":")
-        options = ["--version", version, "--plain-http", "--registry-config", login, "--destination", target]
+        options: list[str | Path] = [
+            "--version",
+            version,
+            "--plain-http",
+            "--registry-config",
+            login,
+            "--destination",
+            target,
+        ]
         env = {"HELM_CACHE_HOME": str(directory / "cache"), "HELM_CONFIG_HOME": str(directory / "config")}
         done = await run([tool("helm"), "pull", f"oci://{name}", *options], env=env)
         return Pull(done.exit_code, done.output, hashed(files_below(target)))
@@ -137,7 +158,7 @@ class Curl(Daemonless):
         if login:
             config += f'user = "{login}"\n'
         headers = path.with_suffix(".headers")
-        command = [tool("curl"), "-sS", "--config", "-", "-H", f"Accept: {ACCEPT}", "-D", headers]
+        command: list[str | Path] = [tool("curl"), "-sS", "--config", "-", "-H", f"Accept: {ACCEPT}", "-D", headers]
         done = await run(command, stdin=config)
         status = headers.read_text().splitlines()[0] if headers.exists() else ""
         if done.exit_code:

@@ -1,0 +1,38 @@
+"""docs/errors.md shows every fault with every client; what it says is generated, so it is read back here."""
+
+from __future__ import annotations
+
+import pytest
+
+from pullgate.faults import FAULTS
+from tests.clients.errors_page import PAGE, clean
+from tests.clients.scenarios import SCENARIOS, Scenario
+from tests.support.clients import CLIENTS
+
+NOT_MET_BY_A_PULL = {
+    "LimitReached",  # limits come with the cache
+    "TokenExpired",  # the client renews its token and nobody sees it
+    "PathInvalid",  # clients refuse such a name before they ask
+    "ReferenceInvalid",
+    "DigestInvalid",
+    "ReadOnly",  # of a push
+    "ShuttingDown",  # of a proxy that drains; another replica answers
+    "Internal",  # of a defect
+}
+
+
+def test_every_fault_that_a_pull_can_meet_has_a_scenario() -> None:
+    assert {scenario.reason for scenario in SCENARIOS} == set(FAULTS) - NOT_MET_BY_A_PULL
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[s.title for s in SCENARIOS])
+def test_the_page_shows_each_fault_for_each_client(scenario: Scenario) -> None:
+    page = PAGE.read_text()
+    section = page.partition(f"## {scenario.reason}: {scenario.title}\n")[2].partition("\n## ")[0]
+    for client in CLIENTS:
+        assert f"\n{client}\n" in section, client
+
+
+def test_what_differs_from_run_to_run_is_not_on_the_page() -> None:
+    text = clean('time="2026-11-24T04:48:13Z" level=fatal msg="127.0.0.1:4711 sha256:' + "a" * 64 + '"')
+    assert text == 'level=fatal msg="images.example.com sha256:aaaaaaaa…"'
