@@ -17,11 +17,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 HEAD = """\
 # What a person sees when a pull fails
 
-Written by `make docs` from runs of the real clients against the proxy; `make test` runs them again and asserts that the cause
-is in what they print. The upstream stands here as `quay.io`, the proxy as `images.example.com`.
+Written by `make docs` from runs of the real clients against the proxy; `make test` runs them again and asserts that the
+cause is in what they print. The upstream stands here as `quay.io`, the proxy as `images.example.com`.
 
-✓ the client prints the proxy's words. ○ the client prints that it failed, and hides the words (it shows nothing else of a 404 or
-of a failed ping). The status and the words are the same for all; `X-Pullgate-Reason` names the reason in each answer.
+✓ the client prints the proxy's words. ○ the client prints that it failed, and hides the words (it shows nothing else of
+a 404 or of a failed ping). Status and words are the same for all; `X-Pullgate-Reason` names the reason in each answer.
 """
 
 

@@ -42,12 +42,12 @@ async def fetch_tag_page(upstream: Upstream, repository: str, query: str) -> Tag
 
 
 def cut_page(page: TagPage, query: str) -> TagPage:
-    """`page` with as many tags as `query` asks for. Some registries (distribution 2) ignore n and last."""
+    """`page` as `query` asks. Some registries (distribution 2) ignore n and last: it is too long, or `last` is in it."""
     asked = dict(parse_qsl(query))
-    count = int(asked["n"]) if "n" in asked else len(page.tags)
-    if len(page.tags) <= count:
+    count, last = int(asked.get("n", len(page.tags))), asked.get("last", "")
+    if len(page.tags) <= count and last not in page.tags:
         return page
-    rest = sorted(tag for tag in page.tags if tag > asked.get("last", ""))
+    rest = sorted(tag for tag in page.tags if tag > last)
     cut = tuple(rest[:count])
     more = urlencode({"n": count, "last": cut[-1]}) if cut and len(rest) > count else None
     return TagPage(cut, more)
