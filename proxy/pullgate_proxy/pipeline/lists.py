@@ -42,7 +42,7 @@ async def fetch_tag_page(upstream: Upstream, repository: str, query: str) -> Tag
 
 
 def cut_page(page: TagPage, query: str) -> TagPage:
-    """`page` as `query` asks. Some registries (distribution 2) ignore n and last: it is too long, or `last` is in it."""
+    """`page` as `query` asks. Some registries (distribution 2) ignore n and last: it is too long or holds `last`."""
     asked = dict(parse_qsl(query))
     count, last = int(asked.get("n", len(page.tags))), asked.get("last", "")
     if len(page.tags) <= count and last not in page.tags:

@@ -215,7 +215,7 @@ class Line:
         if raw is None:
             return  # the client was faster
         # Asked again and again: the kernel tells nobody when all is acknowledged.
-        while self._writer.transport.get_write_buffer_size() or _unacknowledged(raw):  # noqa: ASYNC110
+        while self._writer.transport.get_write_buffer_size() or _unacknowledged(raw):
             await asyncio.sleep(0.001)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
