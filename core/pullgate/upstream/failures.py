@@ -44,6 +44,9 @@ _CERTIFICATE_CAUSES: Mapping[int, str] = {
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 
 
+NOT_DIALLED = "its address is link-local, or a metadata service"
+
+
 class AddressRefused(OSError):
     """`guard` lets no address of this name through. An OSError, as aiohttp's connector expects of a resolver."""
 
@@ -118,7 +121,7 @@ def connection_cause(error: OSError) -> str:
 
 def _name_cause(error: OSError) -> str:
     if isinstance(error, AddressRefused):
-        return "its address is link-local, or a cloud's metadata service"
+        return NOT_DIALLED
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
         return "name does not resolve: the name server gives no answer"
     return "name does not resolve"

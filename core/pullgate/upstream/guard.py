@@ -177,7 +177,9 @@ def _parse(text: str) -> URL | None:
         return None
     try:
         url = URL(text, encoded=True).with_fragment(None)
-        usable = url.user is None and url.password is None and (not url.absolute or url.port is not None)
+        usable = url.user is None and url.password is None
+        # "https:x" would be joined to the source's host; a scheme without a default port is none of ours.
+        usable = usable and (not url.scheme or (url.absolute and url.port is not None))
     except ValueError:
         return None
     return url if usable else None

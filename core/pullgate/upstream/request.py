@@ -71,6 +71,9 @@ class UpstreamResponse:
         if connection is not None and connection.protocol is not None:
             # aiohttp has one time-out between bytes; until here it bounded the first byte.
             connection.protocol.read_timeout = idle
+            if not connection.protocol._reading_paused:
+                # While the reading is paused (a slow client), no byte is owed.
+                connection.protocol.start_timeout()
 
     @property
     def host(self) -> str:

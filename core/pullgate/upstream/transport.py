@@ -11,7 +11,7 @@ from yarl import URL
 
 from pullgate import faults
 from pullgate.upstream.config import UpstreamConfig
-from pullgate.upstream.failures import AddressRefused, fault_of_request
+from pullgate.upstream.failures import NOT_DIALLED, AddressRefused, fault_of_request
 from pullgate.upstream.guard import Guard, GuardingResolver
 
 USER_AGENT = f"pullgate/{version('pullgate')}"
@@ -62,6 +62,9 @@ class Transport:
         return fault_of_request(error, self.label(url), timeouts.connect, timeouts.first_byte)
 
     def _open(self) -> aiohttp.ClientSession:
+        if not self._guard.literal_is_allowed(self._guard.origin):
+            # aiohttp asks no resolver for an address.
+            raise faults.UpstreamUnreachable(self._config.host, NOT_DIALLED)
         timeouts = self._config.timeouts
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
