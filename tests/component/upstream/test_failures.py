@@ -1,4 +1,4 @@
-"""Every failure leaves as a fault that names its cause, is tried again only where that can help, and holds no secret."""
+"""A failure leaves as a fault that names its cause, is tried again only where that can help, and holds no secret."""
 
 from __future__ import annotations
 
