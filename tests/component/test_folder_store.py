@@ -227,7 +227,8 @@ async def test_no_name_leads_out_of_the_folder(folder: Folder, store: FolderStor
     folder.write("evil.yaml", license_text(f"'{name}'"))
     await look_twice(store)
     assert store.problems
-    assert not list(folder.path.parent.glob("*up*"))
+    assert not list(folder.path.parent.glob("up*"))
+    assert not list(folder.path.rglob("up*"))
 
 
 async def test_one_process_at_a_time_serves_a_folder(folder: Folder, store: FolderStore) -> None:
