@@ -1,7 +1,8 @@
 """Prove from the upstream that an allowed tag leads to a digest: it is the memory that restarts and replicas share.
 
 Asked only when no grant is known: after a restart, on another replica, for a digest that was never pulled by its tag.
-Bounded in tags, requests at once, time, and how often: one proof at a time for a scope, a refusal is remembered.
+Bounded in tags, requests at once, time, and how often: one search at a time for a scope, and not again for a while,
+since a search that found nothing has granted all there is.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ TAG_LIMIT = 1000
 PAGE_LIMIT = 20
 AT_ONCE = 8
 SECONDS = 20.0
-REFUSAL_SECONDS = 30.0
-"""How long a digest that was not found is refused without another look."""
+SEARCH_SECONDS = 10.0
+"""How long a search that went to the end stands: invented digests cost the upstream no more than that."""
 SCOPE_LIMIT = 4096
 
 ACCEPT = (
@@ -61,25 +62,19 @@ class Prover:
         self._children = children
         self._clock = clock
         self._locks: dict[bytes, asyncio.Lock] = {}
-        self._refused: dict[bytes, float] = {}
+        self._searched: dict[bytes, float] = {}
 
     async def prove(self, question: Question) -> bool:
         """Whether an allowed tag leads to the digest. Raises the upstream's faults, UpstreamTimeout when it is slow."""
-        entry = question.scope.entry(question.digest)
-        if self._refused.get(entry, 0.0) > self._clock():
-            return False
         lock = self._locks.setdefault(question.scope.key, asyncio.Lock())
         try:
             async with asyncio.timeout(SECONDS), lock:
-                found = self._is_granted(question) or await self._search(question)
+                return self._is_granted(question) or await self._look(question)
         except TimeoutError as error:
             raise UpstreamTimeout(question.upstream.config.host, SECONDS) from error
         finally:
             if not lock.locked():
                 self._locks.pop(question.scope.key, None)
-        if not found:
-            self._refuse(entry)
-        return found
 
     def grant(self, scope: Scope, *digests: str) -> None:
         """Digests that an allowed tag, or a manifest that may be pulled, was just seen to lead to."""
@@ -93,14 +88,19 @@ class Prover:
     def _is_granted(self, question: Question) -> bool:
         return self._grants.holds(question.scope, question.digest, self._clock())
 
-    def _refuse(self, entry: bytes) -> None:
-        self._refused.pop(entry, None)
-        self._refused[entry] = self._clock() + REFUSAL_SECONDS
-        while len(self._refused) > SCOPE_LIMIT:
-            del self._refused[next(iter(self._refused))]
+    async def _look(self, question: Question) -> bool:
+        scope = question.scope.key
+        if self._searched.get(scope, 0.0) <= self._clock():
+            if await self._search(question):
+                return True
+            self._searched.pop(scope, None)
+            self._searched[scope] = self._clock() + SEARCH_SECONDS
+            while len(self._searched) > SCOPE_LIMIT:
+                del self._searched[next(iter(self._searched))]
+        return not question.is_blob and await self._is_about_granted(question)
 
     async def _search(self, question: Question) -> bool:
-        """Level by level: the tags' own digests, then what indexes name, then (for a blob) what manifests name."""
+        """Level by level: the tags' own digests, then what indexes name, then what manifests name."""
         level: dict[str, None] = {}
         tags = await self._tags(question)
         async for digests in _in_batches(lambda tag: self._resolve(question, tag), tags):
@@ -115,7 +115,7 @@ class Prover:
                 if self._is_granted(question):
                     return True
             level = below
-        return await self._is_about_granted(question)
+        return self._is_granted(question)
 
     async def _tags(self, question: Question) -> list[str]:
         exact = question.access.exact_tags
@@ -152,9 +152,7 @@ class Prover:
         return manifests
 
     async def _is_about_granted(self, question: Question) -> bool:
-        """Whether the digest is a referrer (signature, SBOM) whose subject is granted."""
-        if question.is_blob:
-            return False
+        """Whether the manifest is a referrer (signature, SBOM) whose subject is granted: one request at most."""
         try:
             fetched = await question.upstream.fetch_manifest(self._request(question, "GET", question.digest))
             manifest = parse_manifest(fetched.body, fetched.media_type)
