@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One image for both halves: `pullgate proxy`, `pullgate operator`, `pullgate standalone`.
+# One image for every `pullgate` command.
 # It runs as a user without a name or a home, on a root file system that may be read-only; only /data is written.
 FROM python:3.13.9-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1

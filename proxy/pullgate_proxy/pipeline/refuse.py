@@ -10,7 +10,15 @@ import math
 
 from aiohttp import web
 
-from pullgate.faults import Fault, KeyMalformed, LoginRequired, TokenExpired, plain_text
+from pullgate.faults import (
+    MESSAGE_LIMIT,
+    Fault,
+    KeyMalformed,
+    LoginRequired,
+    TokenExpired,
+    UpstreamUnauthorized,
+    plain_text,
+)
 from pullgate.oci.errors import encode_errors
 from pullgate_proxy.pipeline.request import Kind, PullRequest
 
@@ -27,7 +35,7 @@ def refuse(fault: Fault, request: PullRequest | None, realm: str, service: str, 
     if fault.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(fault.retry_after)))
     detail = {"reason": fault.reason, "hint": fault.hint, "ref": request_id}
-    body = encode_errors(fault.code, fault.sentence, detail)
+    body = encode_errors(fault.code, _sentence(fault, request_id), detail)
     response = web.Response(
         status=fault.status,
         reason=f"{_STANDARD.get(fault.status, 'Error')}: {plain_text(fault.message, PHRASE_LIMIT)}",
@@ -37,6 +45,13 @@ def refuse(fault: Fault, request: PullRequest | None, realm: str, service: str, 
     )
     response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
     return response
+
+
+def _sentence(fault: Fault, request_id: str) -> str:
+    """What the body says. The vendor finds the refusal of its credentials by the reference, in the log."""
+    if isinstance(fault, UpstreamUnauthorized):
+        return f"{fault.sentence}; ref {request_id}"[:MESSAGE_LIMIT]
+    return fault.sentence
 
 
 def challenge(fault: Fault, request: PullRequest | None, realm: str, service: str) -> str:
