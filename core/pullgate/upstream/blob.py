@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Self
 
 from pullgate import faults
-from pullgate.oci.digest import hasher
 from pullgate.upstream.client import Upstream
+from pullgate.upstream.hashing import BodyHash
 from pullgate.upstream.ranges import parse_content_range
 from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
 from pullgate.upstream.retry import wait_before
@@ -40,11 +40,11 @@ class BlobStream(AsyncIterator[bytes]):
         """Bytes of the whole blob, None where the upstream does not say."""
         self._end = part.last + 1 if part else response.length
         """The offset behind the last byte that was asked for."""
-        self._hash = None if part else hasher(request.reference)
+        self._hash = None if part else BodyHash(request.reference)
         self._position = self._first
         """The offset behind the last byte that came in."""
         self._held = b""
-        """The last chunk that came in: it goes out once the next is here, or the digest is right."""
+        """What may be the last chunk: it goes out once the next is here, or the digest is right."""
         self._resumes = 0
         self._resumed_at = -1
         self._skip = 0
@@ -57,8 +57,10 @@ class BlobStream(AsyncIterator[bytes]):
         while not self._done:
             chunk = await self._next()
             if not chunk:
-                self._finish()
+                await self._finish()
                 break
+            if self._end is not None and self._position < self._end:
+                return chunk
             ready, self._held = self._held, chunk
             if ready:
                 return ready
@@ -89,14 +91,14 @@ class BlobStream(AsyncIterator[bytes]):
                 await self._resume(faults.UpstreamProtocol(self._response.host, "the body ended early"))
                 continue
             if self._hash is not None:
-                self._hash.update(chunk)
+                await self._hash.update(chunk)
             self._position += len(chunk)
             return chunk
 
-    def _finish(self) -> None:
+    async def _finish(self) -> None:
         self._done = True
         self._response.release()
-        if self._hash is not None and self._hash.hexdigest() != self._request.reference.partition(":")[2]:
+        if self._hash is not None and not await self._hash.matches():
             self._held = b""
             raise faults.DigestMismatch(self._response.host, self._request.reference)
 

@@ -16,6 +16,9 @@ from pullgate.upstream.failures import fault_of_body
 Method = Literal["GET", "HEAD"]
 Kind = Literal["manifests", "blobs", "tags", "referrers", "ping"]
 
+READ_AT_ONCE = 128 * 1024
+"""Bytes of a body that are read from a socket in one go."""
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
@@ -71,6 +74,9 @@ class UpstreamResponse:
         if connection is not None and connection.protocol is not None:
             # aiohttp has one time-out between bytes; until here it bounded the first byte.
             connection.protocol.read_timeout = idle
+            if connection.transport is not None:
+                # asyncio's own 256 KiB at once are a third of the memory of 200 slow clients, and no faster.
+                connection.transport.max_size = READ_AT_ONCE  # type: ignore[attr-defined]
             if not connection.protocol._reading_paused:
                 # While the reading is paused (a slow client), no byte is owed.
                 connection.protocol.start_timeout()

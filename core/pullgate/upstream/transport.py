@@ -18,8 +18,8 @@ USER_AGENT = f"pullgate/{version('pullgate')}"
 
 _CONNECTIONS = 1024
 """Connections of one upstream at once; above it requests wait. Each blob on its way holds one."""
-_READ_BUFFER = 64 * 1024
-"""A body's bytes that wait for a slow client: reading pauses above twice this."""
+_READ_BUFFER = 32 * 1024
+"""A body's bytes that wait for a slow client: reading pauses above twice this, after what was read in one go."""
 _FIELD_LIMIT = 32 * 1024
 """Bytes of one header field: signed URLs and tokens outgrow aiohttp's 8 KiB."""
 
