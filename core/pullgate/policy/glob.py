@@ -1,8 +1,10 @@
 """Globs of repositories and tags.
 
 `*` is any text within one path segment, `?` one character of it, `**` as a whole segment any number of segments (none,
-too, so that `charts/**` covers `charts` itself). A tag has no segments, so there `*` is any text. Each pattern becomes
-one regular expression; `STAR_LIMIT` and the length of a name bound its backtracking.
+too, so that `charts/**` covers `charts` itself). A tag has no segments, so there `*` is any text.
+
+Each pattern becomes one regular expression that cannot run away: what stands between two wildcards is matched at its
+leftmost place and never moved again (an atomic group), which is enough for globs, since earlier leaves more room.
 """
 
 from __future__ import annotations
@@ -12,9 +14,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 PATTERN_LIMIT = 255
-STAR_LIMIT = 8
-"""Wildcards in one pattern: bounds backtracking to a small polynomial of the name's length."""
-
 _ALLOWED = re.compile(r"[A-Za-z0-9._/*?-]+\Z")
 
 
@@ -26,8 +25,6 @@ def validate_glob(pattern: str) -> str | None:
         return "a pattern is made of letters, digits, . _ - / and the wildcards * ** ?"
     if any("**" in segment and segment != "**" for segment in pattern.split("/")):
         return "** stands alone between slashes"
-    if pattern.count("*") - pattern.count("**") > STAR_LIMIT:
-        return f"a pattern has at most {STAR_LIMIT} wildcards"
     return None
 
 
@@ -43,7 +40,7 @@ class Globs:
 
     def match(self, text: str) -> bool:
         """Whether the whole of `text` matches a pattern."""
-        return self._regex.match(text) is not None
+        return self._regex.match(text + "/") is not None
 
     @property
     def exact(self) -> tuple[str, ...] | None:
@@ -53,26 +50,35 @@ class Globs:
 
 @lru_cache(maxsize=8192)
 def _compile(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """A regular expression over a name with a slash behind it, so that every segment ends in one."""
     alternatives = "|".join(_translate(pattern) for pattern in patterns)
     return re.compile(rf"(?:{alternatives})\Z" if patterns else r"(?!)")
 
 
+_SEGMENTS = "(?:[^/]+/)*"
+
+
 def _translate(pattern: str) -> str:
-    segments = pattern.split("/")
-    parts: list[str] = []
-    for number, segment in enumerate(segments):
-        last = number == len(segments) - 1
-        if segment != "**":
-            parts.append(_translate_segment(segment) + ("" if last else "/"))
-        elif len(segments) == 1:
-            parts.append(".+")
-        elif last:  # a/** : a, a/b, a/b/c
-            parts[-1] = parts[-1].removesuffix("/") + "(?:/.+)?" if number else ".+"
+    groups: list[str] = [""]
+    for segment in pattern.split("/"):
+        if segment == "**":
+            groups.append("")
         else:
-            parts.append("(?:[^/]+/)*")
-    return "".join(parts)
+            groups[-1] += _translate_segment(segment) + "/"
+    first, *rest = groups
+    if not rest:
+        return first
+    middle = "".join(f"(?>{_SEGMENTS}?{group})" for group in rest[:-1] if group)
+    return f"{first}{middle}{_SEGMENTS}{rest[-1]}"
 
 
 def _translate_segment(segment: str) -> str:
-    collapsed = re.sub(r"\*+", "*", segment)
-    return "".join("[^/]*" if c == "*" else "[^/]" if c == "?" else re.escape(c) for c in collapsed)
+    first, *rest = (_translate_literal(part) for part in segment.split("*"))
+    if not rest:
+        return first
+    middle = "".join(f"(?>[^/]*?{part})" for part in rest[:-1] if part)
+    return f"{first}{middle}[^/]*{rest[-1]}"
+
+
+def _translate_literal(text: str) -> str:
+    return "".join("[^/]" if c == "?" else re.escape(c) for c in text)
