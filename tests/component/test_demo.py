@@ -37,9 +37,13 @@ async def demo(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proces
                 lines.append(line.decode())
         yield process, lines
     finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)  # so that its registry ends, too
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
 
 
 async def test_the_three_commands_do_what_the_demo_says_and_ctrl_c_ends_all(tmp_path: Path) -> None:
