@@ -22,14 +22,18 @@ class Docker:
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pullgate-docker-")))
-        self._socket = directory / "docker.sock"
+        directory = Path(
+            self._stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="pullgate-docker-", ignore_cleanup_errors=True)
+            )
+        )
+        self.socket = directory / "docker.sock"
         log = directory / "dockerd.log"
         options = [
             f"--data-root={directory / 'data'}",
             f"--exec-root={directory / 'exec'}",
             f"--pidfile={directory / 'docker.pid'}",
-            f"--host=unix://{self._socket}",
+            f"--host=unix://{self.socket}",
             f"--config-file={directory / 'daemon.json'}",
             "--storage-driver=vfs",
             "--iptables=false",
@@ -43,7 +47,7 @@ class Docker:
                 tool("dockerd"), *options, stdout=out, stderr=out, start_new_session=True
             )
         self._stack.push_async_callback(stop, process)
-        await wait_for(self._socket, process, log)
+        await wait_for(self.socket, process, log)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -52,7 +56,7 @@ class Docker:
     async def pull(self, reference: str, username: str, password: str, directory: Path) -> Pull:
         """Pull without a trace of former pulls. docker keeps layers unpacked: it tells the digests that it verified."""
         login = docker_config(directory, host_of(reference), username, password)
-        base: list[str | Path] = [tool("docker"), "--config", login.parent, "--host", f"unix://{self._socket}"]
+        base: list[str | Path] = [tool("docker"), "--config", login.parent, "--host", f"unix://{self.socket}"]
         done = await run([*base, "pull", reference])
         if done.exit_code:
             return done
