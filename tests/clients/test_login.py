@@ -1,4 +1,4 @@
-"""`docker login` and its kin: a right key logs in, and a wrong one is refused in words at once, not at the first pull."""
+"""`docker login` and its kin: a right key logs in, a wrong one is refused in words at once and not at the first pull."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tests.support.gate import license_, running
 
 pytestmark = [pytest.mark.clients, pytest.mark.asyncio(loop_scope="module")]
 
+HIDES_WORDS = {"skopeo", "podman"}
+"""Their login says "invalid username/password" to every 401, whatever its body; their pull shows the words."""
 WITH_LOGIN = [param for param in EACH_CLIENT if param.values[0] in LOGINS]
 
 
@@ -30,5 +32,6 @@ async def test_a_login_is_decided_and_explained_at_once(client: Client, tmp_path
         ):
             wrong = await login(client, gate.host, "acme", key, tmp_path / words.replace(" ", "-"))
             assert wrong.exit_code not in {0, 124}, wrong.output
-            assert words in wrong.output
+            shown = "invalid username/password" if client.name in HIDES_WORDS else words
+            assert shown in wrong.output
             assert key not in wrong.output
