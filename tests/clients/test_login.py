@@ -1,4 +1,4 @@
-"""`docker login` and its kin: a right key logs in, a wrong one is refused in words at once and not at the first pull."""
+"""`docker login` and its kin: a right key logs in, a wrong one is refused in words and not at the first pull."""
 
 from __future__ import annotations
 
