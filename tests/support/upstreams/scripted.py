@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.support.upstreams.wire import HEAD_LIMIT, Ending, Line, Reply, Request, Stop, read_request
+from tests.support.upstreams.wire import HEAD_LIMIT, Ending, Line, NotHttp, Reply, Request, Stop, read_request
 
 Fault = Callable[[Request, Reply], Reply]
 """What becomes of the right answer to a request; see the faults room for ready ones."""
@@ -135,6 +135,9 @@ class ScriptedServer(ABC):
                     return
                 if request.headers.get("Connection", "").lower() == "close":
                     return
+        except NotHttp:
+            # As Go's servers answer, so that a client which tries https first goes on with http at once.
+            writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
         except ConnectionError:
             return  # the client left
         finally:

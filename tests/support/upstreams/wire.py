@@ -134,12 +134,16 @@ class Reply:
             yield self.stop
 
 
+class NotHttp(Exception):
+    """The client speaks something else, most likely TLS."""
+
+
 async def read_request(reader: asyncio.StreamReader, connection: int) -> Request | None:
-    """The next request; None where the client is done (or talks nonsense)."""
+    """The next request; None where the client is done (or talks nonsense). Raises NotHttp."""
     try:
         first_byte = await reader.readexactly(1)
         if not first_byte.isalpha():
-            return None  # most likely TLS: a client that tries https first must not wait
+            raise NotHttp
         head = first_byte + await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ")
