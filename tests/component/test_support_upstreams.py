@@ -32,7 +32,7 @@ def blob(scripted: ScriptedRegistry) -> str:
 async def until(server: ScriptedRegistry, connections: int) -> None:
     """Wait until so many connections of `server` are open."""
     async with asyncio.timeout(10):
-        while server.open_connections != connections:  # noqa: ASYNC110 - the server has no event for it
+        while server.open_connections != connections:
             await asyncio.sleep(0.005)
 
 
