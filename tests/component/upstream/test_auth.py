@@ -339,4 +339,5 @@ async def test_tokens_are_not_kept_without_bound() -> None:
 def test_no_secret_is_in_what_is_printed() -> None:
     config = UpstreamConfig("a/b", "h", "h", Credentials("robot", "s3cret"), ca_pem="PEM")
     assert "s3cret" not in repr(config)
+    assert "robot" not in repr(config)
     assert "PEM" not in repr(config)

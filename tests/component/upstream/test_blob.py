@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import random
 import re
 
@@ -208,6 +209,13 @@ async def test_a_stream_that_is_not_begun_gives_its_connection_back() -> None:
         response = await upstream.send(request())
         await stream_blob(upstream, request(), response).aclose()
         assert response._raw.closed
+
+
+async def test_a_blob_that_is_called_compressed_is_handed_on_as_it_is() -> None:
+    packed = gzip.compress(BODY[:1000])
+    headers = {"Content-Encoding": "gzip"}
+    async with Stage(lambda _: Reply(200, packed, headers)) as stage, Upstream(stage.config()) as upstream:
+        assert await received(upstream, request(digest=digest_of(packed))) == (packed, None)
 
 
 async def test_an_empty_blob_is_a_blob() -> None:

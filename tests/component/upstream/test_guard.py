@@ -83,6 +83,17 @@ def test_a_shared_domain_makes_no_owner() -> None:
         pages.realm("https://other.github.io/token")
 
 
+def test_numbers_of_addresses_make_no_owner() -> None:
+    by_address = Guard(UpstreamConfig("a/b", "93.184.215.14", "93.184.215.14"))
+    with pytest.raises(faults.RealmRefused):
+        by_address.realm("https://8.8.215.14/token")
+
+
+def test_a_metadata_service_is_no_token_server_even_where_it_is_listed() -> None:
+    with pytest.raises(faults.RealmRefused):
+        guard(realm_hosts=frozenset({"169.254.169.254"})).realm("https://169.254.169.254/token")
+
+
 def test_a_listed_realm_is_taken_by_https_only_unless_the_registry_is_plain() -> None:
     listed = frozenset({"tokens.example", "other.example:8443"})
     assert guard(realm_hosts=listed).realm("https://tokens.example/t")

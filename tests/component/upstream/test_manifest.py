@@ -143,7 +143,7 @@ async def test_a_missing_media_type_is_taken_from_the_manifest() -> None:
 
 
 async def test_a_huge_error_is_not_read() -> None:
-    body = b'{"errors":[{"code":"NAME_UNKNOWN","message":"' + b"x" * 100_000 + b'"}]}'
+    body = b'{"errors":[{"code":"NAME_UNKNOWN","message":"' + b"x" * 20_000 + b'"}]}'
     async with Stage(lambda _: Reply(404, body)) as stage, Upstream(stage.config()) as upstream:
         with pytest.raises(faults.ManifestUnknown):
             await upstream.fetch_manifest(request())
