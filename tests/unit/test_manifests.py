@@ -1,0 +1,251 @@
+"""What stands in deploy/, without a cluster: it builds, its pods are restricted, its roles are the least."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pullgate.providers.handoff import SYSTEM_NAMESPACE
+from pullgate_proxy.settings import ProxySettings
+from tests.support.kustomize import COMPONENTS, DEPLOY, Document, build, name_of, of_kind, write_overlay
+
+READ = {"get", "list", "watch"}
+CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
+INSTALL = DEPLOY.parent / "docs" / "install.md"
+
+
+@functools.cache
+def manifests() -> list[Document]:
+    return build(DEPLOY / "manifests")
+
+
+@pytest.fixture(params=[[], *([name] for name in COMPONENTS), COMPONENTS], ids=["alone", *COMPONENTS, "all"])
+def built(request: pytest.FixtureRequest, tmp_path: Path) -> list[Document]:
+    """The manifests alone, with each component, and with all of them."""
+    return build(write_overlay(tmp_path, DEPLOY / "manifests", request.param))
+
+
+def find(kind: str, name: str) -> Document:
+    return next(d for d in manifests() if d["kind"] == kind and d["metadata"]["name"] == name)
+
+
+def pods(documents: list[Document]) -> list[Document]:
+    return [d["spec"]["template"] for d in of_kind(documents, "Deployment")]
+
+
+# --- builds ------------------------------------------------------------------------------------------------------
+
+
+def test_one_folder_installs_the_crds_and_all_else() -> None:
+    everything = {name_of(d) for d in build(DEPLOY)}
+    assert {name_of(d) for d in build(DEPLOY / "crds")} | {name_of(d) for d in manifests()} == everything
+    kinds = {"registries", "licenses", "imagetests"}
+    assert {f"CustomResourceDefinition/{kind}.pullgate.dev" for kind in kinds} <= everything
+
+
+def test_all_stands_in_the_system_namespace(built: list[Document]) -> None:
+    for document in built:
+        namespace = None if document["kind"] in CLUSTER_WIDE else SYSTEM_NAMESPACE
+        assert document["metadata"].get("namespace") == namespace, name_of(document)
+        assert document["metadata"]["labels"]["app.kubernetes.io/part-of"] == "pullgate", name_of(document)
+
+
+def test_the_overlay_of_the_install_page_builds_and_sets_what_it_says(tmp_path: Path) -> None:
+    found = re.search(r"```yaml\n(# overlay/kustomization.yaml\n.*?)```", INSTALL.read_text(), re.DOTALL)
+    assert found is not None
+    (tmp_path / "overlay").mkdir()
+    (tmp_path / "overlay" / "kustomization.yaml").write_text(found[1])
+    (tmp_path / "deploy").symlink_to(DEPLOY)
+    documents = build(tmp_path / "overlay")
+    images = {c["image"] for pod in pods(documents) for c in pod["spec"]["containers"]}
+    assert images == {"registry.example.com/pullgate:0.1.0"}
+    settings = next(d for d in of_kind(documents, "ConfigMap") if d["metadata"]["name"].startswith("pullgate-"))
+    assert settings["data"]["PULLGATE_TRUSTED_PROXY"] == "10.0.0.0/8"
+
+
+def test_changed_settings_roll_both_deployments() -> None:
+    settings = next(d for d in of_kind(manifests(), "ConfigMap") if "PULLGATE_EXTERNAL_URL" in d["data"])
+    assert re.fullmatch(r"pullgate-[a-z0-9]{10}", settings["metadata"]["name"])
+    for pod in pods(manifests()):
+        (container,) = pod["spec"]["containers"]
+        assert container["envFrom"] == [{"configMapRef": {"name": settings["metadata"]["name"]}}]
+
+
+# --- pods --------------------------------------------------------------------------------------------------------
+
+
+def test_the_namespace_takes_restricted_pods_only() -> None:
+    labels = find("Namespace", SYSTEM_NAMESPACE)["metadata"]["labels"]
+    for mode in ("enforce", "audit", "warn"):
+        assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
+
+
+def test_every_container_is_restricted(built: list[Document]) -> None:
+    for pod in pods(built):
+        spec = pod["spec"]
+        assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(spec)
+        security = spec["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security["runAsUser"] == security["runAsGroup"] == 65532
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert all(set(volume) <= {"name", "secret"} for volume in spec.get("volumes", ()))
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_every_container_has_resources_and_probes(built: list[Document]) -> None:
+    for pod in pods(built):
+        for container in pod["spec"]["containers"]:
+            assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+            assert "memory" in container["resources"]["limits"]
+            paths = {
+                probe: container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+            }
+            assert {get["port"] for get in paths.values()} == {"admin"}
+            assert paths["livenessProbe"]["path"] == "/healthz"
+            assert paths["readinessProbe"]["path"] == "/readyz"
+
+
+def test_a_proxy_has_the_time_to_drain() -> None:
+    spec = find("Deployment", "pullgate-proxy")["spec"]["template"]["spec"]
+    wait = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert spec["terminationGracePeriodSeconds"] >= wait + ProxySettings().drain_seconds + 5
+
+
+def test_kubernetes_sets_no_variable_that_reads_like_a_flag() -> None:
+    assert all(pod["spec"]["enableServiceLinks"] is False for pod in pods(manifests()))
+
+
+def test_replicas_are_held_in_one_place() -> None:
+    assert "replicas" not in find("Deployment", "pullgate-proxy")["spec"]
+    assert find("HorizontalPodAutoscaler", "pullgate-proxy")["spec"]["minReplicas"] == 2
+    assert find("Deployment", "pullgate-operator")["spec"]["replicas"] == 2
+
+
+# --- what points at what -----------------------------------------------------------------------------------------
+
+
+def test_every_selector_finds_pods_and_every_named_port_is_one(built: list[Document]) -> None:
+    for document in of_kind(built, "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor"):
+        for selector in selectors(document["spec"]):
+            assert [p for p in pods(built) if selector.items() <= p["metadata"]["labels"].items()], name_of(document)
+    ports = {p["name"] for pod in pods(built) for c in pod["spec"]["containers"] for p in c["ports"]}
+    for document in of_kind(built, "Service", "NetworkPolicy", "PodMonitor"):
+        for port in named_ports(document["spec"]):
+            assert port in ports, name_of(document)
+
+
+def selectors(spec: Any) -> Iterator[dict[str, str]]:
+    """The label selectors of pods that stand anywhere in a spec."""
+    if isinstance(spec, dict):
+        for key, value in spec.items():
+            if key in {"selector", "podSelector", "labelSelector"}:
+                yield value.get("matchLabels", {}) if "matchLabels" in value or not value else value
+            elif key != "namespaceSelector":
+                yield from selectors(value)
+    elif isinstance(spec, list):
+        for part in spec:
+            yield from selectors(part)
+
+
+def named_ports(spec: Any) -> Iterator[str]:
+    """The ports that are given by name anywhere in a spec."""
+    if isinstance(spec, dict):
+        target = spec.get("targetPort", spec.get("port"))
+        if isinstance(target, str):
+            yield target
+        for value in spec.values():
+            yield from named_ports(value)
+    elif isinstance(spec, list):
+        for part in spec:
+            yield from named_ports(part)
+
+
+def test_nothing_passes_the_namespace_that_no_policy_allows() -> None:
+    deny = find("NetworkPolicy", "default-deny")["spec"]
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_the_admin_port_is_reached_by_the_operator_and_monitoring_only() -> None:
+    for policy in of_kind(manifests(), "NetworkPolicy"):
+        for rule in policy["spec"].get("ingress", ()):
+            if "from" not in rule:
+                assert [port["port"] for port in rule["ports"]] == ["http"], name_of(policy)
+    public = find("Service", "pullgate-proxy")["spec"]["ports"]
+    assert [port["targetPort"] for port in public] == ["http"]
+
+
+# --- roles -------------------------------------------------------------------------------------------------------
+
+
+def rules(*names: str, kinds: tuple[str, ...] = ("ClusterRole", "Role")) -> list[Document]:
+    found = [d for d in of_kind(manifests(), *kinds) if not names or d["metadata"]["name"] in names]
+    assert found
+    return [rule for role in found for rule in role["rules"]]
+
+
+def test_no_role_holds_a_wildcard() -> None:
+    for rule in rules():
+        assert not any("*" in value for values in rule.values() for value in values)
+
+
+def test_every_binding_joins_a_role_and_an_account_that_are_there(built: list[Document]) -> None:
+    there = {name_of(d) for d in built}
+    for binding in of_kind(built, "ClusterRoleBinding", "RoleBinding"):
+        assert f"{binding['roleRef']['kind']}/{binding['roleRef']['name']}" in there
+        for subject in binding["subjects"]:
+            assert f"ServiceAccount/{subject['name']}" in there
+            assert subject["namespace"] == SYSTEM_NAMESPACE
+
+
+def test_the_proxy_only_reads_and_no_secret_of_an_app() -> None:
+    for rule in rules("pullgate-proxy"):
+        assert set(rule["verbs"]) == READ
+    for rule in rules("pullgate-proxy", kinds=("ClusterRole",)):
+        assert rule["apiGroups"] == ["pullgate.dev"]
+    roles_of_proxy = {
+        binding["roleRef"]["name"]
+        for binding in of_kind(manifests(), "ClusterRoleBinding", "RoleBinding")
+        if {"pullgate-proxy"} & {subject["name"] for subject in binding["subjects"]}
+    }
+    assert roles_of_proxy == {"pullgate-proxy"}
+
+
+def test_the_operator_writes_no_spec() -> None:
+    for rule in rules("pullgate-operator", "pullgate-operator-secrets"):
+        if "pullgate.dev" in rule["apiGroups"] and set(rule["verbs"]) - READ:
+            assert all(resource.endswith("/status") for resource in rule["resources"])
+
+
+def test_the_operator_takes_one_lease_only() -> None:
+    for rule in rules("pullgate-operator", kinds=("Role",)):
+        if "leases" in rule["resources"] and rule["verbs"] != ["create"]:
+            assert rule["resourceNames"] == ["pullgate-operator"]
+
+
+def test_in_namespaced_mode_no_cluster_wide_role_reaches_a_secret(tmp_path: Path) -> None:
+    documents = build(write_overlay(tmp_path, DEPLOY / "manifests", ["namespaced"]))
+    wide = {binding["roleRef"]["name"] for binding in of_kind(documents, "ClusterRoleBinding")}
+    for role in of_kind(documents, "ClusterRole"):
+        if role["metadata"]["name"] in wide:
+            assert not any("secrets" in rule["resources"] for rule in role["rules"])
+    app = yaml.safe_load((DEPLOY / "components" / "namespaced" / "app-role-binding.yaml").read_text())
+    assert "namespace" not in app["metadata"]
+    assert app["roleRef"]["name"] in {role["metadata"]["name"] for role in of_kind(documents, "ClusterRole")}
+
+
+def test_what_people_may_see_holds_no_secret() -> None:
+    for rule in rules("pullgate-view", "pullgate-edit"):
+        assert rule["apiGroups"] == ["pullgate.dev"]
+        assert not any("/" in resource for resource in rule["resources"])
+    assert all(set(rule["verbs"]) == READ for rule in rules("pullgate-view"))
