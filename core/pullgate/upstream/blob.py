@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Self
@@ -11,7 +12,7 @@ from pullgate import faults
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.hashing import BodyHash
 from pullgate.upstream.ranges import parse_content_range
-from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
+from pullgate.upstream.request import LENT_LIMIT, UpstreamRequest, UpstreamResponse
 from pullgate.upstream.retry import wait_before
 
 RESUMES = 5
@@ -27,8 +28,8 @@ def stream_blob(upstream: Upstream, request: UpstreamRequest, response: Upstream
     return BlobStream(upstream, request, response)
 
 
-class BlobStream(AsyncIterator[bytes]):
-    """See `stream_blob`."""
+class BlobStream(AsyncIterator[bytes | memoryview]):
+    """See `stream_blob`. A chunk is valid until the next is asked for."""
 
     def __init__(self, upstream: Upstream, request: UpstreamRequest, response: UpstreamResponse) -> None:
         self._upstream = upstream
@@ -43,8 +44,10 @@ class BlobStream(AsyncIterator[bytes]):
         self._hash = None if part else BodyHash(request.reference)
         self._position = self._first
         """The offset behind the last byte that came in."""
-        self._held = b""
+        self._held: bytes | memoryview = b""
         """What may be the last chunk: it goes out once the next is here, or the digest is right."""
+        self._marks: deque[int] = deque()
+        """For each part that the response lent, how far the hash must be before it can be given back."""
         self._resumes = 0
         self._resumed_at = -1
         self._skip = 0
@@ -53,7 +56,7 @@ class BlobStream(AsyncIterator[bytes]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> bytes | memoryview:
         while not self._done:
             chunk = await self._next()
             if not chunk:
@@ -74,17 +77,19 @@ class BlobStream(AsyncIterator[bytes]):
         self._done, self._held = True, b""
         self._response.release()
 
-    async def _next(self) -> bytes:
+    async def _next(self) -> bytes | memoryview:
         """The next bytes of the blob; empty at its end."""
         while True:
             try:
-                chunk = await self._response.next_chunk()
+                await self._give_back()
+                chunk = await self._response.next_part()
             except (faults.UpstreamProtocol, faults.UpstreamTimeout) as broken:
                 await self._resume(broken)
                 continue
             if self._skip:
                 chunk, self._skip = self._without_known(chunk)
                 if not chunk and self._skip:
+                    self._lend()
                     continue
             if not chunk and self._end is not None and self._position < self._end:
                 # A server that ends cleanly too early, by closing a connection that had no length.
@@ -92,8 +97,21 @@ class BlobStream(AsyncIterator[bytes]):
                 continue
             if self._hash is not None:
                 await self._hash.update(chunk)
+            self._lend()
             self._position += len(chunk)
             return chunk
+
+    def _lend(self) -> None:
+        if self._response.lent > len(self._marks):
+            self._marks.append(self._hash.fed if self._hash is not None else 0)
+
+    async def _give_back(self) -> None:
+        """The parts that were sent (the next is asked for) and hashed can be filled again."""
+        if len(self._marks) > LENT_LIMIT - 1 and self._hash is not None and self._hash.done < self._marks[0]:
+            await self._hash.settle()
+        while self._marks and (self._hash is None or self._hash.done >= self._marks[0]):
+            self._marks.popleft()
+            self._response.give_back()
 
     async def _finish(self) -> None:
         self._done = True
@@ -127,6 +145,7 @@ class BlobStream(AsyncIterator[bytes]):
             response.abort()
             raise
         self._response = response
+        self._marks.clear()
 
     def _accept(self, response: UpstreamResponse) -> None:
         """Take over `response` as the rest. Raises UpstreamProtocol where it is not."""
@@ -140,7 +159,7 @@ class BlobStream(AsyncIterator[bytes]):
         # It does not know ranges: from the beginning once more, and the digest tells whether it is the same blob.
         self._skip = self._position
 
-    def _without_known(self, chunk: bytes) -> tuple[bytes, int]:
+    def _without_known(self, chunk: bytes | memoryview) -> tuple[bytes | memoryview, int]:
         """`chunk` without the bytes that came in before, and how many of these are still to come."""
         if not chunk:
             return chunk, 0

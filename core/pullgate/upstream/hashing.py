@@ -26,41 +26,45 @@ class BodyHash:
     def __init__(self, digest: str) -> None:
         self._expected = digest.partition(":")[2]
         self._hash: Hasher = hasher(digest)
-        self._fed = 0
-        self._done = 0
-        """Written by the thread alone."""
+        self.fed = 0
+        """Bytes that were handed to the thread, for ever."""
+        self.done = 0
+        """Bytes of these that it has hashed: they are not looked at again. Written by the thread alone."""
 
-    async def update(self, chunk: bytes) -> None:
-        """Take `chunk` in. Waits only where the thread is far behind."""
-        if len(chunk) <= _INLINE and self._fed == self._done:
+    async def update(self, chunk: bytes | memoryview) -> None:
+        """Take `chunk` in. Waits only where the thread is far behind.
+
+        `chunk` must stay as it is until `done` reaches what `fed` is afterwards.
+        """
+        if len(chunk) <= _INLINE and self.fed == self.done:
             self._hash.update(chunk)
             return
-        self._fed += len(chunk)
+        self.fed += len(chunk)
         jobs = _jobs()
         jobs.put((self, chunk))
         if jobs.qsize() > _BEHIND:
-            await self._settle()
+            await self.settle()
 
     async def matches(self) -> bool:
         """Whether all that came in is what the digest names."""
-        if self._fed != self._done:
-            await self._settle()
+        if self.fed != self.done:
+            await self.settle()
         return self._hash.hexdigest() == self._expected
 
-    def hash_now(self, chunk: bytes) -> None:
+    def hash_now(self, chunk: bytes | memoryview) -> None:
         """The thread's part."""
         self._hash.update(chunk)
-        self._done += len(chunk)
+        self.done += len(chunk)
 
-    async def _settle(self) -> None:
-        """Wait until the thread has come this far: the queue keeps its order."""
+    async def settle(self) -> None:
+        """Wait until the thread has hashed all that it was handed: the queue keeps its order."""
         loop = asyncio.get_running_loop()
         reached = loop.create_future()
         _jobs().put(functools.partial(_tell, loop, reached))
         await reached
 
 
-_Job = tuple[BodyHash, bytes] | functools.partial[None]
+_Job = tuple[BodyHash, bytes | memoryview] | functools.partial[None]
 
 
 @functools.cache

@@ -12,10 +12,13 @@ from yarl import URL
 
 from pullgate import faults
 from pullgate.upstream.failures import fault_of_body
+from pullgate.upstream.large_body import BUFFERS, LARGE, LargeBody, take_over
 
 Method = Literal["GET", "HEAD"]
 Kind = Literal["manifests", "blobs", "tags", "referrers", "ping"]
 
+LENT_LIMIT = BUFFERS - 1
+"""Parts of a large body that may wait to be given back while the next is read."""
 READ_AT_ONCE = 128 * 1024
 """Bytes of a body that are read from a socket in one go."""
 
@@ -55,7 +58,7 @@ class UpstreamResponse:
     Whoever holds it reads it to its end, or calls `release`.
     """
 
-    __slots__ = ("_host", "_idle", "_raw", "broken", "headers", "location", "status", "url")
+    __slots__ = ("_begun", "_host", "_idle", "_large", "_raw", "broken", "headers", "location", "status", "url")
 
     def __init__(self, raw: aiohttp.ClientResponse, host: str, idle: float, location: URL | None = None) -> None:
         self._raw = raw
@@ -68,6 +71,8 @@ class UpstreamResponse:
         """Where the answer came from, after redirects; its query may hold a signature: never log it."""
         self.location: URL | None = location
         """Where a redirect leads that was not followed: a signed URL on another origin, safe to hand out."""
+        self._begun = False
+        self._large: LargeBody | None = None
         self.broken = False
         """Whether the body ended before its end."""
         connection = raw.connection
@@ -115,10 +120,42 @@ class UpstreamResponse:
         try:
             return await self._raw.content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            fault = fault_of_body(error, self._host, self._idle)
-        self.broken = True
-        self._raw.close()
+            fault = self._break(error)
         raise fault
+
+    async def next_part(self) -> bytes | memoryview:
+        """As `next_chunk`, for a body that may be large: call it alone, and from the beginning.
+
+        A memoryview is one more of `lent`, and valid until `give_back` was called for it.
+        """
+        try:
+            if self._large is None and not self._begun:
+                self._begun = True
+                if (length := self.length) is not None and length >= LARGE and self.status in {200, 206}:
+                    before, self._large = take_over(self._raw, length, self._idle)
+                    if before:
+                        return before
+            if self._large is None:
+                return await self._raw.content.readany()
+            return await self._large.next_chunk() or b""
+        except (aiohttp.ClientError, OSError) as error:
+            fault = self._break(error)
+        raise fault
+
+    @property
+    def lent(self) -> int:
+        """Parts that wait to be given back; with more than `LENT_LIMIT` of them the next never comes."""
+        return self._large.lent if self._large is not None else 0
+
+    def give_back(self) -> None:
+        """The oldest part that is lent is not needed any more."""
+        if self._large is not None:
+            self._large.give_back()
+
+    def _break(self, error: Exception) -> faults.Fault:
+        self.broken = True
+        self.abort()
+        return fault_of_body(error, self._host, self._idle)
 
     async def iter(self) -> AsyncIterator[bytes]:
         """The body as it comes in; faults as of `next_chunk`."""
@@ -127,8 +164,13 @@ class UpstreamResponse:
 
     def release(self) -> None:
         """Done with it. The connection goes back to the pool when its body was read to the end, else it is closed."""
-        self._raw.release()
+        if self._large is None:
+            self._raw.release()
+        else:
+            self.abort()  # aiohttp's parser did not see the end
 
     def abort(self) -> None:
         """Close the connection at once."""
+        if self._large is not None:
+            self._large.stop()
         self._raw.close()

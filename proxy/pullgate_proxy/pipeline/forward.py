@@ -39,7 +39,7 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes = b""
-    stream: AsyncIterator[bytes] | None = field(default=None)
+    stream: AsyncIterator[bytes | memoryview] | None = field(default=None)
     """A blob's bytes; the `Content-Length` header says how many. Raises a fault where it breaks for good."""
 
 

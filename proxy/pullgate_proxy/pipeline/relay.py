@@ -27,10 +27,16 @@ async def relay(http: web.BaseRequest, answer: Answer, record: Record) -> web.St
         return _small(http, answer, headers, record)
     response = web.StreamResponse(status=answer.status, headers=headers)
     response.content_length = _length(answer)
+    transport = http.transport
     try:
+        if transport is None:
+            raise ClientGone
+        transport.set_write_buffer_limits(high=0)
         await response.prepare(http)
         async for chunk in answer.stream:
             await response.write(chunk)
+            if transport.get_write_buffer_size():
+                await http.writer.drain()  # the chunk's buffer is filled again: nothing may still point to it
             record.bytes += len(chunk)
         await response.write_eof()
     except Fault as fault:

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import random
 import re
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -14,7 +15,9 @@ from pullgate import faults
 from pullgate.upstream.blob import RESUMES, stream_blob
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import Timeouts
+from pullgate.upstream.large_body import BIG_BODIES, LARGE, _bodies_with_big
 from pullgate.upstream.request import UpstreamRequest
+from tests.component.upstream.certificates import authority, server_context
 from tests.component.upstream.stage import Reply, Stage, digest_of, replies
 
 BODY = random.Random(1).randbytes(1_000_000)
@@ -222,3 +225,78 @@ async def test_an_empty_blob_is_a_blob() -> None:
     empty = digest_of(b"")
     async with Stage(lambda _: Reply(200, b"")) as stage, Upstream(stage.config()) as upstream:
         assert await received(upstream, request(digest=empty)) == (b"", None)
+
+
+# Large bodies are read beside aiohttp's parser (upstream/large_body.py): the same must hold for them.
+
+LARGE_BODY = random.Random(2).randbytes(LARGE) + BODY
+LARGE_DIGEST = digest_of(LARGE_BODY)
+
+
+def large_request(range_: str | None = None) -> UpstreamRequest:
+    return request(range_, LARGE_DIGEST)
+
+
+async def test_a_large_body_is_handed_on_whole_again_and_again() -> None:
+    async with Stage(lambda asked: part(asked, body=LARGE_BODY)) as stage, Upstream(stage.config()) as upstream:
+        for _ in range(3):
+            assert await received(upstream, large_request()) == (LARGE_BODY, None)
+
+
+async def test_more_large_bodies_at_once_than_have_big_buffers_all_come_whole() -> None:
+    async with Stage(lambda asked: part(asked, body=LARGE_BODY)) as stage, Upstream(stage.config()) as upstream:
+        found = await asyncio.gather(*(received(upstream, large_request()) for _ in range(2 * BIG_BODIES)))
+        assert all(each == (LARGE_BODY, None) for each in found)
+
+
+async def test_a_large_body_over_tls_is_handed_on_whole(tmp_path: Path) -> None:
+    async with Stage(lambda asked: part(asked, body=LARGE_BODY), tls=server_context(tmp_path)) as stage:
+        async with Upstream(stage.config(ca_pem=authority().pem, plain_http=False)) as upstream:
+            assert await received(upstream, large_request()) == (LARGE_BODY, None)
+
+
+@pytest.mark.parametrize("cut_after", [0, 1000, 1_500_000, len(LARGE_BODY) - 1])
+async def test_a_broken_large_body_is_resumed_where_it_broke(cut_after: int) -> None:
+    def script(asked: web.Request) -> Reply:
+        return part(asked, None if "Range" in asked.headers else cut_after, body=LARGE_BODY)
+
+    async with Stage(script) as stage, Upstream(stage.config()) as upstream:
+        assert await received(upstream, large_request()) == (LARGE_BODY, None)
+        assert [asked.headers.get("Range") for asked in stage.asked] == [None, f"bytes={cut_after}-"]
+
+
+async def test_a_large_body_that_begins_again_leaves_the_known_bytes_out() -> None:
+    async with Stage(replies(Reply(200, LARGE_BODY, cut_after=2_000_000), Reply(200, LARGE_BODY))) as stage:
+        async with Upstream(stage.config()) as upstream:
+            assert await received(upstream, large_request()) == (LARGE_BODY, None)
+
+
+async def test_a_stalled_large_body_is_resumed() -> None:
+    def script(asked: web.Request) -> Reply:
+        return part(asked, body=LARGE_BODY) if "Range" in asked.headers else Reply(200, LARGE_BODY, stall_after=900_000)
+
+    async with Stage(script) as stage, Upstream(stage.config(timeouts=Timeouts(idle=0.2))) as upstream:
+        assert await received(upstream, large_request()) == (LARGE_BODY, None)
+
+
+async def test_the_last_bytes_of_a_large_body_are_held_back_until_the_digest_is_right() -> None:
+    wrong = LARGE_BODY[:-1] + bytes([LARGE_BODY[-1] ^ 1])
+    async with Stage(lambda _: Reply(200, wrong)) as stage, Upstream(stage.config()) as upstream:
+        got, fault = await received(upstream, large_request())
+        assert isinstance(fault, faults.DigestMismatch)
+        assert len(got) < len(LARGE_BODY)
+
+
+async def test_a_part_of_a_large_body_is_handed_on_as_it_is() -> None:
+    async with Stage(lambda asked: part(asked, body=LARGE_BODY)) as stage, Upstream(stage.config()) as upstream:
+        assert await received(upstream, large_request("bytes=10-")) == (LARGE_BODY[10:], None)
+
+
+async def test_a_large_body_that_is_left_in_its_middle_frees_its_big_buffers() -> None:
+    async with Stage(lambda asked: part(asked, body=LARGE_BODY)) as stage, Upstream(stage.config()) as upstream:
+        for _ in range(2 * BIG_BODIES):
+            stream = stream_blob(upstream, large_request(), await upstream.send(large_request()))
+            for _ in range(3):
+                await anext(stream)
+            await stream.aclose()
+        assert not _bodies_with_big
