@@ -15,8 +15,6 @@ import pytest
 
 from tests.support.kustomize import COMPONENTS, DEPLOY, build, of_kind, write_overlay
 
-pytestmark = pytest.mark.xdist_group("manifests")
-
 EXAMPLES = DEPLOY.parent / "examples"
 ON_A_CLUSTER = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "01-standalone")
 FOREIGN_CRDS = Path(__file__).parent / "foreign_crds"

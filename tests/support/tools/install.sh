@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pullgate/tools
-go_packages=(crane oras containerd helm conformance)
+go_packages=(crane oras containerd helm conformance etcd kubernetes)
 
 packages_of() {
     case $1 in
@@ -18,11 +18,28 @@ packages_of() {
             echo github.com/containerd/containerd/v2/cmd/ctr
             echo github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
             ;;
+        etcd) echo go.etcd.io/etcd/server/v3 ;;
+        kubernetes)
+            echo k8s.io/kubernetes/cmd/kube-apiserver
+            echo k8s.io/kubernetes/cmd/kube-controller-manager
+            echo k8s.io/kubernetes/cmd/kubectl
+            ;;
         *)
             echo "no such tool: $1 (one of ${go_packages[*]})" >&2
             return 2
             ;;
     esac
+}
+
+# Kubernetes tells its clients the version that its build script sets; without it they see v0.0.0.
+flags_of() {
+    local version
+    if [ "$1" = kubernetes ]; then
+        version=$(sed -n 's/^require k8s.io\/kubernetes //p' "$here/kubernetes/go.mod")
+        echo "-X k8s.io/component-base/version.gitVersion=$version" \
+            "-X k8s.io/component-base/version.gitMajor=$(echo "${version#v}" | cut -d. -f1)" \
+            "-X k8s.io/component-base/version.gitMinor=$(echo "$version" | cut -d. -f2)"
+    fi
 }
 
 # Debian's Go is too old for these modules; the index of Python packages carries the toolchain.
@@ -55,12 +72,15 @@ build() {
     packages=$(packages_of "$name")
     # shellcheck disable=SC2086 # several packages, one word each
     if ! (cd "$here/$name" && CGO_ENABLED=0 GOFLAGS='-mod=readonly -trimpath' GOTOOLCHAIN=local "$go" build \
-        -buildvcs=false -ldflags '-s -w' -o "$work/" $packages) >"$log" 2>&1; then
+        -buildvcs=false -ldflags "-s -w $(flags_of "$name")" -o "$work/" $packages) >"$log" 2>&1; then
         tail -20 "$log" >&2
         rm -rf "$work"
         return 1
     fi
     rm -f "$log"
+    if [ "$name" = etcd ]; then # its main package is the module's root, which names the program "server"
+        mv "$work/server" "$work/etcd"
+    fi
     mv "$work" "$target"
 }
 

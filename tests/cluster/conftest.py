@@ -1,0 +1,55 @@
+"""One control plane for all tests of this folder, which share a worker; or the cluster of PULLGATE_TEST_KUBECONFIG."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster.control_plane import control_plane
+from tests.support.cluster.kubectl import ExistingCluster, Kubectl
+
+OTHER_CLUSTER = os.environ.get("PULLGATE_TEST_KUBECONFIG")
+CRDS = Path(__file__).parents[2] / "deploy" / "crds"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of this folder share a worker; those that stop the API server run on a control plane of their own only."""
+    here = Path(__file__).parent
+    stopping = [item for item in items if OTHER_CLUSTER and item.get_closest_marker("own_control_plane")]
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+    if stopping:
+        config.hook.pytest_deselected(items=stopping)
+        items[:] = [item for item in items if item not in stopping]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
+    """A cluster with the CRDs."""
+    if OTHER_CLUSTER:
+        existing = ExistingCluster(Path(OTHER_CLUSTER))
+        _install_crds(existing)
+        yield existing
+        return
+    with control_plane(tmp_path_factory.mktemp("cluster")) as plane:
+        _install_crds(plane)
+        yield plane
+
+
+@pytest.fixture
+def app(cluster: Kubectl) -> Iterator[str]:
+    """A namespace of the test's own."""
+    name = f"app-{secrets.token_hex(4)}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def _install_crds(cluster: Kubectl) -> None:
+    cluster.kubectl("apply", "-k", CRDS)
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/part-of=pullgate")

@@ -1,0 +1,145 @@
+"""etcd, kube-apiserver and kube-controller-manager on loopback."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.support.cluster.kubectl import Kubectl
+from tests.support.cluster.process import Program
+from tests.support.ports import free_port
+from tests.support.tools import tool
+
+READY_SECONDS = 90.0
+ADMIN_TOKEN = "admin-of-the-tests"
+
+
+class ControlPlane(Kubectl):
+    """A cluster without nodes. The API server can be stopped and comes back with its data on the same port."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._port = free_port()
+        self.url = f"https://127.0.0.1:{self._port}"
+        self.kubeconfig = directory / "admin.kubeconfig"
+        self._ca = directory / "pki" / "apiserver.crt"
+        etcd, peer = free_port(), free_port()
+        self._etcd = self._program(
+            "etcd",
+            f"--data-dir={directory / 'etcd'}",
+            f"--listen-client-urls=http://127.0.0.1:{etcd}",
+            f"--advertise-client-urls=http://127.0.0.1:{etcd}",
+            f"--listen-peer-urls=http://127.0.0.1:{peer}",
+            "--unsafe-no-fsync",
+        )
+        self._api_server = self._program(
+            "kube-apiserver",
+            f"--etcd-servers=http://127.0.0.1:{etcd}",
+            f"--secure-port={self._port}",
+            "--bind-address=127.0.0.1",
+            f"--cert-dir={directory / 'pki'}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={directory / 'sa.pub'}",
+            f"--service-account-signing-key-file={directory / 'sa.key'}",
+            f"--token-auth-file={directory / 'tokens.csv'}",
+            "--authorization-mode=Node,RBAC",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--allow-privileged=true",
+        )
+        self._controllers = self._program(
+            "kube-controller-manager",
+            f"--kubeconfig={self.kubeconfig}",
+            f"--service-account-private-key-file={directory / 'sa.key'}",
+            "--use-service-account-credentials",
+            f"--secure-port={free_port()}",
+            "--bind-address=127.0.0.1",
+            "--leader-elect=false",
+        )
+
+    def start(self) -> None:
+        """Start all, and wait until the API server is ready. Raises ProgramFailed."""
+        _write_keys(self._directory)
+        (self._directory / "tokens.csv").write_text(f'{ADMIN_TOKEN},admin,admin,"system:masters"\n')
+        self._etcd.start()
+        self.start_api_server()
+        self.kubeconfig.write_text(self.kubeconfig_for(ADMIN_TOKEN))
+        self._controllers.start()
+
+    def start_api_server(self) -> None:
+        """Start it, with the data and the port that it had. Raises ProgramFailed."""
+        self._api_server.start()
+        end = time.monotonic() + READY_SECONDS
+        while not self._is_ready():
+            if time.monotonic() > end or not self._api_server.running:
+                raise self._api_server.failed("did not become ready")
+            time.sleep(0.1)
+
+    def stop_api_server(self) -> None:
+        """Stop it; etcd keeps the data."""
+        self._api_server.stop()
+
+    def stop(self) -> None:
+        """End all."""
+        for program in (self._controllers, self._api_server, self._etcd):
+            program.stop()
+
+    def kubeconfig_for(self, token: str) -> str:
+        """A kubeconfig of whoever has `token`."""
+        authority = base64.b64encode(self._ca.read_bytes()).decode()
+        return json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [
+                    {"name": "c", "cluster": {"server": self.url, "certificate-authority-data": authority}},
+                ],
+                "users": [{"name": "u", "user": {"token": token}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+
+    def _program(self, name: str, *arguments: str) -> Program:
+        return Program([tool(name), *arguments], self._directory / f"{name}.log")
+
+    def _is_ready(self) -> bool:
+        if not self._ca.exists():
+            return False
+        request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
+        try:
+            context = ssl.create_default_context(cafile=str(self._ca))
+            with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@contextlib.contextmanager
+def control_plane(directory: Path) -> Iterator[ControlPlane]:
+    """One that runs while the context is open."""
+    plane = ControlPlane(directory)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()
+
+
+def _write_keys(directory: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    (directory / "sa.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (directory / "sa.pub").write_bytes(
+        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )

@@ -1,0 +1,49 @@
+"""A program beside the tests, its output in a file, and its end."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+STOP_SECONDS = 20.0
+TAIL = 3000
+"""Bytes of a program's output that an error shows."""
+
+
+class ProgramFailed(Exception):
+    """A program ended or did not become ready; the message holds the end of its output."""
+
+
+class Program:
+    """A running program; it can be stopped and started again."""
+
+    def __init__(self, command: Sequence[str | Path], log: Path) -> None:
+        self._command, self._log = [str(word) for word in command], log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
+
+    def stop(self) -> None:
+        """End it, by force if it does not."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def failed(self, why: str) -> ProgramFailed:
+        """What to raise when it does not do what it should."""
+        return ProgramFailed(f"{Path(self._command[0]).name} {why}:\n{self._log.read_text(errors='replace')[-TAIL:]}")
