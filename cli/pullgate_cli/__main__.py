@@ -18,6 +18,8 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "standalone": Entry("pullgate_cli.standalone", "standalone", "Serve a folder of YAML, without a cluster."),
+    "proxy": Entry("pullgate_cli.proxy", "proxy", "Answer pulls by a cluster's resources."),
+    "operator": Entry("pullgate_cli.operator", "operator", "Reconcile a cluster's resources."),
     "demo": Entry("pullgate_cli.demo", "demo", "Start a private upstream with one image, and serve it."),
 }
 

@@ -18,12 +18,15 @@ class Readiness:
 
     ready: bool
     why: str
+    watch: str = ""
+    """What is wrong with the watch of the cluster; what was last seen of it is used meanwhile."""
 
 
 def build_admin(metrics: Metrics, snapshot: Snapshot, readiness: Callable[[], Readiness]) -> web.Application:
     """The admin application."""
 
     async def answer_metrics(_: web.Request) -> web.Response:
+        readiness()  # sets what it looks at
         for kind, count in snapshot.counts().items():
             metrics.known.labels(kind).set(count)
         metrics.synced.set(snapshot.synced)
@@ -34,7 +37,7 @@ def build_admin(metrics: Metrics, snapshot: Snapshot, readiness: Callable[[], Re
 
     async def answer_ready(_: web.Request) -> web.Response:
         state = readiness()
-        body = {"ready": state.ready, "why": state.why, "known": snapshot.counts()}
+        body = {"ready": state.ready, "why": state.why, "watch": state.watch or "ok", "known": snapshot.counts()}
         return web.Response(text=json.dumps(body) + "\n", status=200 if state.ready else 503)
 
     app = web.Application()

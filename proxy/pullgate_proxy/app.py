@@ -11,6 +11,7 @@ from aiohttp import web
 
 from pullgate.faults import Fault, Internal, NotEntitled, Overloaded, PathInvalid, ReadOnly, ShuttingDown
 from pullgate.policy.route import find_route
+from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Store
 from pullgate_proxy.admin import Readiness, build_admin
 from pullgate_proxy.lineage.grants import Children, Grants
@@ -39,11 +40,14 @@ _FORM_SECONDS = 10.0
 class Proxy:
     """One proxy: listens, follows the store, answers pulls."""
 
-    def __init__(self, settings: ProxySettings, store: Store, pull_log: PullLog | None = None) -> None:
+    def __init__(
+        self, settings: ProxySettings, store: Store, pull_log: PullLog | None = None, contact: Contact | None = None
+    ) -> None:
+        """`contact` tells whether the cluster is heard; None where there is none."""
         self.settings = settings
         self.snapshot = Snapshot()
         self.metrics = Metrics()
-        self._store = store
+        self._store, self._contact = store, contact
         self._log = pull_log or PullLog(style=settings.log_format)
         self._upstreams = Upstreams(self.snapshot, settings)
         self._grants = Grants(settings.grant_limit)
@@ -90,12 +94,15 @@ class Proxy:
             await self._admin.cleanup()
 
     def readiness(self) -> Readiness:
-        """Ready from the first full list until the drain."""
+        """Ready from the first full list until the drain; a cluster that is away stops no pull."""
+        watch = "" if self._contact is None else "; ".join(sorted(set(self._contact.lost.values())))
+        self.metrics.watch_connected.set(not watch)
+        self.metrics.watch_age.set(0 if self._contact is None else self._contact.age)
         if self._draining:
-            return Readiness(False, "draining")
+            return Readiness(False, "draining", watch)
         if not self.snapshot.synced:
-            return Readiness(False, "the first full list is not in")
-        return Readiness(True, "")
+            return Readiness(False, "the first full list is not in", watch)
+        return Readiness(True, "", watch)
 
     # --- one request ---
 

@@ -37,6 +37,12 @@ class Metrics:
             "pullgate_lineage_proofs", "Digests proven from the upstream.", ("result",), registry=self.registry
         )
         self.known = Gauge("pullgate_known_resources", "Resources in memory.", ("kind",), registry=self.registry)
+        self.watch_connected = Gauge(
+            "pullgate_watch_connected", "1 while the cluster's changes are heard.", registry=self.registry
+        )
+        self.watch_age = Gauge(
+            "pullgate_watch_age_seconds", "Seconds since anything of the cluster was heard.", registry=self.registry
+        )
         self.synced = Gauge("pullgate_synced", "1 once the first full list is in.", registry=self.registry)
 
     def render(self) -> bytes:

@@ -19,8 +19,6 @@ from tests.support.kustomize import DEPLOY
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 AWAITED = {
-    "pullgate_watch_connected": set[str](),
-    "pullgate_watch_age_seconds": set[str](),
     "pullgate_operator_leader": set[str](),
     "pullgate_operator_reconciles_total": {"kind", "result"},
     "pullgate_operator_api_writes_total": {"kind"},

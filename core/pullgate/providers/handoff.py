@@ -155,12 +155,16 @@ def secret_document(
     *,
     type_: str = "Opaque",
     labels: Mapping[str, str] | None = None,
+    owner: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """A Secret of ours."""
+    """A Secret of ours. `owner` (apiVersion, kind, name, uid) is of the same namespace; the Secret goes with it."""
+    metadata: dict[str, Any] = {"name": name, "namespace": namespace, "labels": dict(labels or MANAGED_BY)}
+    if owner is not None:
+        metadata["ownerReferences"] = [{**owner, "controller": True}]
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels or MANAGED_BY)},
+        "metadata": metadata,
         "type": type_,
         "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
     }

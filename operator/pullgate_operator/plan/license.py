@@ -17,6 +17,7 @@ from pullgate.licensing.license_file import InvalidLicenseFile, sign_license, ve
 from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, secret_data, secret_document
 from pullgate.resources.fields import format_time, parse_time
 from pullgate.resources.license import License
+from pullgate.resources.model import API_VERSION
 from pullgate.store.port import Document
 from pullgate_operator.plan.keys import HeldKey, KeyPlan, plan_keys
 from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
@@ -191,6 +192,7 @@ def _issued_at(inputs: LicenseInputs, text: str) -> datetime | None:
 def _build_secrets(inputs: LicenseInputs, keys: KeyPlan) -> tuple[Document, Document]:
     meta, spec = inputs.resource.metadata, inputs.resource.spec
     labels = {**MANAGED_BY, LICENSE_LABEL: meta.name}
+    owner = {"apiVersion": API_VERSION, "kind": "License", "name": meta.name, "uid": meta.uid}
     hosts = spec.pull_secret.hosts if spec.pull_secret.hosts is not None else inputs.hosts
     license_name, pull_name = secret_names(meta.name)
     text = sign_license(license_file_facts(inputs.resource, keys, hosts), inputs.signing_key[0])
@@ -198,13 +200,14 @@ def _build_secrets(inputs: LicenseInputs, keys: KeyPlan) -> tuple[Document, Docu
     auths = {host: {"username": meta.name, "password": keys.key, "auth": pair} for host in hosts}
     config = json.dumps({"auths": auths}, separators=(",", ":"))
     return (
-        secret_document(meta.namespace, license_name, {LICENSE_FILE: text.encode()}, labels=labels),
+        secret_document(meta.namespace, license_name, {LICENSE_FILE: text.encode()}, labels=labels, owner=owner),
         secret_document(
             meta.namespace,
             pull_name,
             {DOCKER_CONFIG: config.encode()},
             type_="kubernetes.io/dockerconfigjson",
             labels=labels,
+            owner=owner,
         ),
     )
 

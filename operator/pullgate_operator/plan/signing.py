@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from pullgate.providers.handoff import MANAGED_BY, SYSTEM_NAMESPACE, TokenKey, secret_data, secret_document
+from pullgate.providers.handoff import MANAGED_BY, TokenKey, secret_data, secret_document
 from pullgate.store.port import Document
 
 ROTATION = timedelta(days=1)
@@ -17,6 +17,8 @@ OUTAGE = timedelta(days=30)
 """How long the newest key works if nobody replaces it."""
 
 LICENSE_KEY_NAME = "license-signing-key"
+KEYS_NAMESPACE = "pullgate-keys"
+"""Not the system namespace, whose Secrets the proxy reads: whoever breaks into a proxy can sign no license."""
 
 
 def plan_token_keys(
@@ -35,7 +37,7 @@ def plan_token_keys(
 def build_license_key(private_pem: str, public_pem: str) -> Document:
     """The Secret of the key that signs license files."""
     data = {"private.pem": private_pem.encode(), "public.pem": public_pem.encode()}
-    return secret_document(SYSTEM_NAMESPACE, LICENSE_KEY_NAME, data, labels=MANAGED_BY)
+    return secret_document(KEYS_NAMESPACE, LICENSE_KEY_NAME, data, labels=MANAGED_BY)
 
 
 def read_license_key(document: Document) -> tuple[str, str]:

@@ -34,8 +34,13 @@ def _says(before: Document, secret: Document) -> bool:
     return (
         before.get("data") == secret["data"]
         and before.get("type") == secret["type"]
+        and _owners(before) >= _owners(secret)
         and all(labels.get(name) == value for name, value in secret["metadata"]["labels"].items())
     )
+
+
+def _owners(document: Document) -> set[str]:
+    return {owner["uid"] for owner in document["metadata"].get("ownerReferences") or ()}
 
 
 def _plain(value: Any) -> Any:

@@ -131,16 +131,16 @@ class Reconciler:
         return (self._claims.domains_of(app), self._claims.names_in(app)) if self._synced else None
 
     def _note_secret(self, key: Key) -> None:
+        if key == LICENSE_KEY:
+            for keys in self._licenses.values():
+                for license_key in keys:
+                    self._add(license_key)
         if key.namespace == SYSTEM_NAMESPACE:
             target = handoff_target(key.name)
             if target is not None:
                 self._add(Key("Registry", *target))
             elif key == TOKEN_KEYS:
                 self._add(key)
-            elif key == LICENSE_KEY:
-                for keys in self._licenses.values():
-                    for license_key in keys:
-                        self._add(license_key)
         for name in self._claims.referring_to((key.namespace, key.name)):
             self._add(Key("Registry", *name))
         owner = license_of_secret(key.name)

@@ -16,12 +16,18 @@ from pullgate.providers.handoff import (
     encode_signing_keys,
 )
 from pullgate.store.port import Document, Key, Store
-from pullgate_operator.plan.signing import LICENSE_KEY_NAME, build_license_key, plan_token_keys, read_license_key
+from pullgate_operator.plan.signing import (
+    KEYS_NAMESPACE,
+    LICENSE_KEY_NAME,
+    build_license_key,
+    plan_token_keys,
+    read_license_key,
+)
 from pullgate_operator.reconcile.apply import apply_secret
 from pullgate_operator.reconcile.settings import Clock
 
 TOKEN_KEYS = Key("Secret", SYSTEM_NAMESPACE, SIGNING_KEYS_NAME)
-LICENSE_KEY = Key("Secret", SYSTEM_NAMESPACE, LICENSE_KEY_NAME)
+LICENSE_KEY = Key("Secret", KEYS_NAMESPACE, LICENSE_KEY_NAME)
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,81 @@
+"""`pullgate operator`: reconcile a cluster's resources."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from pullgate_cli.standalone import parse_address
+
+if TYPE_CHECKING:
+    from pullgate_operator.settings import OperatorSettings
+
+
+@click.command()
+@click.option(
+    "--external-url", envvar="PULLGATE_EXTERNAL_URL", required=True, metavar="URL", help="How customers name the proxy."
+)
+@click.option(
+    "--admin",
+    callback=parse_address,
+    envvar="PULLGATE_ADMIN",
+    metavar="HOST:PORT",
+    default="127.0.0.1:8081",
+    show_default=True,
+    help="/metrics /healthz /readyz.",
+)
+@click.option("--kubeconfig", type=click.Path(exists=True, path_type=Path), help="[default: $KUBECONFIG, or the pod's]")
+@click.option(
+    "--audit-seconds",
+    envvar="PULLGATE_AUDIT_SECONDS",
+    type=click.FloatRange(1, 3600),
+    default=120.0,
+    show_default=True,
+    help="How often all is listed, to find what the watch did not tell.",
+)
+def operator(external_url: str, admin: tuple[str, int], kubeconfig: Path | None, audit_seconds: float) -> None:
+    """Reconcile the Registries and Licenses of a cluster into Secrets, conditions and events."""
+    from pullgate_operator.settings import OperatorSettings
+
+    host = urlsplit(external_url).netloc
+    if not host:
+        raise click.UsageError(f"external URL {external_url!r}: write it like https://images.example.com")
+    if kubeconfig is not None:
+        os.environ["KUBECONFIG"] = str(kubeconfig)  # kopf looks there too
+    identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
+    settings = OperatorSettings(host, identity, admin[0], admin[1], kubeconfig, audit_seconds)
+    sys.exit(_run(settings))
+
+
+def _run(settings: OperatorSettings) -> int:
+    import asyncio
+    import logging
+    import signal
+
+    from pullgate.store.cluster.api import NotConnected
+    from pullgate_operator.app import Operator
+    from pullgate_operator.cluster.lease import LeadershipLost
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    async def work() -> None:
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, lambda: task.cancel() if task is not None else None)
+        await Operator(settings).run()
+
+    try:
+        asyncio.run(work())
+    except (NotConnected, LeadershipLost, OSError) as error:
+        click.echo(f"pullgate: {error}", err=True)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 0
+    return 0

@@ -1,0 +1,1 @@
+"""Resources that live in a cluster: the API server behind the port of `pullgate.store.port`."""

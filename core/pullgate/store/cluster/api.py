@@ -1,0 +1,207 @@
+"""Requests to the API server: credentials of a kubeconfig or of the pod, JSON in and out, faults in words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import Configuration
+
+from pullgate.store.port import StoreUnavailable
+
+PAGE: Final = 500
+"""Documents of one page of a list."""
+EVENT_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes of one event of a watch; etcd takes documents of 1.5 MiB."""
+WATCH_SECONDS: Final = 300
+SILENCE_SECONDS: Final = 100.0
+"""A watch with bookmarks says something every minute; one that is silent for longer is dead."""
+REQUEST_SECONDS: Final = 30.0
+
+Params = Mapping[str, str]
+
+
+class Conflict(StoreUnavailable):
+    """Somebody else changed it meanwhile; what is there now has to be read first."""
+
+
+class Gone(Exception):
+    """The resource version is too old (410): everything has to be listed again."""
+
+
+class NotConnected(Exception):
+    """No API server is known, or its credentials cannot be read; the message says what to do."""
+
+
+class Api:
+    """One API server. Use as an async context manager."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._session: aiohttp.ClientSession | None = None
+        self.writes = 0
+        """Requests that were sent to change something."""
+
+    @classmethod
+    async def load(cls, kubeconfig: Path | None = None) -> Self:
+        """The API server of `kubeconfig`, of $KUBECONFIG, or of the pod this runs in. Raises NotConnected."""
+        configuration = Configuration()
+        path = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG")
+        try:
+            if path or "KUBERNETES_SERVICE_HOST" not in os.environ:
+                await config.load_kube_config(config_file=path, client_configuration=configuration)  # type: ignore[no-untyped-call]
+            else:
+                config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except (config.ConfigException, OSError) as error:
+            fix = "run it in a pod with a ServiceAccount, or set KUBECONFIG"
+            raise NotConnected(f"no API server is known: {error}; {fix}") from error
+        return cls(configuration)
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=REQUEST_SECONDS)
+        connector = aiohttp.TCPConnector(ssl=self._tls(), limit=64)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def list_page(self, path: str, params: Params) -> dict[str, Any]:
+        """A page of a list. Raises Gone, StoreUnavailable."""
+        return await self._json("GET", path, params=params)
+
+    async def get(self, path: str) -> dict[str, Any] | None:
+        """A document, or None. Raises StoreUnavailable."""
+        try:
+            return await self._json("GET", path)
+        except _Missing:
+            return None
+
+    async def create(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """POST a document. Raises Conflict where it is there, StoreUnavailable."""
+        return await self._json("POST", path, document)
+
+    async def replace(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """PUT a document with its resourceVersion. Raises Conflict, StoreUnavailable."""
+        return await self._json("PUT", path, document)
+
+    async def patch(
+        self, path: str, patch: Any, media_type: str, params: Params | None = None
+    ) -> dict[str, Any] | None:
+        """PATCH a document; None where it is gone. Raises Conflict, StoreUnavailable."""
+        try:
+            return await self._json("PATCH", path, patch, media_type, params)
+        except _Missing:
+            return None
+
+    async def delete(self, path: str) -> None:
+        """DELETE a document, if it is there. Raises StoreUnavailable."""
+        with contextlib.suppress(_Missing):
+            await self._json("DELETE", path)
+
+    async def watch(self, path: str, resource_version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Type and document of each event after `resource_version`, until the server ends it.
+
+        Raises Gone, StoreUnavailable.
+        """
+        params = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        timeout = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=SILENCE_SECONDS)
+        async with self._request("GET", path, params=params, timeout=timeout) as response:
+            rest = b""
+            async for data in response.content.iter_any():
+                *lines, rest = (rest + data).split(b"\n")
+                if len(rest) > EVENT_LIMIT:
+                    raise StoreUnavailable("the API server sent an event that is too large")
+                for line in lines:
+                    if line:
+                        yield _read_event(line)
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        media_type: str = "application/json",
+        params: Params | None = None,
+    ) -> dict[str, Any]:
+        data = json.dumps(body).encode() if body is not None else None
+        headers = {"Content-Type": media_type} if data is not None else {}
+        if method != "GET":
+            self.writes += 1
+        async with self._request(method, path, params=params, headers=headers, data=data) as response:
+            document: dict[str, Any] = json.loads(await response.read())
+            return document
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self, method: str, path: str, *, headers: Params | None = None, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise StoreUnavailable("the connection to the API server is closed")
+        url = self._configuration.host.rstrip("/") + path
+        try:
+            sent = {**(headers or {}), **await self._authorization()}
+            async with self._session.request(method, url, headers=sent, allow_redirects=False, **options) as response:
+                if response.status >= 300:
+                    raise _refusal(response.status, await response.content.read(4096))
+                yield response
+        except (aiohttp.ClientError, OSError, TimeoutError, config.ConfigException, json.JSONDecodeError) as error:
+            cause = str(error) or type(error).__name__
+            raise StoreUnavailable(f"the API server cannot be reached: {cause}") from error
+
+    async def _authorization(self) -> dict[str, str]:
+        settings: Mapping[str, Any] = await self._configuration.auth_settings()
+        return {each["key"]: each["value"] for each in settings.values() if each["in"] == "header" and each["value"]}
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        if not self._configuration.host.startswith("https"):
+            return True
+        context = ssl.create_default_context(cafile=self._configuration.ssl_ca_cert)
+        if not self._configuration.verify_ssl:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if self._configuration.cert_file:
+            context.load_cert_chain(self._configuration.cert_file, self._configuration.key_file)
+        return context
+
+
+class _Missing(StoreUnavailable):
+    """404."""
+
+
+def _refusal(status: int, body: bytes) -> Exception:
+    """The error of an answer. The message of a Status names the object, never its content."""
+    try:
+        message = str(json.loads(body).get("message", ""))[:300]
+    except (ValueError, AttributeError):
+        message = ""
+    words = f"the API server answered {status}" + (f": {message}" if message else "")
+    match status:
+        case 404:
+            return _Missing(words)
+        case 409 | 422:
+            return Conflict(words)
+        case 410:
+            return Gone(words)
+        case _:
+            return StoreUnavailable(words)
+
+
+def _read_event(line: bytes) -> tuple[str, dict[str, Any]]:
+    event = json.loads(line)
+    type_, document = event["type"], event["object"]
+    if type_ == "ERROR":
+        raise _refusal(int(document.get("code") or 500), json.dumps(document).encode())
+    return type_, document

@@ -1,0 +1,89 @@
+"""Keeps a ClusterStore up to date: list once, then watch; list again only where the API server has forgotten (410)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass, field
+
+from pullgate.store.cluster.api import Api, Gone
+from pullgate.store.cluster.kinds import api_version_of
+from pullgate.store.cluster.store import ClusterStore
+from pullgate.store.port import StoreUnavailable
+
+FIRST_WAIT = 0.2
+LAST_WAIT = 10.0
+"""Seconds between tries: an API server that comes back is noticed within them."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Contact:
+    """Whether the API server is heard, for each kind."""
+
+    lost: dict[str, str] = field(default_factory=dict)
+    """Kind -> why it is not heard."""
+    heard: float = field(default_factory=time.monotonic)
+    """When anything was last heard."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether every kind is followed."""
+        return not self.lost
+
+    @property
+    def age(self) -> float:
+        """Seconds since anything was heard."""
+        return time.monotonic() - self.heard
+
+    def found(self, kind: str) -> None:
+        """Something was heard."""
+        self.heard = time.monotonic()
+        if self.lost.pop(kind, None) is not None and not self.lost:
+            log.warning("the API server is heard again")
+
+    def lose(self, kind: str, why: str) -> None:
+        """It is not heard; said once for all kinds."""
+        if not self.lost:
+            log.warning("%s; what was last seen is used until it is back", why)
+        self.lost[kind] = why
+
+
+async def reflect(api: Api, store: ClusterStore, kind: str, contact: Contact) -> None:
+    """Follow `kind` until cancelled."""
+    version, failures = "", 0
+    while True:
+        try:
+            if not version:
+                version, _ = await store.relist(kind)
+                contact.found(kind)
+            async for type_, document in api.watch(store.path_of(kind), version):
+                failures = 0
+                contact.found(kind)
+                version = str(document["metadata"]["resourceVersion"])
+                _apply(store, kind, type_, document)
+        except Gone:
+            version = ""
+        except StoreUnavailable as error:
+            contact.lose(kind, str(error))
+            failures += 1
+        await asyncio.sleep(_wait(failures))
+
+
+def _apply(store: ClusterStore, kind: str, type_: str, document: dict[str, object]) -> None:
+    if type_ == "BOOKMARK":
+        return
+    document["apiVersion"], document["kind"] = api_version_of(kind), kind
+    if type_ == "DELETED":
+        store.remove(document)
+    else:
+        store.put(document)
+
+
+def _wait(failures: int) -> float:
+    """Seconds, with full jitter above the first: replicas do not come back all at once."""
+    longest = min(LAST_WAIT, FIRST_WAIT * 2.0 ** min(failures, 10))
+    return random.uniform(FIRST_WAIT / 2, longest)  # noqa: S311 - no secret

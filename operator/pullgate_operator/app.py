@@ -1,0 +1,127 @@
+"""The operator on a cluster: wait for the lead, list, watch, reconcile, and look whether the watch still tells all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from pullgate.providers.handoff import SYSTEM_NAMESPACE
+from pullgate.store.cluster.api import Api, Gone
+from pullgate.store.cluster.store import ClusterStore
+from pullgate.store.port import StoreUnavailable
+from pullgate_operator.cluster.lease import Leadership, LeadershipLost
+from pullgate_operator.handlers.events import Watching
+from pullgate_operator.metrics import Metrics
+from pullgate_operator.reconcile.loop import KINDS, Reconciler
+from pullgate_operator.reconcile.settings import ReconcileSettings
+from pullgate_operator.settings import OperatorSettings
+
+LEASE_NAME = "pullgate-operator"
+LIST_AGAIN_SECONDS = 2.0
+DEAF_AUDITS = 2
+"""So often in a row the audit found changes while the watch told of none: it is dead, and a new process helps."""
+
+log = logging.getLogger(__name__)
+
+
+class Operator:
+    """One process: a standby until it leads."""
+
+    def __init__(self, settings: OperatorSettings) -> None:
+        self._settings = settings
+        self.metrics = Metrics()
+        self._lead: Leadership | None = None
+        self._store: ClusterStore | None = None
+        self._api: Api | None = None
+        self._watching: Watching | None = None
+        self._deaf = 0
+
+    async def run(self) -> None:
+        """Work until cancelled. Raises NotConnected, LeadershipLost, OSError where the admin port is taken."""
+        async with contextlib.AsyncExitStack() as stack:
+            self._api = await stack.enter_async_context(await Api.load(self._settings.kubeconfig))
+            await self._serve_admin(stack)
+            self._lead = Leadership(self._api, SYSTEM_NAMESPACE, LEASE_NAME, self._settings.identity)
+            await self._lead.acquire()
+            stack.push_async_callback(self._lead.release)
+            await self._work(self._api, self._lead)
+
+    async def _work(self, api: Api, lead: Leadership) -> None:
+        store = self._store = ClusterStore(api, dict.fromkeys(KINDS, None), "pullgate-operator")
+        reconciler = Reconciler(store, ReconcileSettings(external_host=self._settings.external_host))
+        self._watching = Watching(store, KINDS)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(lead.keep())
+                await self._list_all(store)
+                self._watching.start()
+                group.create_task(reconciler.run())
+                group.create_task(self._audit(store, self._watching))
+        except* LeadershipLost as lost:
+            raise lost.exceptions[0] from None
+        finally:
+            await self._watching.stop()
+
+    async def _list_all(self, store: ClusterStore) -> None:
+        while True:
+            try:
+                for kind in sorted(KINDS):
+                    await store.relist(kind)
+            except (StoreUnavailable, Gone) as error:
+                log.warning("%s; it is tried again", error)
+                await asyncio.sleep(LIST_AGAIN_SECONDS)
+            else:
+                return
+
+    async def _audit(self, store: ClusterStore, watching: Watching) -> None:
+        """kopf tells no deletion that happened while its watch was down, and its watch may end unseen (kopf #1276)."""
+        while True:
+            told = watching.events
+            await asyncio.sleep(self._settings.audit_seconds)
+            try:
+                unseen = sum([(await store.relist(kind))[1] for kind in sorted(KINDS)])
+            except (StoreUnavailable, Gone) as error:
+                log.warning("%s; the audit is made later", error)
+                continue
+            self.metrics.unseen.inc(unseen)
+            self._deaf = self._deaf + 1 if unseen and watching.events == told else 0
+
+    # --- the admin port ---
+
+    @property
+    def healthy(self) -> bool:
+        """Whether a new process would not help."""
+        working = self._lead is None or not self._lead.holds or self._watching is None
+        return working or (self._watching is not None and self._watching.alive and self._deaf < DEAF_AUDITS)
+
+    async def _serve_admin(self, stack: contextlib.AsyncExitStack) -> None:
+        app = web.Application()
+        app.router.add_get("/metrics", self._answer_metrics)
+        app.router.add_get("/healthz", self._answer_health)
+        app.router.add_get("/readyz", self._answer_ready)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, self._settings.admin_host, self._settings.admin_port).start()
+
+    async def _answer_metrics(self, _: web.Request) -> web.Response:
+        self.metrics.leader.set(self._lead is not None and self._lead.holds)
+        self.metrics.writes.set(self._api.writes if self._api is not None else 0)
+        if self._store is not None:
+            registries, licenses = await self._store.list("Registry"), await self._store.list("License")
+            self.metrics.show(registries, licenses, datetime.now(UTC))
+        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return web.Response(body=self.metrics.render(), headers=headers)
+
+    async def _answer_health(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n" if self.healthy else "the watch is dead\n", status=200 if self.healthy else 503)
+
+    async def _answer_ready(self, _: web.Request) -> web.Response:
+        """A standby is ready: it is there to take over."""
+        leads = self._lead is not None and self._lead.holds
+        return web.Response(text=json.dumps({"ready": True, "leads": leads}) + "\n")

@@ -1,0 +1,1 @@
+"""I/O with the API server that only the operator has."""

@@ -1,0 +1,1 @@
+"""kopf: what happens in the cluster, told to the store."""

@@ -1,0 +1,101 @@
+"""kopf's handlers. They take events in and write nothing: no annotation, no finalizer, no state of kopf in any object.
+
+kopf runs in a thread with a loop of its own, since it ends every task of its loop when it stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+from pullgate.store.cluster.kinds import PLURALS, api_version_of
+from pullgate.store.cluster.store import ClusterStore
+
+START_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+Take = Callable[[str, str | None, dict[str, Any]], None]
+"""Kind, type of the event (None: it was there already), document."""
+
+
+def build_handlers(kinds: frozenset[str], take: Take) -> kopf.OperatorRegistry:
+    """Handlers that tell each event of `kinds` to `take`."""
+    registry = kopf.OperatorRegistry()
+    for kind in sorted(kinds):
+        group, _, version = api_version_of(kind).rpartition("/")
+
+        def on_event(event: Any, kind: str = kind, **_: Any) -> None:
+            take(kind, event["type"], copy.deepcopy(dict(event["object"])))
+
+        kopf.on.event(group, version, PLURALS[kind], id=f"take-{kind}", registry=registry)(on_event)
+    return registry
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """kopf's settings: it watches, and does nothing else."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = 300
+    settings.watching.connect_timeout = 5
+    settings.batching.batch_window = 0.05
+    settings.batching.idle_timeout = 1.0
+    return settings
+
+
+class Watching:
+    """kopf in its thread."""
+
+    def __init__(self, store: ClusterStore, kinds: frozenset[str]) -> None:
+        self._store, self._kinds = store, kinds
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self.events = 0
+        """Events that came in."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether kopf runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End it."""
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join, 10.0)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(
+                kopf.operator(
+                    registry=build_handlers(self._kinds, self._take_elsewhere),
+                    settings=build_settings(),
+                    standalone=True,
+                    clusterwide=True,
+                    stop_flag=self._stop,
+                )
+            )
+        except Exception:
+            log.exception("watching ended")
+
+    def _take_elsewhere(self, kind: str, type_: str | None, document: dict[str, Any]) -> None:
+        self._loop.call_soon_threadsafe(self._take, kind, type_, document)
+
+    def _take(self, kind: str, type_: str | None, document: dict[str, Any]) -> None:
+        self.events += 1
+        document["apiVersion"], document["kind"] = api_version_of(kind), kind
+        if type_ == "DELETED":
+            self._store.remove(document)
+        else:
+            self._store.put(document)

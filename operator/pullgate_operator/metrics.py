@@ -1,0 +1,77 @@
+"""What the operator counts. No label holds a License: series stay bounded by the number of Registries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+WINDOWS = {"1d": 1, "7d": 7, "30d": 30}
+
+
+class Metrics:
+    """One operator's metrics in its own registry."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.leader = Gauge("pullgate_operator_leader", "1 while this process leads.", registry=self.registry)
+        self.writes = Gauge(
+            "pullgate_operator_api_writes", "Writes that were sent to the API server.", registry=self.registry
+        )
+        self.unseen = Counter(
+            "pullgate_operator_unseen_changes",
+            "Changes that the audit found and the watch had not told.",
+            registry=self.registry,
+        )
+        self.registry_ready = Gauge(
+            "pullgate_registry_ready",
+            "1 while a Registry is Ready; a suspended one is left out.",
+            ("namespace", "name"),
+            registry=self.registry,
+        )
+        self.licenses = Gauge(
+            "pullgate_licenses", "Licenses by the reason of Valid.", ("state",), registry=self.registry
+        )
+        self.expiring = Gauge(
+            "pullgate_license_expiring",
+            "Valid Licenses that end within a window.",
+            ("window",),
+            registry=self.registry,
+        )
+
+    def show(self, registries: list[dict[str, Any]], licenses: list[dict[str, Any]], now: datetime) -> None:
+        """Set the gauges that speak of resources."""
+        self.registry_ready.clear()
+        for document in registries:
+            ready = _condition(document, "Ready")
+            if ready.get("reason") != "RegistrySuspended":
+                metadata = document["metadata"]
+                self.registry_ready.labels(metadata["namespace"], metadata["name"]).set(ready.get("status") == "True")
+        self.licenses.clear()
+        counts = dict.fromkeys(WINDOWS, 0)
+        for document in licenses:
+            valid = _condition(document, "Valid")
+            self.licenses.labels(valid.get("reason", "Unknown")).inc()
+            left = _days_left(document, now)
+            if valid.get("status") == "True" and left is not None:
+                for window, days in WINDOWS.items():
+                    counts[window] += left <= days
+        for window, count in counts.items():
+            self.expiring.labels(window).set(count)
+
+    def render(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+def _condition(document: dict[str, Any], type_: str) -> dict[str, Any]:
+    conditions = (document.get("status") or {}).get("conditions") or []
+    return next((condition for condition in conditions if condition["type"] == type_), {})
+
+
+def _days_left(document: dict[str, Any], now: datetime) -> float | None:
+    end = document["spec"].get("expiresAt")
+    if not end:
+        return None
+    return (datetime.fromisoformat(end.upper()).astimezone(UTC) - now).total_seconds() / 86400

@@ -1,0 +1,22 @@
+"""What the operator is told at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """How the operator runs on a cluster."""
+
+    external_host: str
+    """host[:port] by which customers reach the proxy; pull Secrets are for it."""
+    identity: str
+    """Its name in the Lease: the pod's."""
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 8081
+    """/healthz, /readyz and /metrics."""
+    kubeconfig: Path | None = None
+    audit_seconds: float = 120.0
+    """How often everything is listed, to find what the watch did not tell."""
