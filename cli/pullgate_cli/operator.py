@@ -46,8 +46,6 @@ def operator(external_url: str, admin: tuple[str, int], kubeconfig: Path | None,
     host = urlsplit(external_url).netloc
     if not host:
         raise click.UsageError(f"external URL {external_url!r}: write it like https://images.example.com")
-    if kubeconfig is not None:
-        os.environ["KUBECONFIG"] = str(kubeconfig)  # kopf looks there too
     identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
     settings = OperatorSettings(host, identity, admin[0], admin[1], kubeconfig, audit_seconds)
     sys.exit(_run(settings))

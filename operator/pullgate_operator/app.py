@@ -37,24 +37,25 @@ class Operator:
         self.metrics = Metrics()
         self._lead: Leadership | None = None
         self._store: ClusterStore | None = None
-        self._api: Api | None = None
+        self._reconciler: Reconciler | None = None
         self._watching: Watching | None = None
         self._deaf = 0
 
     async def run(self) -> None:
         """Work until cancelled. Raises NotConnected, LeadershipLost, OSError where the admin port is taken."""
         async with contextlib.AsyncExitStack() as stack:
-            self._api = await stack.enter_async_context(await Api.load(self._settings.kubeconfig))
+            api = await stack.enter_async_context(await Api.load(self._settings.kubeconfig, self._count_write))
             await self._serve_admin(stack)
-            self._lead = Leadership(self._api, SYSTEM_NAMESPACE, LEASE_NAME, self._settings.identity)
+            self._lead = Leadership(api, SYSTEM_NAMESPACE, LEASE_NAME, self._settings.identity)
             await self._lead.acquire()
             stack.push_async_callback(self._lead.release)
-            await self._work(self._api, self._lead)
+            await self._work(api, self._lead)
 
     async def _work(self, api: Api, lead: Leadership) -> None:
         store = self._store = ClusterStore(api, dict.fromkeys(KINDS, None), "pullgate-operator")
-        reconciler = Reconciler(store, ReconcileSettings(external_host=self._settings.external_host))
-        self._watching = Watching(store, KINDS)
+        settings = ReconcileSettings(external_host=self._settings.external_host)
+        reconciler = self._reconciler = Reconciler(store, settings, on_done=self._count_done)
+        self._watching = Watching(store, KINDS, api.configuration)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(lead.keep())
@@ -91,6 +92,12 @@ class Operator:
             self.metrics.unseen.inc(unseen)
             self._deaf = self._deaf + 1 if unseen and watching.events == told else 0
 
+    def _count_write(self, resource: str) -> None:
+        self.metrics.writes.labels(resource).inc()
+
+    def _count_done(self, kind: str, result: str) -> None:
+        self.metrics.reconciles.labels(kind, result).inc()
+
     # --- the admin port ---
 
     @property
@@ -111,7 +118,7 @@ class Operator:
 
     async def _answer_metrics(self, _: web.Request) -> web.Response:
         self.metrics.leader.set(self._lead is not None and self._lead.holds)
-        self.metrics.writes.set(self._api.writes if self._api is not None else 0)
+        self.metrics.queue.set(self._reconciler.waiting if self._reconciler is not None else 0)
         if self._store is not None:
             registries, licenses = await self._store.list("Registry"), await self._store.list("License")
             self.metrics.show(registries, licenses, datetime.now(UTC))

@@ -16,9 +16,19 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.leader = Gauge("pullgate_operator_leader", "1 while this process leads.", registry=self.registry)
-        self.writes = Gauge(
-            "pullgate_operator_api_writes", "Writes that were sent to the API server.", registry=self.registry
+        self.writes = Counter(
+            "pullgate_operator_api_writes",
+            "Writes that were sent to the API server, by resource.",
+            ("kind",),
+            registry=self.registry,
         )
+        self.reconciles = Counter(
+            "pullgate_operator_reconciles",
+            "Resources that were reconciled (result: ok, error).",
+            ("kind", "result"),
+            registry=self.registry,
+        )
+        self.queue = Gauge("pullgate_operator_queue", "Resources that wait to be reconciled.", registry=self.registry)
         self.unseen = Counter(
             "pullgate_operator_unseen_changes",
             "Changes that the audit found and the watch had not told.",

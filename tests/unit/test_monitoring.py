@@ -12,22 +12,12 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from pullgate.faults import FAULTS
+from pullgate_operator.metrics import Metrics as OperatorMetrics
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.pipeline.request import Kind
 from tests.support.kustomize import DEPLOY
 
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
-
-AWAITED = {
-    "pullgate_operator_leader": set[str](),
-    "pullgate_operator_reconciles_total": {"kind", "result"},
-    "pullgate_operator_api_writes_total": {"kind"},
-    "pullgate_operator_queue": set[str](),
-    "pullgate_registry_ready": {"namespace", "name"},
-    "pullgate_licenses": {"state"},
-    "pullgate_license_expiring": {"window"},
-}
-"""Series -> labels of metrics that come with the operator."""
 
 NO_FAULTS = {"Ok", "ClientGone"}
 """Outcomes of a request that are none of the faults table."""
@@ -35,8 +25,8 @@ NO_FAULTS = {"Ok", "ClientGone"}
 
 def series() -> dict[str, set[str]]:
     """Name -> labels of every series that the code exposes."""
-    found = dict(AWAITED)
-    for metric in vars(Metrics()).values():
+    found: dict[str, set[str]] = {}
+    for metric in (*vars(Metrics()).values(), *vars(OperatorMetrics()).values()):
         if isinstance(metric, MetricWrapperBase):
             for suffix in SUFFIXES[str(metric._type)]:
                 found[metric._name + suffix] = set(metric._labelnames) | ({"le"} if suffix == "_bucket" else set())

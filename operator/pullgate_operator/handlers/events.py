@@ -9,10 +9,11 @@ import asyncio
 import copy
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import kopf
+from kubernetes.aio.client import Configuration
 
 from pullgate.store.cluster.kinds import PLURALS, api_version_of
 from pullgate.store.cluster.store import ClusterStore
@@ -25,9 +26,23 @@ Take = Callable[[str, str | None, dict[str, Any]], None]
 """Kind, type of the event (None: it was there already), document."""
 
 
-def build_handlers(kinds: frozenset[str], take: Take) -> kopf.OperatorRegistry:
-    """Handlers that tell each event of `kinds` to `take`."""
+def build_handlers(kinds: frozenset[str], take: Take, configuration: Configuration) -> kopf.OperatorRegistry:
+    """Handlers that tell each event of `kinds` to `take`, with the credentials that the rest of the operator has."""
     registry = kopf.OperatorRegistry()
+
+    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+        settings: Mapping[str, Any] = await configuration.auth_settings()
+        value = settings.get("BearerToken", {}).get("value") or ""
+        return kopf.ConnectionInfo(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            token=value.removeprefix("Bearer ") or None,
+        )
+
+    kopf.on.login(registry=registry)(log_in)
     for kind in sorted(kinds):
         group, _, version = api_version_of(kind).rpartition("/")
 
@@ -53,8 +68,8 @@ def build_settings() -> kopf.OperatorSettings:
 class Watching:
     """kopf in its thread."""
 
-    def __init__(self, store: ClusterStore, kinds: frozenset[str]) -> None:
-        self._store, self._kinds = store, kinds
+    def __init__(self, store: ClusterStore, kinds: frozenset[str], configuration: Configuration) -> None:
+        self._store, self._kinds, self._configuration = store, kinds, configuration
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
@@ -79,7 +94,7 @@ class Watching:
         try:
             asyncio.run(
                 kopf.operator(
-                    registry=build_handlers(self._kinds, self._take_elsewhere),
+                    registry=build_handlers(self._kinds, self._take_elsewhere, self._configuration),
                     settings=build_settings(),
                     standalone=True,
                     clusterwide=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import datetime
 
 from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, SYSTEM_NAMESPACE, handoff_target
@@ -27,8 +28,15 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Brings a store's resources up to date and keeps them so."""
 
-    def __init__(self, store: Store, settings: ReconcileSettings, clock: Clock = utc_now) -> None:
-        self._store, self._settings = store, settings
+    def __init__(
+        self,
+        store: Store,
+        settings: ReconcileSettings,
+        clock: Clock = utc_now,
+        on_done: Callable[[str, str], None] = lambda _kind, _result: None,
+    ) -> None:
+        """`on_done` is told the kind, and `ok` or `error`, whenever something was worked on."""
+        self._store, self._settings, self._on_done = store, settings, on_done
         self._queue = WorkQueue(clock)
         self._claims = Claims()
         self._licenses: defaultdict[str, set[Key]] = defaultdict(set)
@@ -41,6 +49,11 @@ class Reconciler:
     def settled(self) -> bool:
         """Whether everything was worked on that is known of; checks of upstreams may still run."""
         return self._synced and self._queue.idle
+
+    @property
+    def waiting(self) -> int:
+        """How many wait to be worked on."""
+        return len(self._queue)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -166,9 +179,11 @@ class Reconciler:
             else:
                 self._queue.add_at(key, due)
                 self._queue.done(key)
+                self._on_done(key.kind, "ok")
 
     def _tell(self, key: Key, error: Exception) -> None:
         wait = self._queue.failed(key)
+        self._on_done(key.kind, "error")
         words = str(error) or type(error).__name__
         log.warning("%s %s/%s: %s; tried again in %g s", key.kind, key.namespace, key.name, words, wait)
 

@@ -35,6 +35,9 @@ class WorkQueue:
         """Whether nothing waits and nothing is worked on; what is due later does not count."""
         return not self._waiting and not self._working
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def add(self, key: Key) -> None:
         """Work on `key` as soon as possible."""
         if key in self._working:

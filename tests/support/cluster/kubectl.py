@@ -38,6 +38,15 @@ class Kubectl:
         found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
         return found
 
+    def kubeconfig_of(self, namespace: str, service_account: str, directory: Path) -> Path:
+        """A kubeconfig of a ServiceAccount, with a token of an hour. Raises KubectlFailed."""
+        token = self.kubectl("create", "token", service_account, "-n", namespace, "--duration=1h").strip()
+        found = json.loads(self.kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+        found["users"] = [{"name": found["contexts"][0]["context"]["user"], "user": {"token": token}}]
+        path = directory / f"{service_account}.kubeconfig"
+        path.write_text(json.dumps(found))
+        return path
+
 
 class ExistingCluster(Kubectl):
     """The cluster of a kubeconfig."""

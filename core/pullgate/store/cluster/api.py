@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -43,14 +43,13 @@ class NotConnected(Exception):
 class Api:
     """One API server. Use as an async context manager."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
+    def __init__(self, configuration: Configuration, on_write: Callable[[str], None] = lambda _: None) -> None:
+        """`on_write` is told the resource (licenses, secrets, leases …) of each request that may change something."""
+        self._configuration, self._on_write = configuration, on_write
         self._session: aiohttp.ClientSession | None = None
-        self.writes = 0
-        """Requests that were sent to change something."""
 
     @classmethod
-    async def load(cls, kubeconfig: Path | None = None) -> Self:
+    async def load(cls, kubeconfig: Path | None = None, on_write: Callable[[str], None] = lambda _: None) -> Self:
         """The API server of `kubeconfig`, of $KUBECONFIG, or of the pod this runs in. Raises NotConnected."""
         configuration = Configuration()
         path = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG")
@@ -62,7 +61,7 @@ class Api:
         except (config.ConfigException, OSError) as error:
             fix = "run it in a pod with a ServiceAccount, or set KUBECONFIG"
             raise NotConnected(f"no API server is known: {error}; {fix}") from error
-        return cls(configuration)
+        return cls(configuration, on_write)
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=REQUEST_SECONDS)
@@ -73,6 +72,11 @@ class Api:
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
+
+    @property
+    def configuration(self) -> Configuration:
+        """Where the API server is, and the credentials for it."""
+        return self._configuration
 
     async def list_page(self, path: str, params: Params) -> dict[str, Any]:
         """A page of a list. Raises Gone, StoreUnavailable."""
@@ -140,7 +144,7 @@ class Api:
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Content-Type": media_type} if data is not None else {}
         if method != "GET":
-            self.writes += 1
+            self._on_write(_resource_of(path))
         async with self._request(method, path, params=params, headers=headers, data=data) as response:
             document: dict[str, Any] = json.loads(await response.read())
             return document
@@ -175,6 +179,11 @@ class Api:
         if self._configuration.cert_file:
             context.load_cert_chain(self._configuration.cert_file, self._configuration.key_file)
         return context
+
+
+def _resource_of(path: str) -> str:
+    """/…/namespaces/NAMESPACE/RESOURCE[/NAME[/status]] -> RESOURCE."""
+    return path.partition("/namespaces/")[2].split("/")[1]
 
 
 class _Missing(StoreUnavailable):

@@ -15,7 +15,7 @@ from typing import Any, Final
 from pullgate.store.cluster.api import PAGE, Api
 from pullgate.store.cluster.kinds import api_version_of, collection_path, document_path
 from pullgate.store.feed import Feeds
-from pullgate.store.port import Change, Document, Key, Synced
+from pullgate.store.port import Change, Document, Key, StoreUnavailable, Synced
 
 FIELD_MANAGER: Final = "pullgate"
 MESSAGE_LIMIT: Final = 1024
@@ -125,7 +125,10 @@ class ClusterStore:
         """See `Store.apply_secret`: server-side apply, so labels and annotations of others stay."""
         path = document_path(*_key(document))
         params = {**_MANAGED, "force": "true"}
-        self._take(await self._api.patch(path, document, "application/apply-patch+yaml", params))
+        applied = await self._api.patch(path, document, "application/apply-patch+yaml", params)
+        if applied is None:
+            raise StoreUnavailable(f"there is no namespace {document['metadata']['namespace']}; apply deploy/ again")
+        self._take(applied)
 
     async def delete_secret(self, namespace: str, name: str) -> None:
         """See `Store.delete_secret`."""

@@ -1,0 +1,314 @@
+"""Operator and proxies as processes, with exactly the rights of deploy/: what is applied can be pulled, and no more."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.background import in_background
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.kubectl import Kubectl, KubectlFailed
+from tests.support.cluster.process import Program
+from tests.support.images import image
+from tests.support.kustomize import DEPLOY
+from tests.support.ports import free_port
+from tests.support.upstreams.docker_registry import DockerRegistry
+
+SYSTEM = "pullgate-system"
+PATIENCE = 45.0
+ACCEPT = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+
+Document = dict[str, Any]
+
+
+@dataclass
+class World:
+    """Everything that runs."""
+
+    cluster: Kubectl
+    upstream: DockerRegistry
+    operators: list[Program]
+    operator_admin: list[int]
+    proxies: list[int]
+    proxy_admin: list[int]
+    proxy_kubeconfig: Path
+
+
+def until(check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """What `check` gives once it gives something; it may fail before."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            found = check()
+        except (KubectlFailed, OSError, KeyError):
+            if time.monotonic() > end:
+                raise
+            found = None
+        if found:
+            return found
+        assert time.monotonic() < end, f"it did not come true in {seconds} s"
+        time.sleep(0.1)
+
+
+def fetch(url: str, key: str = "") -> tuple[int, str]:
+    """Status and body."""
+    headers = {"Accept": ACCEPT}
+    if key:
+        headers["Authorization"] = "Basic " + base64.b64encode(f"x:{key}".encode()).decode()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def start(directory: Path, name: str, command: str, kubeconfig: Path, *options: str) -> Program:
+    program = Program(
+        [sys.executable, "-m", "pullgate_cli", command, "--kubeconfig", kubeconfig, *options], directory / f"{name}.log"
+    )
+    program.start()
+    return program
+
+
+@pytest.fixture(scope="module")
+def world(cluster: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    directory = tmp_path_factory.mktemp("operator")
+    cluster.kubectl("apply", "-k", DEPLOY)
+    cluster.kubectl("delete", "deployment", "-n", SYSTEM, "pullgate-operator", "pullgate-proxy")
+    programs: list[Program] = []
+    operator_admin, proxies, proxy_admin = (
+        [free_port(), free_port()],
+        [free_port(), free_port()],
+        [free_port(), free_port()],
+    )
+    url = f"http://127.0.0.1:{proxies[0]}"
+    operator = cluster.kubeconfig_of(SYSTEM, "pullgate-operator", directory)
+    proxy = cluster.kubeconfig_of(SYSTEM, "pullgate-proxy", directory)
+
+    with in_background(DockerRegistry("basic")) as upstream:
+        try:
+            for n, port in enumerate(operator_admin):
+                options = ("--external-url", url, "--admin", f"127.0.0.1:{port}", "--audit-seconds", "60")
+                programs.append(start(directory, f"operator-{n}", "operator", operator, *options))
+                until(lambda port=port: fetch(f"http://127.0.0.1:{port}/readyz")[0] == 200)  # type: ignore[misc]
+            for n, port in enumerate(proxies):
+                options = (
+                    "--external-url",
+                    url,
+                    "--listen",
+                    f"127.0.0.1:{port}",
+                    "--admin",
+                    f"127.0.0.1:{proxy_admin[n]}",
+                )
+                programs.append(start(directory, f"proxy-{n}", "proxy", proxy, *options))
+            for port in proxy_admin:
+                until(lambda port=port: fetch(f"http://127.0.0.1:{port}/readyz")[0] == 200)  # type: ignore[misc]
+            yield World(cluster, upstream, programs[:2], operator_admin, proxies, proxy_admin, proxy)
+        finally:
+            for program in programs:
+                program.stop()
+            for log in directory.glob("*.log"):
+                print(log.name, log.read_text()[-3000:])
+
+
+@pytest.fixture
+def vendor(world: World, app: str) -> str:
+    """A namespace with a Registry, its Secret and the License acme, all Ready."""
+    world.cluster.apply(secret(app, world.upstream.password), registry(app, world.upstream.host), license_(app))
+    wait_for(world, app, "registry/upstream", "Ready")
+    wait_for(world, app, "license/acme", "Valid")
+    return app
+
+
+def secret(app: str, password: str) -> Document:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "robot", "namespace": app},
+        "type": "kubernetes.io/basic-auth",
+        "stringData": {"username": "puller", "password": password},
+    }
+
+
+def registry(app: str, host: str) -> Document:
+    spec = {
+        "type": "Generic",
+        "host": host,
+        "credentials": {"secretRef": {"name": "robot"}},
+        "tls": {"plainHTTP": True},
+        "network": {"allowPrivate": True},
+    }
+    metadata = {"name": "upstream", "namespace": app}
+    return {"apiVersion": "pullgate.dev/v1alpha1", "kind": "Registry", "metadata": metadata, "spec": spec}
+
+
+def license_(app: str, **spec: Any) -> Document:
+    body = {"customer": {"name": "ACME"}, "entitlements": [{"repositories": ["my-org/**"]}], **spec}
+    metadata = {"name": "acme", "namespace": app}
+    return {"apiVersion": "pullgate.dev/v1alpha1", "kind": "License", "metadata": metadata, "spec": body}
+
+
+def wait_for(world: World, app: str, what: str, condition: str, status: str = "True") -> None:
+    world.cluster.kubectl("wait", what, "-n", app, f"--for=condition={condition}={status}", "--timeout=45s")
+
+
+def key_of(world: World, app: str) -> str:
+    """The key in the pull Secret."""
+    data = world.cluster.get("secret", "acme-pull", app)["data"][".dockerconfigjson"]
+    auths = json.loads(base64.b64decode(data))["auths"]
+    return str(next(iter(auths.values()))["password"])
+
+
+def pull(world: World, app: str, key: str, replica: int = 0) -> tuple[int, str]:
+    url = f"http://127.0.0.1:{world.proxies[replica]}/v2/proxy/{app}/upstream/my-org/api/manifests/1"
+    return fetch(url, key)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seeded(world: World) -> None:
+    import asyncio
+
+    asyncio.run(world.upstream.push("my-org/api", "1", image("api")))
+
+
+def test_what_is_applied_can_be_pulled_from_every_replica(world: World, vendor: str) -> None:
+    key = key_of(world, vendor)
+    for replica in range(2):
+        until(lambda replica=replica: pull(world, vendor, key, replica)[0] == 200)  # type: ignore[misc]
+
+
+def test_a_suspended_license_is_refused_by_every_replica_and_restored_with_its_key(world: World, vendor: str) -> None:
+    key = key_of(world, vendor)
+    until(lambda: pull(world, vendor, key)[0] == 200)
+    world.cluster.apply(license_(vendor, suspended={"reason": "invoice 77 unpaid"}))
+    for replica in range(2):
+        answer = until(lambda replica=replica: (a := pull(world, vendor, key, replica))[0] != 200 and a)  # type: ignore[misc]
+        assert "suspended" in answer[1]
+    world.cluster.apply(license_(vendor))
+    until(lambda: pull(world, vendor, key)[0] == 200)
+
+
+def test_a_changed_secret_takes_effect(world: World, vendor: str) -> None:
+    key = key_of(world, vendor)
+    world.cluster.apply(secret(vendor, "wrong"))
+    wait_for(world, vendor, "registry/upstream", "Ready", "False")
+    status = world.cluster.get("registry", "upstream", vendor)["status"]
+    assert {c["type"]: c["reason"] for c in status["conditions"]}["Authenticated"] == "UpstreamUnauthorized"
+    assert "UpstreamUnauthorized" in until(lambda: (a := pull(world, vendor, key))[0] != 200 and a)[1]
+    world.cluster.apply(secret(vendor, world.upstream.password))
+    wait_for(world, vendor, "registry/upstream", "Ready")
+    until(lambda: pull(world, vendor, key)[0] == 200)
+
+
+def test_a_deleted_pull_secret_is_rebuilt_and_a_lost_key_replaced(world: World, vendor: str) -> None:
+    key = key_of(world, vendor)
+    world.cluster.kubectl("delete", "secret", "acme-pull", "-n", vendor)
+    until(lambda: key_of(world, vendor) == key)
+    world.cluster.kubectl("delete", "secret", "acme-license", "acme-pull", "-n", vendor)
+    until(lambda: key_of(world, vendor) != key)
+    until(lambda: pull(world, vendor, key_of(world, vendor))[0] == 200)
+
+
+def test_no_key_is_in_a_status_an_event_or_a_log(world: World, vendor: str, tmp_path: Path) -> None:
+    key = key_of(world, vendor)
+    told = world.cluster.kubectl("get", "pullgate,events", "-n", vendor, "-o", "json")
+    assert "acme" in told
+    assert key not in told
+    assert world.upstream.password not in told
+
+
+def test_deleted_resources_take_their_secrets_with_them(world: World, vendor: str) -> None:
+    key = key_of(world, vendor)
+    world.cluster.kubectl("delete", "license", "acme", "-n", vendor)
+    world.cluster.kubectl("delete", "registry", "upstream", "-n", vendor)
+    until(lambda: pull(world, vendor, key)[0] in {401, 403})
+    until(lambda: world.cluster.kubectl("get", "secrets", "-n", vendor, "-o", "name").split() == ["secret/robot"])
+    until(lambda: f"registry.{vendor}." not in world.cluster.kubectl("get", "secrets", "-n", SYSTEM, "-o", "name"))
+
+
+def test_a_namespace_can_be_deleted_at_any_time(world: World, vendor: str) -> None:
+    world.cluster.kubectl("delete", "namespace", vendor, "--timeout=60s")
+    world.cluster.kubectl("create", "namespace", vendor)
+
+
+def test_the_proxy_may_read_no_secret_of_an_app_and_write_nothing(world: World, vendor: str) -> None:
+    proxy = Kubectl()
+    proxy.kubeconfig = world.proxy_kubeconfig
+    proxy.kubectl("get", "license", "acme", "-n", vendor)
+    for refused in (
+        ("get", "secret", "robot", "-n", vendor),
+        ("get", "secrets", "-n", "pullgate-keys"),
+        ("delete", "license", "acme", "-n", vendor),
+        ("annotate", "license", "acme", "-n", vendor, "a=b"),
+    ):
+        with pytest.raises(KubectlFailed, match="forbidden"):
+            proxy.kubectl(*refused)
+
+
+def writes(world: World) -> dict[str, float]:
+    """The operators' writes so far, without those of the Lease."""
+    found: dict[str, float] = {}
+    for port in world.operator_admin:
+        for line in fetch(f"http://127.0.0.1:{port}/metrics")[1].splitlines():
+            if line.startswith("pullgate_operator_api_writes_total{") and "leases" not in line:
+                name, _, value = line.rpartition(" ")
+                found[f"{port} {name}"] = float(value)
+    return found
+
+
+def test_nothing_is_written_when_nothing_changes(world: World, vendor: str) -> None:
+    key = key_of(world, vendor)
+    until(lambda: pull(world, vendor, key)[0] == 200)
+    before = until(lambda: settled(world), 90.0)
+    time.sleep(10)  # two renewals of the Lease
+    assert writes(world) == before
+
+
+def settled(world: World) -> dict[str, float] | None:
+    before = writes(world)
+    time.sleep(6)  # namespaces of earlier tests are still being deleted
+    return before if writes(world) == before else None
+
+
+def test_a_standby_takes_over(world: World, vendor: str) -> None:
+    leader = next(n for n, port in enumerate(world.operator_admin) if leads(port))
+    world.operators[leader].stop()
+    until(lambda: leads(world.operator_admin[1 - leader]))
+    world.cluster.apply(license_(vendor, suspended={}))
+    wait_for(world, vendor, "license/acme", "Valid", "False")
+    world.operators[leader].start()
+
+
+def leads(port: int) -> bool:
+    return bool(json.loads(fetch(f"http://127.0.0.1:{port}/readyz")[1])["leads"])
+
+
+@pytest.mark.own_control_plane
+def test_pulls_go_on_while_the_api_server_is_away_and_changes_are_seen_after_it(world: World, vendor: str) -> None:
+    key = key_of(world, vendor)
+    until(lambda: pull(world, vendor, key)[0] == 200)
+    plane = world.cluster
+    assert isinstance(plane, ControlPlane)
+    plane.stop_api_server()
+    admin = f"http://127.0.0.1:{world.proxy_admin[0]}"
+    until(lambda: "cannot be reached" in fetch(f"{admin}/readyz")[1])
+    assert fetch(f"{admin}/readyz")[0] == 200
+    assert "pullgate_watch_connected 0.0" in fetch(f"{admin}/metrics")[1]
+    assert pull(world, vendor, key)[0] == 200
+    plane.start_api_server()
+    plane.apply(license_(vendor, suspended={}))
+    until(lambda: pull(world, vendor, key)[0] != 200)
+    assert "pullgate_watch_connected 1.0" in until(
+        lambda: "connected 1.0" in (text := fetch(f"{admin}/metrics")[1]) and text
+    )
+    until(lambda: any(leads(port) for port in world.operator_admin))
