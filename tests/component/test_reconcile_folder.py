@@ -122,7 +122,7 @@ async def test_nothing_is_written_when_nothing_changed(folder: Folder) -> None:
     files = {path: path.read_bytes() for path in folder.private("").rglob("*.yaml")}
     events = len(folder.events)
     clock = Clock()
-    clock.ahead = timedelta(seconds=100)
+    clock.ahead = timedelta(hours=1, seconds=100)
     async with operator(folder, clock) as at_work:
 
         async def checked_again() -> bool:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pullgate.providers.handoff import SYSTEM_NAMESPACE
 from pullgate_proxy.settings import ProxySettings
@@ -231,17 +230,6 @@ def test_the_operator_takes_one_lease_only() -> None:
     for rule in rules("pullgate-operator", kinds=("Role",)):
         if "leases" in rule["resources"] and rule["verbs"] != ["create"]:
             assert rule["resourceNames"] == ["pullgate-operator"]
-
-
-def test_in_namespaced_mode_no_cluster_wide_role_reaches_a_secret(tmp_path: Path) -> None:
-    documents = build(write_overlay(tmp_path, DEPLOY / "manifests", ["namespaced"]))
-    wide = {binding["roleRef"]["name"] for binding in of_kind(documents, "ClusterRoleBinding")}
-    for role in of_kind(documents, "ClusterRole"):
-        if role["metadata"]["name"] in wide:
-            assert not any("secrets" in rule["resources"] for rule in role["rules"])
-    app = yaml.safe_load((DEPLOY / "components" / "namespaced" / "app-role-binding.yaml").read_text())
-    assert "namespace" not in app["metadata"]
-    assert app["roleRef"]["name"] in {role["metadata"]["name"] for role in of_kind(documents, "ClusterRole")}
 
 
 def test_what_people_may_see_holds_no_secret() -> None:

@@ -20,6 +20,8 @@ from pullgate.upstream.login import LoginResult
 from pullgate_operator.plan.claims import Name
 from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
 
+STEADY = timedelta(hours=1)
+"""While checks find the same, a status tells of one in an hour: nothing is written when nothing changed."""
 FIRST_RETRY = timedelta(seconds=5)
 """After a failed check, doubled each time, up to the interval."""
 
@@ -270,7 +272,11 @@ def _status(
         status["credentials"] = without_empty(
             {"kind": found.kind, "expiresAt": format_time(expires) if expires is not None else None}
         )
-    if checked is not None:
+    told = inputs.resource.status
+    same = status["conditions"] == [c.model_dump(mode="json", by_alias=True) for c in told.conditions]
+    if same and told.last_check and checked and timedelta() <= checked.at - told.last_check.time < STEADY:
+        status["lastCheck"] = told.last_check.model_dump(mode="json", by_alias=True)
+    elif checked is not None:
         status["lastCheck"] = _last_check(checked)
     elif inputs.checked is None and inputs.resource.status.last_check is not None:
         status["lastCheck"] = inputs.resource.status.last_check.model_dump(mode="json", by_alias=True)
