@@ -81,7 +81,7 @@ def test_a_check_that_went_well_makes_it_ready_and_is_repeated_in_time() -> None
 def test_a_check_that_finds_the_same_is_told_once_an_hour(later: timedelta, told: int) -> None:
     first = decide(checked=checked(None)).plan.status
     now = NOW + later
-    second = decide(resource=registry(first), checked=checked(None, at=now), now=now).plan.status
+    second = decide(resource=registry(dict(first)), checked=checked(None, at=now), now=now).plan.status
     assert second["lastCheck"]["time"] == f"2026-11-24T{12 + told // 60}:00:00Z"
     assert (second == first) == (told == 0)
 
