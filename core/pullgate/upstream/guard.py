@@ -31,6 +31,20 @@ _METADATA: frozenset[Address] = frozenset(
     ipaddress.ip_address(text)
     for text in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
+_SHARED = (
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".azurecr.cn",
+    ".azurecr.io",
+    ".azurecr.us",
+    ".jfrog.io",
+    ".myhuaweicloud.com",
+    ".aliyuncs.com",
+    ".ocir.io",
+    ".pkg.dev",
+    ".windows.net",
+)
+"""Domains under which a registry's service gives each tenant a name; the public suffix list lacks most of them."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -116,6 +130,8 @@ class Guard:
 def same_registered_domain(one: str, other: str) -> bool:
     """Whether both names belong to one owner by the public suffix list; never for IP addresses or bare suffixes."""
     if _is_address(one) or _is_address(other):
+        return False
+    if any(f".{one}".endswith(shared) for shared in _SHARED):
         return False
     domain = _suffixes().privatesuffix(one)
     return domain is not None and domain == _suffixes().privatesuffix(other)

@@ -83,6 +83,22 @@ def test_a_shared_domain_makes_no_owner() -> None:
         pages.realm("https://other.github.io/token")
 
 
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ("acme.azurecr.io", "evil.azurecr.io"),
+        ("1.dkr.ecr.eu-central-1.amazonaws.com", "evil.s3.amazonaws.com"),
+        ("acme.jfrog.io", "evil.jfrog.io"),
+        ("europe-west1-docker.pkg.dev", "us-docker.pkg.dev"),
+    ],
+)
+def test_tenants_of_a_registry_service_are_several_owners(own: str, other: str) -> None:
+    tenant = Guard(UpstreamConfig("a/b", own, own))
+    assert tenant.realm(f"https://{own}/oauth2/token").host == own
+    with pytest.raises(faults.RealmRefused):
+        tenant.realm(f"https://{other}/token")
+
+
 def test_numbers_of_addresses_make_no_owner() -> None:
     by_address = Guard(UpstreamConfig("a/b", "93.184.215.14", "93.184.215.14"))
     with pytest.raises(faults.RealmRefused):
