@@ -149,7 +149,6 @@ def test_the_operator_holds_its_lease_and_no_other(installed: Cluster) -> None:
         assert may(installed, "pullgate-operator", verb, lease, SYSTEM, "pullgate-operator")
         assert not may(installed, "pullgate-operator", verb, lease, SYSTEM, "another")
         assert not may(installed, "pullgate-operator", verb, lease, "kube-system", "pullgate-operator")
-    assert may(installed, "pullgate-operator", "watch", "endpointslices.discovery.k8s.io", SYSTEM)
 
 
 @pytest.mark.parametrize(("role", "verb"), [("view", "list"), ("edit", "create"), ("admin", "delete")])
