@@ -14,6 +14,7 @@ from pullgate.store.port import StoreUnavailable
 LEASE_SECONDS: Final = 15
 """A leader that is silent for so long is replaced."""
 RENEW_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 1.0
 GIVE_UP_SECONDS: Final = 10.0
 """A leader that could not renew for so long stops, well before another one begins."""
 
@@ -38,30 +39,41 @@ class Leadership:
 
     async def acquire(self) -> None:
         """Return once this process leads."""
-        while not await self._try():  # noqa: ASYNC110 - the Lease is elsewhere
-            await asyncio.sleep(RENEW_SECONDS / 2)
-        self.holds, self._renewed = True, time.monotonic()
+        self._renewed = await self._renew(RENEW_SECONDS / 2)
+        self.holds = True
         log.warning("%s leads", self._identity)
 
     async def keep(self) -> None:
         """Renew until cancelled. Raises LeadershipLost."""
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            if await self._try():
-                self._renewed = time.monotonic()
-            elif time.monotonic() - self._renewed > GIVE_UP_SECONDS:
-                self.holds = False
-                raise LeadershipLost(f"{self._identity} could not renew its Lease; another one leads now")
+        try:
+            while True:
+                async with asyncio.timeout(self._renewed + GIVE_UP_SECONDS - time.monotonic()):
+                    await asyncio.sleep(RENEW_SECONDS)
+                    self._renewed = await self._renew(RETRY_SECONDS)
+        except TimeoutError:
+            self.holds = False
+            raise LeadershipLost(f"{self._identity} could not renew its Lease in time; another one may lead") from None
 
     async def release(self) -> None:
-        """Let the next one begin at once."""
+        """Let the next one begin at once; nothing is done where it was lost."""
+        if not self.holds:
+            return
         self.holds = False
         try:
-            lease = await self._api.get(self._path)
-            if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
-                await self._api.replace(self._path, {**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
-        except StoreUnavailable as error:
-            log.warning("the Lease was not given back: %s", error)
+            async with asyncio.timeout(RENEW_SECONDS):
+                lease = await self._api.get(self._path)
+                if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
+                    await self._api.replace(self._path, {**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
+        except (StoreUnavailable, TimeoutError) as error:
+            log.warning("the Lease was not given back: %s", str(error) or "no answer")
+
+    async def _renew(self, pause: float) -> float:
+        """Try until it holds, every `pause` seconds; returns when the try that did it began, which none sees later."""
+        while True:
+            began = time.monotonic()
+            if await self._try():
+                return began
+            await asyncio.sleep(pause)
 
     async def _try(self) -> bool:
         try:
@@ -77,14 +89,13 @@ class Leadership:
         if lease is None:
             metadata = {"name": self._name, "namespace": self._namespace}
             document = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
-            await self._api.create(self._collection, {**document, "spec": self._spec(0)})
+            await self._api.create(self._collection, {**document, "spec": self._spec({})})
             return True
         spec = lease["spec"]
         holder, renewed = spec.get("holderIdentity") or "", str(spec.get("renewTime"))
         if holder not in {"", self._identity} and not self._is_over(holder, renewed, spec):
             return False
-        changes = int(spec.get("leaseTransitions") or 0) + (holder != self._identity)
-        await self._api.replace(self._path, {**lease, "spec": self._spec(changes)})
+        await self._api.replace(self._path, {**lease, "spec": self._spec(spec)})
         return True
 
     def _is_over(self, holder: str, renewed: str, spec: dict[str, Any]) -> bool:
@@ -93,12 +104,14 @@ class Leadership:
             self._seen = (mark, time.monotonic())
         return time.monotonic() - self._seen[1] > float(spec.get("leaseDurationSeconds") or LEASE_SECONDS)
 
-    def _spec(self, transitions: int) -> dict[str, Any]:
+    def _spec(self, before: dict[str, Any]) -> dict[str, Any]:
+        """What follows `before`, which is empty for a new Lease."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        keeps = before.get("holderIdentity") == self._identity
         return {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": LEASE_SECONDS,
-            "acquireTime": now,
+            "acquireTime": before.get("acquireTime", now) if keeps else now,
             "renewTime": now,
-            "leaseTransitions": transitions,
+            "leaseTransitions": int(before.get("leaseTransitions") or 0) + bool(before and not keeps),
         }
