@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pullgate.resources.conditions import read_condition
 from pullgate.resources.registry_type import REGISTRY_TYPES
 from pullgate.store.documents import FileProblem
 from pullgate.store.port import Key
@@ -36,13 +37,13 @@ class Board:
         self._quiet = False
         table = _table("Registry", "Host", "Ready", "")
         for document in sorted(registries, key=_name):
-            ready = find_condition(document, "Ready")
+            ready = read_condition(document, "Ready")
             table.add_row(_name(document), _host(document), *_verdict(ready))
         self._print(table)
         table = _table("License", "Valid", "", "Expires", "Key")
         for document in sorted(licenses, key=_name):
             expires = escape(str(document["spec"].get("expiresAt", "never")))
-            valid = find_condition(document, "Valid")
+            valid = read_condition(document, "Valid")
             table.add_row(_name(document), *_verdict(valid), expires, self._secret_file(document))
         self._print(table)
 
@@ -79,15 +80,9 @@ class Board:
     def _secret_file(self, document: Mapping[str, Any]) -> str:
         name = document.get("status", {}).get("secrets", {}).get("license")
         if not name:
-            return escape(find_condition(document, "Ready").get("message", "not issued yet"))
+            return escape(read_condition(document, "Ready").get("message", "not issued yet"))
         folder = self._directory / ".pullgate" / "secrets" / document["metadata"]["namespace"]
         return escape(str(folder / f"{name}.yaml"))
-
-
-def find_condition(document: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
-    """A condition of a document's status, or an empty one."""
-    rows = document.get("status", {}).get("conditions", ())
-    return next((row for row in rows if row["type"] == type_), {})
 
 
 def _verdict(condition: Mapping[str, Any]) -> tuple[str, str]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pullgate_cli.standalone import default_url, parse_address
+from pullgate_cli.options import admin_option, listen_option
+from pullgate_cli.standalone import default_url
 
 if TYPE_CHECKING:
     from pullgate_cli.demo_upstream import DemoUpstream
@@ -66,8 +67,8 @@ stringData: {{username: {username}, password: {password}}}
 
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", default=".demo")
-@click.option("--listen", callback=parse_address, metavar="HOST:PORT", default="127.0.0.1:8080", show_default=True)
-@click.option("--admin", callback=parse_address, metavar="HOST:PORT", default="127.0.0.1:8081", show_default=True)
+@listen_option
+@admin_option
 def demo(directory: Path, listen: tuple[str, int], admin: tuple[str, int]) -> None:
     """Start a private registry with one image in it, write resources for it to DIR, and serve them.
 

@@ -11,29 +11,18 @@ from urllib.parse import urlsplit
 
 import click
 
-from pullgate_cli.standalone import parse_address
+from pullgate_cli.options import FROM_ENVIRONMENT, admin_option, kubeconfig_option
 
 if TYPE_CHECKING:
     from pullgate_operator.settings import OperatorSettings
 
 
-@click.command()
-@click.option(
-    "--external-url", envvar="PULLGATE_EXTERNAL_URL", required=True, metavar="URL", help="How customers name the proxy."
-)
-@click.option(
-    "--admin",
-    callback=parse_address,
-    envvar="PULLGATE_ADMIN",
-    metavar="HOST:PORT",
-    default="127.0.0.1:8081",
-    show_default=True,
-    help="/metrics /healthz /readyz.",
-)
-@click.option("--kubeconfig", type=click.Path(exists=True, path_type=Path), help="[default: $KUBECONFIG, or the pod's]")
+@click.command(context_settings=FROM_ENVIRONMENT)
+@click.option("--external-url", required=True, metavar="URL", help="How customers name the proxy.")
+@admin_option
+@kubeconfig_option
 @click.option(
     "--audit-seconds",
-    envvar="PULLGATE_AUDIT_SECONDS",
     type=click.FloatRange(1, 3600),
     default=120.0,
     show_default=True,

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pullgate.resources.conditions import read_condition
 from pullgate.store.folder import FolderInUse, FolderStore
 from pullgate.store.port import Change, StoreUnavailable
-from pullgate_cli.board import Board, find_condition
+from pullgate_cli.board import Board
 from pullgate_operator.plan.signing import read_license_key
 from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
 from pullgate_operator.reconcile.signing import LICENSE_KEY
 from pullgate_proxy.app import Proxy
 from pullgate_proxy.settings import InvalidSettings, ProxySettings
+from pullgate_proxy.stop import stop_on_signals
 
 PUBLIC_KEY_FILE = "license-public-key.pem"
 PATIENCE = 5.0
@@ -59,7 +60,7 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
         await stack.enter_async_context(_background(reconciler.run()))
         proxy = Proxy(settings, store)
         stack.push_async_callback(proxy.stop)
-        await _start(proxy, settings)
+        await _start(proxy)
         await _wait_until_told(reconciler, store)
         await _write_public_key(store, directory)
         board.show_tables(await store.list("Registry"), await store.list("License"))
@@ -69,16 +70,7 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
 
 async def serve_until_signal(directory: Path, settings: ProxySettings, announce: Announce | None = None) -> None:
     """Serve until SIGINT or SIGTERM; a second one ends the drain. `announce` is called once. Raises CannotServe."""
-    stopped = asyncio.Event()
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def stop() -> None:
-        if stopped.is_set() and task is not None:
-            task.cancel()
-        stopped.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    stopped = stop_on_signals()
     async with serve_folder(directory, settings) as served:
         scheme = "https" if settings.tls_cert is not None else "http"
         where = f"{scheme}://{settings.listen_host}:{served.proxy.port}"
@@ -89,14 +81,10 @@ async def serve_until_signal(directory: Path, settings: ProxySettings, announce:
         served.board.line("Draining; Ctrl-C again ends it at once.")
 
 
-async def _start(proxy: Proxy, settings: ProxySettings) -> None:
+async def _start(proxy: Proxy) -> None:
     try:
         await proxy.start()
-    except OSError as error:
-        ports = f"{settings.listen_host}:{settings.listen_port} or {settings.admin_host}:{settings.admin_port}"
-        words = f"cannot listen on {ports}: {error.strerror or error}; choose others with --listen and --admin"
-        raise CannotServe(words) from error
-    except InvalidSettings as error:
+    except (OSError, InvalidSettings) as error:
         raise CannotServe(str(error)) from error
 
 
@@ -131,7 +119,7 @@ async def _wait_until_told(reconciler: Reconciler, store: FolderStore) -> None:
 
 async def _is_unknown(store: FolderStore) -> bool:
     registries = await store.list("Registry")
-    return any(find_condition(document, "Ready").get("status", "Unknown") == "Unknown" for document in registries)
+    return any(read_condition(document, "Ready").get("status", "Unknown") == "Unknown" for document in registries)
 
 
 async def _write_public_key(store: FolderStore, directory: Path) -> None:

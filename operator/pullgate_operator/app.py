@@ -39,6 +39,7 @@ class Operator:
         self._store: ClusterStore | None = None
         self._reconciler: Reconciler | None = None
         self._watching: Watching | None = None
+        """None for a standby, and until the first lists are in."""
         self._deaf = 0
 
     async def run(self) -> None:
@@ -55,18 +56,19 @@ class Operator:
         store = self._store = ClusterStore(api, dict.fromkeys(KINDS, None), "pullgate-operator")
         settings = ReconcileSettings(external_host=self._settings.external_host)
         reconciler = self._reconciler = Reconciler(store, settings, on_done=self._count_done)
-        self._watching = Watching(store, KINDS, api.configuration)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(lead.keep())
                 await self._list_all(store)
-                self._watching.start()
+                watching = self._watching = Watching(store, KINDS, api.configuration)
+                watching.start()
                 group.create_task(reconciler.run())
-                group.create_task(self._audit(store, self._watching))
+                group.create_task(self._audit(store, watching))
         except* LeadershipLost as lost:
             raise lost.exceptions[0] from None
         finally:
-            await self._watching.stop()
+            if self._watching is not None:
+                await self._watching.stop()
 
     async def _list_all(self, store: ClusterStore) -> None:
         while True:
@@ -103,8 +105,7 @@ class Operator:
     @property
     def healthy(self) -> bool:
         """Whether a new process would not help."""
-        working = self._lead is None or not self._lead.holds or self._watching is None
-        return working or (self._watching is not None and self._watching.alive and self._deaf < DEAF_AUDITS)
+        return self._watching is None or (self._watching.alive and self._deaf < DEAF_AUDITS)
 
     async def _serve_admin(self, stack: contextlib.AsyncExitStack) -> None:
         app = web.Application()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from pullgate.resources.conditions import read_condition
+from pullgate.resources.fields import parse_time
 
 WINDOWS = {"1d": 1, "7d": 7, "30d": 30}
 
@@ -54,14 +57,14 @@ class Metrics:
         """Set the gauges that speak of resources."""
         self.registry_ready.clear()
         for document in registries:
-            ready = _condition(document, "Ready")
+            ready = read_condition(document, "Ready")
             if ready.get("reason") != "RegistrySuspended":
                 metadata = document["metadata"]
                 self.registry_ready.labels(metadata["namespace"], metadata["name"]).set(ready.get("status") == "True")
         self.licenses.clear()
         counts = dict.fromkeys(WINDOWS, 0)
         for document in licenses:
-            valid = _condition(document, "Valid")
+            valid = read_condition(document, "Valid")
             self.licenses.labels(valid.get("reason", "Unknown")).inc()
             left = _days_left(document, now)
             if valid.get("status") == "True" and left is not None:
@@ -75,13 +78,8 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-def _condition(document: dict[str, Any], type_: str) -> dict[str, Any]:
-    conditions = (document.get("status") or {}).get("conditions") or []
-    return next((condition for condition in conditions if condition["type"] == type_), {})
-
-
 def _days_left(document: dict[str, Any], now: datetime) -> float | None:
     end = document["spec"].get("expiresAt")
     if not end:
         return None
-    return (datetime.fromisoformat(end.upper()).astimezone(UTC) - now).total_seconds() / 86400
+    return (parse_time(end) - now).total_seconds() / 86400

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from pullgate.store.cluster.reflector import Contact
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.state.snapshot import Snapshot
 
@@ -18,18 +19,20 @@ class Readiness:
 
     ready: bool
     why: str
-    watch: str = ""
-    """What is wrong with the watch of the cluster; what was last seen of it is used meanwhile."""
 
 
-def build_admin(metrics: Metrics, snapshot: Snapshot, readiness: Callable[[], Readiness]) -> web.Application:
-    """The admin application."""
+def build_admin(
+    metrics: Metrics, snapshot: Snapshot, readiness: Callable[[], Readiness], contact: Contact | None
+) -> web.Application:
+    """The admin application. `contact` tells whether the cluster is heard; None where there is none."""
+    heard = contact or Contact()
 
     async def answer_metrics(_: web.Request) -> web.Response:
-        readiness()  # sets what it looks at
         for kind, count in snapshot.counts().items():
             metrics.known.labels(kind).set(count)
         metrics.synced.set(snapshot.synced)
+        metrics.watch_connected.set(not heard.problem)
+        metrics.watch_age.set(contact.age if contact is not None else 0)
         return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def answer_health(_: web.Request) -> web.Response:
@@ -37,7 +40,7 @@ def build_admin(metrics: Metrics, snapshot: Snapshot, readiness: Callable[[], Re
 
     async def answer_ready(_: web.Request) -> web.Response:
         state = readiness()
-        body = {"ready": state.ready, "why": state.why, "watch": state.watch or "ok", "known": snapshot.counts()}
+        body = {"ready": state.ready, "why": state.why, "watch": heard.problem or "ok", "known": snapshot.counts()}
         return web.Response(text=json.dumps(body) + "\n", status=200 if state.ready else 503)
 
     app = web.Application()

@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 _FORM_SECONDS = 10.0
 
 
+class CannotListen(OSError):
+    """A port is taken, or is not ours to take; the message says which and what to do."""
+
+
 class Proxy:
     """One proxy: listens, follows the store, answers pulls."""
 
@@ -63,7 +67,7 @@ class Proxy:
     # --- life ---
 
     async def start(self) -> None:
-        """Listen. Raises OSError where a port is taken, InvalidSettings for files that do not work."""
+        """Listen. Raises CannotListen where a port is taken, InvalidSettings for files that do not work."""
         context = build_context(self.settings)
         self._tasks.append(asyncio.create_task(follow(self._store, self.snapshot, self._upstreams.forget)))
         if context and self.settings.tls_cert and self.settings.tls_key:
@@ -72,13 +76,18 @@ class Proxy:
         server = web.Server(self._handle, access_log=None, keepalive_timeout=75, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=self.settings.drain_seconds)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.settings.listen_host, self.settings.listen_port, ssl_context=context)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-        admin = build_admin(self.metrics, self.snapshot, self.readiness)
+        admin = build_admin(self.metrics, self.snapshot, self.readiness, self._contact)
         self._admin = web.AppRunner(admin, access_log=None)
         await self._admin.setup()
-        await web.TCPSite(self._admin, self.settings.admin_host, self.settings.admin_port).start()
+        listen, aside = (self.settings.listen_host, self.port), (self.settings.admin_host, self.admin_port)
+        try:
+            await web.TCPSite(self._runner, *listen, ssl_context=context).start()
+            await web.TCPSite(self._admin, *aside).start()
+        except OSError as error:
+            ports = f"{listen[0]}:{listen[1]} or {aside[0]}:{aside[1]}"
+            words = f"cannot listen on {ports}: {error.strerror or error}; choose others with --listen and --admin"
+            raise CannotListen(words) from error
+        self.port = self._runner.addresses[0][1]
         self.admin_port = self._admin.addresses[0][1]
 
     async def stop(self) -> None:
@@ -95,14 +104,11 @@ class Proxy:
 
     def readiness(self) -> Readiness:
         """Ready from the first full list until the drain; a cluster that is away stops no pull."""
-        watch = "" if self._contact is None else "; ".join(sorted(set(self._contact.lost.values())))
-        self.metrics.watch_connected.set(not watch)
-        self.metrics.watch_age.set(0 if self._contact is None else self._contact.age)
         if self._draining:
-            return Readiness(False, "draining", watch)
+            return Readiness(False, "draining")
         if not self.snapshot.synced:
-            return Readiness(False, "the first full list is not in", watch)
-        return Readiness(True, "", watch)
+            return Readiness(False, "the first full list is not in")
+        return Readiness(True, "")
 
     # --- one request ---
 

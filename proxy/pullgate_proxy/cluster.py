@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 
 from pullgate.providers.handoff import SYSTEM_NAMESPACE
@@ -12,6 +11,7 @@ from pullgate.store.cluster.reflector import Contact, reflect
 from pullgate.store.cluster.store import ClusterStore
 from pullgate_proxy.app import Proxy
 from pullgate_proxy.settings import ProxySettings
+from pullgate_proxy.stop import stop_on_signals
 
 SCOPES = {"Registry": None, "License": None, "Secret": SYSTEM_NAMESPACE}
 """What it may read: no Secret of any app."""
@@ -20,18 +20,9 @@ SCOPES = {"Registry": None, "License": None, "Secret": SYSTEM_NAMESPACE}
 async def serve_cluster(settings: ProxySettings, kubeconfig: Path | None) -> None:
     """Serve until SIGINT or SIGTERM; a second one ends the drain.
 
-    Raises NotConnected, OSError where a port is taken, InvalidSettings for files that do not work.
+    Raises NotConnected, CannotListen where a port is taken, InvalidSettings for files that do not work.
     """
-    stopped = asyncio.Event()
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def stop() -> None:
-        if stopped.is_set() and task is not None:
-            task.cancel()
-        stopped.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    stopped = stop_on_signals()
     async with await Api.load(kubeconfig) as api:
         store, contact = ClusterStore(api, SCOPES, "pullgate-proxy"), Contact()
         proxy = Proxy(settings, store, contact=contact)

@@ -6,13 +6,14 @@ import json
 import re
 import secrets
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
+from tests.support.cluster.kubectl import Kubectl
+from tests.support.cluster.wait import until
 from tests.support.kustomize import COMPONENTS, DEPLOY, build, of_kind, write_overlay
 
 EXAMPLES = DEPLOY.parent / "examples"
@@ -22,16 +23,8 @@ STRICT = ("--validate=strict", "--warnings-as-errors")
 SYSTEM = "pullgate-system"
 
 
-class Cluster(Protocol):
-    """What these tests need of the fixture `cluster`."""
-
-    def kubectl(self, *args: str | Path, input: str = "") -> str:  # noqa: A002
-        """What kubectl printed. Raises where it failed."""
-        ...
-
-
 @pytest.fixture(scope="module")
-def installed(cluster: Cluster) -> Iterator[Cluster]:
+def installed(cluster: Kubectl) -> Iterator[Kubectl]:
     """A cluster with Pullgate and the CRDs of others that components and examples write objects for."""
     cluster.kubectl("apply", "--server-side", "-f", FOREIGN_CRDS)
     cluster.kubectl("apply", "-k", DEPLOY, *STRICT)
@@ -40,18 +33,18 @@ def installed(cluster: Cluster) -> Iterator[Cluster]:
     cluster.kubectl("delete", "deployment", "-n", SYSTEM, "pullgate-operator", "pullgate-proxy")
 
 
-def test_what_was_applied_is_what_stands_there(installed: Cluster) -> None:
+def test_what_was_applied_is_what_stands_there(installed: Kubectl) -> None:
     assert installed.kubectl("diff", "-k", DEPLOY) == ""
 
 
 @pytest.mark.parametrize("components", [[name] for name in COMPONENTS] + [COMPONENTS], ids="+".join)
-def test_components_are_taken(installed: Cluster, tmp_path: Path, components: list[str]) -> None:
+def test_components_are_taken(installed: Kubectl, tmp_path: Path, components: list[str]) -> None:
     overlay = write_overlay(tmp_path, DEPLOY, components)
     installed.kubectl("apply", "-k", overlay, "--dry-run=server", *STRICT)
 
 
 @pytest.mark.parametrize("name", ON_A_CLUSTER)
-def test_an_example_applies_as_it_is(installed: Cluster, tmp_path: Path, name: str) -> None:
+def test_an_example_applies_as_it_is(installed: Kubectl, tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     shutil.copytree(EXAMPLES / name, folder)
     app = f"my-app-{secrets.token_hex(3)}"  # a namespace of this test's own, which is not there yet
@@ -63,7 +56,7 @@ def test_an_example_applies_as_it_is(installed: Cluster, tmp_path: Path, name: s
     installed.kubectl("delete", command[1], folder, "--timeout=60s")
 
 
-def test_the_licenses_of_the_flux_example_apply_as_they_are(installed: Cluster) -> None:
+def test_the_licenses_of_the_flux_example_apply_as_they_are(installed: Kubectl) -> None:
     installed.kubectl("apply", "-f", EXAMPLES / "02-registry-and-license" / "app.yaml")
     installed.kubectl("apply", "-k", EXAMPLES / "06-flux-gitops" / "licenses", "--dry-run=server", *STRICT)
 
@@ -77,7 +70,7 @@ def pod(spec: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("name", ["pullgate-operator", "pullgate-proxy"])
-def test_the_namespace_takes_our_pods(installed: Cluster, tmp_path: Path, name: str) -> None:
+def test_the_namespace_takes_our_pods(installed: Kubectl, tmp_path: Path, name: str) -> None:
     documents = build(write_overlay(tmp_path, DEPLOY / "manifests", ["tls"]))
     spec = next(d for d in of_kind(documents, "Deployment") if d["metadata"]["name"] == name)["spec"]["template"][
         "spec"
@@ -87,7 +80,7 @@ def test_the_namespace_takes_our_pods(installed: Cluster, tmp_path: Path, name: 
     installed.kubectl("create", "-f", "-", "--dry-run=server", *STRICT, input=pod(spec))
 
 
-def test_the_namespace_refuses_a_pod_that_is_not_restricted(installed: Cluster) -> None:
+def test_the_namespace_refuses_a_pod_that_is_not_restricted(installed: Kubectl) -> None:
     spec = {
         "containers": [{"name": "any", "image": "registry.example.com/any"}],
         "serviceAccountName": "pullgate-proxy",
@@ -102,7 +95,7 @@ READ, WRITE = ("get", "list", "watch"), ("create", "update", "patch", "delete")
 OURS = ("registries", "licenses", "imagetests")
 
 
-def may(cluster: Cluster, account: str, verb: str, resource: str, namespace: str, name: str = "") -> bool:
+def may(cluster: Kubectl, account: str, verb: str, resource: str, namespace: str, name: str = "") -> bool:
     """Whether the ServiceAccount may. `resource` is plural[/subresource][.group]."""
     full, _, group = resource.partition(".")
     plural, _, sub = full.partition("/")
@@ -116,7 +109,7 @@ def may(cluster: Cluster, account: str, verb: str, resource: str, namespace: str
     return answer.strip() == "true"
 
 
-def test_the_proxy_reads_what_it_needs_and_nothing_else(installed: Cluster) -> None:
+def test_the_proxy_reads_what_it_needs_and_nothing_else(installed: Kubectl) -> None:
     for verb in READ:
         assert may(installed, "pullgate-proxy", verb, "registries.pullgate.dev", "any-app")
         assert may(installed, "pullgate-proxy", verb, "licenses.pullgate.dev", "any-app")
@@ -129,7 +122,7 @@ def test_the_proxy_reads_what_it_needs_and_nothing_else(installed: Cluster) -> N
         assert not may(installed, "pullgate-proxy", verb, "licenses/status.pullgate.dev", "any-app")
 
 
-def test_the_operator_writes_status_secrets_and_events_only(installed: Cluster) -> None:
+def test_the_operator_writes_status_secrets_and_events_only(installed: Kubectl) -> None:
     for plural in OURS:
         assert may(installed, "pullgate-operator", "list", f"{plural}.pullgate.dev", "")
         assert may(installed, "pullgate-operator", "patch", f"{plural}/status.pullgate.dev", "any-app")
@@ -142,7 +135,7 @@ def test_the_operator_writes_status_secrets_and_events_only(installed: Cluster) 
     assert may(installed, "pullgate-operator", "patch", "events.events.k8s.io", "any-app")
 
 
-def test_the_operator_holds_its_lease_and_no_other(installed: Cluster) -> None:
+def test_the_operator_holds_its_lease_and_no_other(installed: Kubectl) -> None:
     lease = "leases.coordination.k8s.io"
     assert may(installed, "pullgate-operator", "create", lease, SYSTEM)
     for verb in ("get", "update", "patch"):
@@ -152,16 +145,9 @@ def test_the_operator_holds_its_lease_and_no_other(installed: Cluster) -> None:
 
 
 @pytest.mark.parametrize(("role", "verb"), [("view", "list"), ("edit", "create"), ("admin", "delete")])
-def test_kubernetes_own_roles_hold_our_resources(installed: Cluster, role: str, verb: str) -> None:
+def test_kubernetes_own_roles_hold_our_resources(installed: Kubectl, role: str, verb: str) -> None:
     def aggregated() -> bool:
         rules = json.loads(installed.kubectl("get", "clusterrole", role, "-o", "json"))["rules"] or []
         return any("pullgate.dev" in r.get("apiGroups", ()) and verb in r["verbs"] for r in rules)
 
-    wait_until(aggregated)
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(aggregated, 30.0)

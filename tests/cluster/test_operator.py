@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import gate
 from tests.support.background import in_background
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.cluster.kubectl import Kubectl, KubectlFailed
 from tests.support.cluster.process import Program
+from tests.support.cluster.wait import until
 from tests.support.images import image
 from tests.support.kustomize import DEPLOY
 from tests.support.ports import free_port
 from tests.support.upstreams.docker_registry import DockerRegistry
 
 SYSTEM = "pullgate-system"
-PATIENCE = 45.0
 ACCEPT = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 Document = dict[str, Any]
@@ -42,22 +44,6 @@ class World:
     proxies: list[int]
     proxy_admin: list[int]
     proxy_kubeconfig: Path
-
-
-def until(check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """What `check` gives once it gives something; it may fail before."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            found = check()
-        except (KubectlFailed, OSError, KeyError):
-            if time.monotonic() > end:
-                raise
-            found = None
-        if found:
-            return found
-        assert time.monotonic() < end, f"it did not come true in {seconds} s"
-        time.sleep(0.1)
 
 
 def fetch(url: str, key: str = "") -> tuple[int, str]:
@@ -131,31 +117,15 @@ def vendor(world: World, app: str) -> str:
 
 
 def secret(app: str, password: str) -> Document:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "robot", "namespace": app},
-        "type": "kubernetes.io/basic-auth",
-        "stringData": {"username": "puller", "password": password},
-    }
+    return gate.secret("robot", "puller", password, namespace=app)
 
 
 def registry(app: str, host: str) -> Document:
-    spec = {
-        "type": "Generic",
-        "host": host,
-        "credentials": {"secretRef": {"name": "robot"}},
-        "tls": {"plainHTTP": True},
-        "network": {"allowPrivate": True},
-    }
-    metadata = {"name": "upstream", "namespace": app}
-    return {"apiVersion": "pullgate.dev/v1alpha1", "kind": "Registry", "metadata": metadata, "spec": spec}
+    return gate.registry("upstream", host, secret="robot", network={"allowPrivate": True}, namespace=app)
 
 
 def license_(app: str, **spec: Any) -> Document:
-    body = {"customer": {"name": "ACME"}, "entitlements": [{"repositories": ["my-org/**"]}], **spec}
-    metadata = {"name": "acme", "namespace": app}
-    return {"apiVersion": "pullgate.dev/v1alpha1", "kind": "License", "metadata": metadata, "spec": body}
+    return gate.license_("acme", {"repositories": ["my-org/**"]}, namespace=app, **spec)
 
 
 def wait_for(world: World, app: str, what: str, condition: str, status: str = "True") -> None:
@@ -176,8 +146,6 @@ def pull(world: World, app: str, key: str, replica: int = 0) -> tuple[int, str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def seeded(world: World) -> None:
-    import asyncio
-
     asyncio.run(world.upstream.push("my-org/api", "1", image("api")))
 
 

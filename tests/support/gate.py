@@ -42,20 +42,23 @@ ACCEPT = ", ".join(
 Document = dict[str, Any]
 
 
-def registry(name: str, host: str, *, secret: str | None = None, plain_http: bool = True, **spec: Any) -> Document:
+def registry(
+    name: str, host: str, *, secret: str | None = None, plain_http: bool = True, namespace: str = APP, **spec: Any
+) -> Document:
     """A Registry of type Generic; anonymous without a `secret`."""
     credentials: Document = {"secretRef": {"name": secret}} if secret else {"anonymous": {}}
     tls = {"plainHTTP": plain_http, **spec.pop("tls", {})}
     body = {"type": "Generic", "host": host, "credentials": credentials, "tls": tls, **spec}
-    return {"apiVersion": API_VERSION, "kind": "Registry", "metadata": {"name": name, "namespace": APP}, "spec": body}
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": API_VERSION, "kind": "Registry", "metadata": metadata, "spec": body}
 
 
-def secret(name: str, username: str, password: str) -> Document:
+def secret(name: str, username: str, password: str, namespace: str = APP) -> Document:
     """A basic-auth Secret."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name, "namespace": APP},
+        "metadata": {"name": name, "namespace": namespace},
         "type": "kubernetes.io/basic-auth",
         "stringData": {"username": username, "password": password},
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.tools import BUILT, DEBIAN, tool
+from tests.support.tools import tool
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPONENTS = sorted(path.parent.name for path in DEPLOY.glob("components/*/kustomization.yaml"))
@@ -19,15 +18,11 @@ COMPONENTS = sorted(path.parent.name for path in DEPLOY.glob("components/*/kusto
 Document = dict[str, Any]
 
 
-def kubectl() -> Path:
-    """The program."""
-    found = shutil.which("kubectl")
-    return tool("kubectl") if "kubectl" in {*BUILT, *DEBIAN} or found is None else Path(found)
-
-
 def build(folder: Path) -> list[Document]:
     """The documents of a kustomization. Raises RuntimeError with what kubectl said."""
-    done = subprocess.run([kubectl(), "kustomize", folder], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [tool("kubectl"), "kustomize", folder], capture_output=True, text=True, timeout=60, check=False
+    )
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
     return [document for document in yaml.safe_load_all(done.stdout) if document]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -59,6 +59,12 @@ def set_condition(
 def remove_condition(conditions: Iterable[Condition], *types: str) -> tuple[Condition, ...]:
     """`conditions` without those of `types`: Reconciling and Stalled stand only while they hold."""
     return tuple(c for c in conditions if c.type not in types)
+
+
+def read_condition(document: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
+    """The condition of `type_` in a document's status as it stands there, or an empty one."""
+    rows = (document.get("status") or {}).get("conditions") or ()
+    return next((row for row in rows if row["type"] == type_), {})
 
 
 def find_condition(conditions: Iterable[Condition], type_: str) -> Condition | None:

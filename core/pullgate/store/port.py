@@ -23,6 +23,12 @@ class Key(NamedTuple):
     namespace: str
     name: str
 
+    @classmethod
+    def of(cls, document: Document) -> Key:
+        """The key of a document as the store holds it."""
+        metadata = document["metadata"]
+        return cls(document["kind"], metadata["namespace"], metadata["name"])
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

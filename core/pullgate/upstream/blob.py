@@ -107,7 +107,7 @@ class BlobStream(AsyncIterator[bytes | memoryview]):
 
     async def _give_back(self) -> None:
         """The parts that were sent (the next is asked for) and hashed can be filled again."""
-        if len(self._marks) > LENT_LIMIT - 1 and self._hash is not None and self._hash.done < self._marks[0]:
+        if len(self._marks) >= LENT_LIMIT and self._hash is not None and self._hash.done < self._marks[0]:
             await self._hash.settle()
         while self._marks and (self._hash is None or self._hash.done >= self._marks[0]):
             self._marks.popleft()

@@ -66,12 +66,10 @@ class LargeBody(asyncio.BufferedProtocol):
         """
         while True:
             if self._full:
-                return self._lend(self._full.popleft())
+                return self._lend(self._full.popleft(), self._size)
             if self._filling is not None and self._fill:
                 whole, self._filling = self._filling, None
-                chunk, self._fill = whole[: self._fill], 0
-                self._lent.append(whole)
-                return chunk
+                return self._lend(whole, self._fill)
             if not self._left:
                 return None
             if self._error is not None:
@@ -107,7 +105,7 @@ class LargeBody(asyncio.BufferedProtocol):
         if self._filling is not None and self._fill == self._size:
             self._full.append(self._filling)
             self._filling, self._fill = None, 0
-        if not self._left or (self._filling is None and not self._free and self._made == BUFFERS):
+        if not self._left or (self._filling is None and not self._free and self._made >= BUFFERS):
             self._paused = True
             self._transport.pause_reading()
         self._wake()
@@ -129,9 +127,9 @@ class LargeBody(asyncio.BufferedProtocol):
         self._made += 1
         return memoryview(bytearray(self._size))
 
-    def _lend(self, whole: memoryview) -> memoryview:
+    def _lend(self, whole: memoryview, size: int) -> memoryview:
         self._lent.append(whole)
-        return whole
+        return whole[:size]
 
     def _break(self, error: BaseException) -> None:
         if self._error is None:

@@ -18,8 +18,6 @@ from kubernetes.aio.client import Configuration
 from pullgate.store.cluster.kinds import PLURALS, api_version_of
 from pullgate.store.cluster.store import ClusterStore
 
-START_SECONDS = 60.0
-
 log = logging.getLogger(__name__)
 
 Take = Callable[[str, str | None, dict[str, Any]], None]
@@ -60,8 +58,6 @@ def build_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 5
-    settings.batching.batch_window = 0.05
-    settings.batching.idle_timeout = 1.0
     return settings
 
 
@@ -109,8 +105,4 @@ class Watching:
 
     def _take(self, kind: str, type_: str | None, document: dict[str, Any]) -> None:
         self.events += 1
-        document["apiVersion"], document["kind"] = api_version_of(kind), kind
-        if type_ == "DELETED":
-            self._store.remove(document)
-        else:
-            self._store.put(document)
+        self._store.take(type_, kind, document)

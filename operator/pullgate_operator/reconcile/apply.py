@@ -23,8 +23,7 @@ async def apply_plan(store: Store, key: Key, document: Document, plan: Plan) -> 
 
 async def apply_secret(store: Store, secret: Document) -> None:
     """Write a Secret of ours if it differs in what we say about it."""
-    metadata = secret["metadata"]
-    before = await store.get(Key("Secret", metadata["namespace"], metadata["name"]))
+    before = await store.get(Key.of(secret))
     if before is None or not _says(before, secret):
         await store.apply_secret(secret)
 

@@ -87,7 +87,7 @@ class Reconciler:
 
     async def _begin(self) -> None:
         """The first full list is in: everything is looked at once, and what was left behind is removed."""
-        present = {_key_of(d) for kind in ("Registry", "License") for d in await self._store.list(kind)}
+        present = {Key.of(d) for kind in ("Registry", "License") for d in await self._store.list(kind)}
         known = {Key("Registry", *name) for name in self._claims.names()}
         known |= {key for keys in self._licenses.values() for key in keys}
         gone = known - present  # deleted while the watch was down
@@ -194,11 +194,6 @@ class Reconciler:
             return await self._license.reconcile(key)
         await self._signing.fetch_license_key()
         return await self._signing.reconcile_token_keys()
-
-
-def _key_of(document: Document) -> Key:
-    metadata = document["metadata"]
-    return Key(document["kind"], metadata["namespace"], metadata["name"])
 
 
 def _owner(document: Document) -> Key | None:

@@ -25,6 +25,8 @@ SILENCE_SECONDS: Final = 100.0
 """A watch with bookmarks says something every minute; one that is silent for longer is dead."""
 REQUEST_SECONDS: Final = 30.0
 
+KUBECONFIG: Final = "~/.kube/config"
+
 Params = Mapping[str, str]
 
 
@@ -52,14 +54,17 @@ class Api:
     async def load(cls, kubeconfig: Path | None = None, on_write: Callable[[str], None] = lambda _: None) -> Self:
         """The API server of `kubeconfig`, of $KUBECONFIG, or of the pod this runs in. Raises NotConnected."""
         configuration = Configuration()
-        path = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG")
+        given = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG")
+        path = given or KUBECONFIG
+        fix = "run it in a pod with a ServiceAccount, or set KUBECONFIG"
         try:
-            if path or "KUBERNETES_SERVICE_HOST" not in os.environ:
+            if given or "KUBERNETES_SERVICE_HOST" not in os.environ:
+                if not _is_there(path):
+                    raise NotConnected(f"no API server is known: there is no kubeconfig at {path}; {fix}")
                 await config.load_kube_config(config_file=path, client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
-            fix = "run it in a pod with a ServiceAccount, or set KUBECONFIG"
             raise NotConnected(f"no API server is known: {error}; {fix}") from error
         return cls(configuration, on_write)
 
@@ -188,6 +193,11 @@ def _resource_of(path: str) -> str:
 
 class _Missing(StoreUnavailable):
     """404."""
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is any of the files of a kubeconfig's path, which may be a list."""
+    return any(Path(part).expanduser().exists() for part in path.split(os.pathsep) if part)
 
 
 def _refusal(status: int, body: bytes) -> Exception:

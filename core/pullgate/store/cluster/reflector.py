@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass, field
 
 from pullgate.store.cluster.api import Api, Gone
-from pullgate.store.cluster.kinds import api_version_of
 from pullgate.store.cluster.store import ClusterStore
 from pullgate.store.port import StoreUnavailable
 
@@ -30,9 +29,9 @@ class Contact:
     """When anything was last heard."""
 
     @property
-    def connected(self) -> bool:
-        """Whether every kind is followed."""
-        return not self.lost
+    def problem(self) -> str:
+        """Why it is not heard, empty where it is."""
+        return "; ".join(sorted(set(self.lost.values())))
 
     @property
     def age(self) -> float:
@@ -64,23 +63,14 @@ async def reflect(api: Api, store: ClusterStore, kind: str, contact: Contact) ->
                 failures = 0
                 contact.found(kind)
                 version = str(document["metadata"]["resourceVersion"])
-                _apply(store, kind, type_, document)
+                if type_ != "BOOKMARK":
+                    store.take(type_, kind, document)
         except Gone:
             version = ""
         except StoreUnavailable as error:
             contact.lose(kind, str(error))
             failures += 1
         await asyncio.sleep(_wait(failures))
-
-
-def _apply(store: ClusterStore, kind: str, type_: str, document: dict[str, object]) -> None:
-    if type_ == "BOOKMARK":
-        return
-    document["apiVersion"], document["kind"] = api_version_of(kind), kind
-    if type_ == "DELETED":
-        store.remove(document)
-    else:
-        store.put(document)
 
 
 def _wait(failures: int) -> float:

@@ -1,17 +1,17 @@
 """A cluster as a Store: what was last seen of it in memory, writes straight to the API server.
 
-Who feeds the memory is no concern of this file: `relist` takes in a whole list, `put` and `remove` one event.
+Who feeds the memory is no concern of this file: `relist` takes in a whole list, `take` one event.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pullgate.resources.fields import format_time
 from pullgate.store.cluster.api import PAGE, Api
 from pullgate.store.cluster.kinds import api_version_of, collection_path, document_path
 from pullgate.store.feed import Feeds
@@ -21,8 +21,6 @@ FIELD_MANAGER: Final = "pullgate"
 MESSAGE_LIMIT: Final = 1024
 FOREIGN_SECRETS: Final = frozenset({"helm.sh/release.v1", "kubernetes.io/service-account-token"})
 """Types of Secrets that no Registry can refer to: large, many, and never kept in memory."""
-
-log = logging.getLogger(__name__)
 
 
 class ClusterStore:
@@ -50,9 +48,8 @@ class ClusterStore:
         while True:
             page = await self._api.list_page(self.path_of(kind), params)
             for item in page["items"]:
-                item["apiVersion"], item["kind"] = api_version_of(kind), kind
-                seen.add(_key(item))
-                changes += self.put(item)
+                changes += self.take("ADDED", kind, item)
+                seen.add(Key.of(item))
             if not page["metadata"].get("continue"):
                 break
             params = {"limit": str(PAGE), "continue": page["metadata"]["continue"]}
@@ -60,26 +57,33 @@ class ClusterStore:
         for key, document in list(self._documents[kind].items()):
             # What is newer than the list came by a watch meanwhile.
             if key not in seen and _version(document) <= int(version):
-                changes += self.remove(document)
+                changes += self._remove(document)
         self._listed[kind].set()
         return version, changes
 
-    def put(self, document: Document) -> bool:
-        """Take in a document; whether it is news."""
-        if document.get("type") in FOREIGN_SECRETS:
+    def take(self, type_: str | None, kind: str, document: Document) -> bool:
+        """Take in an event of a watch, by its type and the document as it is, or last was; whether it is news."""
+        # The items of a list lack what the list says for all of them.
+        document["apiVersion"], document["kind"] = api_version_of(kind), kind
+        if type_ == "DELETED":
+            return self._remove(document)
+        if document.get("type") in FOREIGN_SECRETS or not self._keep(document):
             return False
-        key = _key(document)
+        self._feeds.publish(Key.of(document), document)
+        return True
+
+    def _keep(self, document: Document) -> bool:
+        """Whether it is newer than what was there."""
+        key = Key.of(document)
         before = self._documents[key.kind].get(key)
         if before is not None and _version(before) >= _version(document):
             return False
         document["metadata"].pop("managedFields", None)
         self._documents[key.kind][key] = document
-        self._feeds.publish(key, document)
         return True
 
-    def remove(self, document: Document) -> bool:
-        """Take in that `document` (as it was last) is gone; whether that is news."""
-        key = _key(document)
+    def _remove(self, document: Document) -> bool:
+        key = Key.of(document)
         before = self._documents[key.kind].get(key)
         if before is None or _version(before) > _version(document):
             return False
@@ -119,23 +123,25 @@ class ClusterStore:
             {"op": "add", "path": "/status", "value": dict(status)},
         ]
         path = f"{document_path(*key)}/status"
-        self._take(await self._api.patch(path, patch, "application/json-patch+json", _MANAGED))
+        written = await self._api.patch(path, patch, "application/json-patch+json", _MANAGED)
+        if written is not None:
+            self._keep(written)  # no news to who wrote it
 
     async def apply_secret(self, document: Document) -> None:
         """See `Store.apply_secret`: server-side apply, so labels and annotations of others stay."""
-        path = document_path(*_key(document))
+        path = document_path(*Key.of(document))
         params = {**_MANAGED, "force": "true"}
         applied = await self._api.patch(path, document, "application/apply-patch+yaml", params)
         if applied is None:
             raise StoreUnavailable(f"there is no namespace {document['metadata']['namespace']}; apply deploy/ again")
-        self._take(applied)
+        self._keep(applied)  # no news to who wrote it
 
     async def delete_secret(self, namespace: str, name: str) -> None:
         """See `Store.delete_secret`."""
         await self._api.delete(document_path("Secret", namespace, name))
         gone = self._documents["Secret"].pop(Key("Secret", namespace, name), None)
         if gone is not None:
-            self._feeds.publish(_key(gone), None)
+            self._feeds.publish(Key.of(gone), None)
 
     async def record_event(self, key: Key, type_: str, reason: str, message: str) -> None:
         """See `Store.record_event`."""
@@ -144,23 +150,8 @@ class ClusterStore:
             event = _event(document, self._component, type_, reason, message)
             await self._api.create(f"/api/v1/namespaces/{key.namespace}/events", event)
 
-    def _take(self, document: Document | None) -> None:
-        """What a write of ours made of a document is known at once, and is no news to who wrote it."""
-        if document is None:
-            return
-        key = _key(document)
-        before = self._documents[key.kind].get(key)
-        if before is None or _version(before) < _version(document):
-            document["metadata"].pop("managedFields", None)
-            self._documents[key.kind][key] = document
-
 
 _MANAGED: Final = {"fieldManager": FIELD_MANAGER}
-
-
-def _key(document: Document) -> Key:
-    metadata = document["metadata"]
-    return Key(document["kind"], metadata["namespace"], metadata["name"])
 
 
 def _version(document: Document) -> int:
@@ -170,7 +161,7 @@ def _version(document: Document) -> int:
 
 def _event(document: Document, component: str, type_: str, reason: str, message: str) -> dict[str, Any]:
     metadata = document["metadata"]
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = format_time(datetime.now(UTC))
     return {
         "apiVersion": "v1",
         "kind": "Event",

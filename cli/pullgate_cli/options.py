@@ -1,0 +1,86 @@
+"""Options that several commands have, and what they mean to the proxy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pullgate_proxy.settings import ProxySettings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FROM_ENVIRONMENT: Final = {"auto_envvar_prefix": "PULLGATE"}
+"""Context settings of a command that a Deployment runs: --some-flag can be given as PULLGATE_SOME_FLAG."""
+
+
+def parse_address(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, int]:
+    """HOST:PORT; an IPv6 address stands in brackets, and `:PORT` is every address."""
+    host, _, port = value.rpartition(":")
+    if not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 65535 or (":" in host and not host.startswith("[")):
+        raise click.BadParameter(f"{value!r}: write it like 127.0.0.1:8080")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104
+
+
+def _address(name: str, default: str, help_: str) -> Callable[[Command], Command]:
+    return click.option(
+        name, callback=parse_address, metavar="HOST:PORT", default=default, show_default=True, help=help_
+    )
+
+
+listen_option = _address("--listen", "127.0.0.1:8080", "Where customers reach it.")
+admin_option = _address("--admin", "127.0.0.1:8081", "/metrics /healthz /readyz.")
+kubeconfig_option = click.option(
+    "--kubeconfig", type=click.Path(exists=True, path_type=Path), help="[default: $KUBECONFIG, or the pod's]"
+)
+
+_SERVING: Final = (
+    listen_option,
+    admin_option,
+    click.option(
+        "--trusted-proxy", metavar="CIDR", multiple=True, help="Whose X-Forwarded-* are believed; repeatable."
+    ),
+    click.option(
+        "--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM; read again when it changes."
+    ),
+    click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key, PEM."),
+    click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default="auto", show_default=True),
+    click.option(
+        "--drain-seconds",
+        type=click.FloatRange(0, 3600),
+        default=30.0,
+        metavar="N",
+        help="How long bodies may finish.  [default: 30]",
+    ),
+)
+
+
+def serving_options(command: Command) -> Command:
+    """The options of a command that serves the proxy; `read_settings` takes them."""
+    for option in reversed(_SERVING):
+        command = option(command)
+    return command
+
+
+def read_settings(
+    external_url: str, *, listen: tuple[str, int], admin: tuple[str, int], trusted_proxy: tuple[str, ...], **same: Any
+) -> ProxySettings:
+    """The settings that the options say. Raises click.UsageError."""
+    from pullgate_proxy.settings import InvalidSettings, ProxySettings, parse_networks
+
+    try:
+        return ProxySettings(
+            listen_host=listen[0],
+            listen_port=listen[1],
+            admin_host=admin[0],
+            admin_port=admin[1],
+            external_url=external_url,
+            trusted_proxies=parse_networks(trusted_proxy),
+            **same,
+        )
+    except InvalidSettings as error:
+        raise click.UsageError(str(error)) from error
