@@ -162,6 +162,8 @@ class LastCheck(Reported):
 class RegistryStatus(ResourceStatus):
     """What the operator found."""
 
+    host: str = ""
+    """Where it is: of the type where the spec leaves it out."""
     credentials: CredentialsStatus | None = None
     last_check: LastCheck | None = None
 

@@ -265,6 +265,7 @@ def _status(
 ) -> dict[str, Any]:
     status: dict[str, Any] = {
         "observedGeneration": inputs.resource.metadata.generation,
+        "host": inputs.resource.spec.host,
         "conditions": conditions.documents(),
     }
     if isinstance(found, Resolved):

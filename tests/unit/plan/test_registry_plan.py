@@ -73,6 +73,7 @@ def test_a_check_that_went_well_makes_it_ready_and_is_repeated_in_time() -> None
     }
     assert plan.check is None
     assert plan.plan.due == NOW + timedelta(minutes=5)
+    assert plan.plan.status["host"] == "quay.io"
     assert plan.plan.status["lastCheck"] == {"time": "2026-11-24T12:00:00Z", "latency": "41ms"}
     assert decide(checked=checked(None), now=NOW + timedelta(minutes=5)).check is not None
 
