@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from pullgate_cli.options import FROM_ENVIRONMENT, admin_option, kubeconfig_option
+from pullgate_cli.options import FROM_ENVIRONMENT, admin_option, kubeconfig_option, parse_addresses
 
 if TYPE_CHECKING:
     from pullgate_operator.settings import OperatorSettings
@@ -28,7 +28,28 @@ if TYPE_CHECKING:
     show_default=True,
     help="How often all is listed, to find what the watch did not tell.",
 )
-def operator(external_url: str, admin: tuple[str, int], kubeconfig: Path | None, audit_seconds: float) -> None:
+@click.option(
+    "--proxy-admin",
+    metavar="HOST:PORT",
+    multiple=True,
+    callback=parse_addresses,
+    help="Admin port of the proxies, asked for what was pulled; a name may stand for many. Repeatable.",
+)
+@click.option(
+    "--usage-seconds",
+    type=click.FloatRange(1, 3600),
+    default=60.0,
+    show_default=True,
+    help="How often the proxies are asked.",
+)
+def operator(
+    external_url: str,
+    admin: tuple[str, int],
+    kubeconfig: Path | None,
+    audit_seconds: float,
+    proxy_admin: tuple[tuple[str, int], ...],
+    usage_seconds: float,
+) -> None:
     """Reconcile the Registries and Licenses of a cluster into Secrets, conditions and events."""
     from pullgate_operator.settings import OperatorSettings
 
@@ -36,7 +57,9 @@ def operator(external_url: str, admin: tuple[str, int], kubeconfig: Path | None,
     if not host:
         raise click.UsageError(f"external URL {external_url!r}: write it like https://images.example.com")
     identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
-    settings = OperatorSettings(host, identity, admin[0], admin[1], kubeconfig, audit_seconds)
+    settings = OperatorSettings(
+        host, identity, admin[0], admin[1], kubeconfig, audit_seconds, proxy_admin, usage_seconds
+    )
     sys.exit(_run(settings))
 
 

@@ -26,6 +26,11 @@ def parse_address(ctx: click.Context, param: click.Parameter, value: str) -> tup
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104
 
 
+def parse_addresses(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """Several of HOST:PORT."""
+    return tuple(parse_address(ctx, param, value) for value in values)
+
+
 def _address(name: str, default: str, help_: str) -> Callable[[Command], Command]:
     return click.option(
         name, callback=parse_address, metavar="HOST:PORT", default=default, show_default=True, help=help_

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from pullgate_proxy.settings import InvalidSettings, ProxySettings
 from pullgate_proxy.stop import stop_on_signals
 
 PUBLIC_KEY_FILE = "license-public-key.pem"
+USAGE_SECONDS = 5.0
 PATIENCE = 5.0
 """Seconds that the first table waits for the first checks; a slow upstream is told of later."""
 
@@ -56,7 +58,8 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
         except (FolderInUse, OSError, StoreUnavailable) as error:
             raise CannotServe(str(error)) from error
         stack.push_async_callback(store.stop)
-        reconciler = Reconciler(store, ReconcileSettings(external_host=urlsplit(settings.external_url).netloc))
+        host = urlsplit(settings.external_url).netloc
+        reconciler = Reconciler(store, ReconcileSettings(host, usage_interval=timedelta(minutes=1)))
         await stack.enter_async_context(_background(reconciler.run()))
         proxy = Proxy(settings, store)
         stack.push_async_callback(proxy.stop)
@@ -65,6 +68,7 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
         await _write_public_key(store, directory)
         board.show_tables(await store.list("Registry"), await store.list("License"))
         await stack.enter_async_context(_background(_tell_removals(store, board)))
+        await stack.enter_async_context(_background(_count(proxy, reconciler)))
         yield Served(store, proxy, board)
 
 
@@ -129,6 +133,15 @@ async def _write_public_key(store: FolderStore, directory: Path) -> None:
         with contextlib.suppress(ValueError):
             path = directory / ".pullgate" / PUBLIC_KEY_FILE
             await asyncio.to_thread(path.write_text, read_license_key(document)[1])
+
+
+async def _count(proxy: Proxy, reconciler: Reconciler) -> None:
+    """What the proxy counted goes into each License's status."""
+    last, more = 0, False
+    while True:
+        if not more:
+            await asyncio.sleep(USAGE_SECONDS)
+        _, last, more = await reconciler.take_usage(proxy.usage.render(proxy.usage.instance, last))
 
 
 async def _tell_removals(store: FolderStore, board: Board) -> None:

@@ -15,6 +15,7 @@ from pullgate.store.cluster.api import Api, Gone
 from pullgate.store.cluster.store import ClusterStore
 from pullgate.store.port import StoreUnavailable
 from pullgate_operator.cluster.lease import Leadership, LeadershipLost
+from pullgate_operator.cluster.usage import UsagePoller
 from pullgate_operator.handlers.events import Watching
 from pullgate_operator.metrics import Metrics
 from pullgate_operator.reconcile.loop import KINDS, Reconciler
@@ -64,11 +65,15 @@ class Operator:
                 watching.start()
                 group.create_task(reconciler.run())
                 group.create_task(self._audit(store, watching))
+                group.create_task(self._usage_poller(reconciler).run())
         except* LeadershipLost as lost:
             raise lost.exceptions[0] from None
         finally:
             if self._watching is not None:
                 await self._watching.stop()
+
+    def _usage_poller(self, reconciler: Reconciler) -> UsagePoller:
+        return UsagePoller(self._settings.proxies, reconciler.take_usage, self._settings.usage_seconds)
 
     async def _list_all(self, store: ClusterStore) -> None:
         while True:

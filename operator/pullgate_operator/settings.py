@@ -20,3 +20,7 @@ class OperatorSettings:
     kubeconfig: Path | None = None
     audit_seconds: float = 120.0
     """How often everything is listed, to find what the watch did not tell."""
+    proxies: tuple[tuple[str, int], ...] = ()
+    """Admin ports of the proxies; a name may stand for many addresses. They are asked for usage."""
+    usage_seconds: float = 60.0
+    """How often they are asked."""

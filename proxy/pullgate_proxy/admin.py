@@ -1,4 +1,7 @@
-"""The separate port: /metrics for Prometheus, /healthz and /readyz for probes. Customers never reach it."""
+"""The separate port: /metrics for Prometheus, /healthz and /readyz for probes, /usage for the operator.
+
+Customers never reach it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from aiohttp import web
 from pullgate.store.cluster.reflector import Contact
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.state.snapshot import Snapshot
+from pullgate_proxy.usage import UsageBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Readiness:
 
 
 def build_admin(
-    metrics: Metrics, snapshot: Snapshot, readiness: Callable[[], Readiness], contact: Contact | None
+    metrics: Metrics, snapshot: Snapshot, usage: UsageBook, readiness: Callable[[], Readiness], contact: Contact | None
 ) -> web.Application:
     """The admin application. `contact` tells whether the cluster is heard; None where there is none."""
     heard = contact or Contact()
@@ -43,7 +47,14 @@ def build_admin(
         body = {"ready": state.ready, "why": state.why, "watch": heard.problem or "ok", "known": snapshot.counts()}
         return web.Response(text=json.dumps(body) + "\n", status=200 if state.ready else 503)
 
+    async def answer_usage(request: web.Request) -> web.Response:
+        after = request.query.get("after", "0")
+        number = int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0
+        body = usage.render(request.query.get("instance", ""), number)
+        return web.Response(body=body, content_type="application/json")
+
     app = web.Application()
+    app.router.add_get("/usage", answer_usage)
     app.router.add_get("/metrics", answer_metrics)
     app.router.add_get("/healthz", answer_health)
     app.router.add_get("/readyz", answer_ready)

@@ -10,6 +10,7 @@ import time
 from aiohttp import web
 
 from pullgate.faults import Fault, Internal, NotEntitled, Overloaded, PathInvalid, ReadOnly, ShuttingDown
+from pullgate.licensing.usage import Counts
 from pullgate.policy.route import find_route
 from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Store
@@ -31,9 +32,12 @@ from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.state.watch import follow
 from pullgate_proxy.tls import build_context, reload_on_change
 from pullgate_proxy.upstreams import Upstreams
+from pullgate_proxy.usage import UsageBook
 
 log = logging.getLogger(__name__)
 
+DENIALS = frozenset({401, 403, 429})
+"""What a License is refused with."""
 _FORM_SECONDS = 10.0
 
 
@@ -51,6 +55,7 @@ class Proxy:
         self.settings = settings
         self.snapshot = Snapshot()
         self.metrics = Metrics()
+        self.usage = UsageBook()
         self._store, self._contact = store, contact
         self._log = pull_log or PullLog(style=settings.log_format)
         self._upstreams = Upstreams(self.snapshot, settings)
@@ -76,7 +81,7 @@ class Proxy:
         server = web.Server(self._handle, access_log=None, keepalive_timeout=75, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=self.settings.drain_seconds)
         await self._runner.setup()
-        admin = build_admin(self.metrics, self.snapshot, self.readiness, self._contact)
+        admin = build_admin(self.metrics, self.snapshot, self.usage, self.readiness, self._contact)
         self._admin = web.AppRunner(admin, access_log=None)
         await self._admin.setup()
         listen, aside = (self.settings.listen_host, self.port), (self.settings.admin_host, self.admin_port)
@@ -140,6 +145,7 @@ class Proxy:
             if request.kind is Kind.TOKEN:
                 return await self._token(http, record)
             answer = await self._pull(request, http, origin, record)
+            record.pull = answer.is_pull
             return await relay(http, answer, record)
         except Fault as fault:
             return self._refuse(fault, request, origin, record)
@@ -156,7 +162,7 @@ class Proxy:
         """authenticate, route, authorize, forward."""
         now = time.time()
         key = identify(http.headers.get("Authorization"), self.snapshot, now)
-        record.app, record.license = key.license.namespace, key.license.name
+        record.app, record.license, record.key = key.license.namespace, key.license.name, key.id
         license_ = require_valid(key, now)
         if request.kind is Kind.PING:
             return Answer(200, {"Content-Type": "application/json"}, b"{}")
@@ -204,7 +210,11 @@ class Proxy:
             self.metrics.bytes.labels(record.app, record.registry).inc(record.bytes)
         if record.aborted:
             self.metrics.aborted.labels(record.reason).inc()
-        self._log.write(record, time.time())
+        now = time.time()
+        if record.license:
+            counts = Counts(int(record.pull), record.bytes, int(record.status in DENIALS))
+            self.usage.note((record.app, record.license), counts, record.key, now)
+        self._log.write(record, now)
 
 
 async def _read_form(http: web.BaseRequest) -> str:

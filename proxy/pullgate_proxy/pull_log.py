@@ -20,6 +20,8 @@ class Record:
     host: str = ""
     app: str = ""
     license: str = ""
+    key: str = ""
+    """The key's id, as the License's status names it."""
     registry: str = ""
     repository: str = ""
     reference: str = ""
@@ -29,6 +31,8 @@ class Record:
     bytes: int = 0
     cache: str = "off"
     aborted: bool = False
+    pull: bool = False
+    """Whether an image's manifest was got: what counts as a pull."""
     duration: float = field(default=0.0)
     """Seconds."""
 
@@ -81,6 +85,7 @@ def _render_json(record: Record, now: float) -> str:
         "host": record.host,
         "app": record.app,
         "license": record.license,
+        "key": record.key,
         "registry": record.registry,
         "repository": record.repository,
         "reference": record.reference,

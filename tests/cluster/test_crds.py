@@ -48,6 +48,15 @@ def test_defaults_are_filled_in(cluster: Kubectl, app: str) -> None:
     assert cluster.get("licenses", "acme", app)["spec"]["keys"] == {"overlap": "7d"}
 
 
+def test_a_license_stays_with_its_customer(cluster: Kubectl, app: str) -> None:
+    put(cluster, app, license_(customer={"name": "ACME Corp"}))
+    put(cluster, app, license_(customer={"name": "ACME Corp", "id": "C-1"}))
+    put(cluster, app, license_(customer={"name": "ACME Inc", "id": "C-1"}))
+    for customer in ({"id": "C-2"}, {"name": "ACME Inc"}, None):
+        with pytest.raises(KubectlFailed, match="a License stays with its customer"):
+            put(cluster, app, license_(customer=customer))
+
+
 def test_conditions_of_two_managers_are_merged(cluster: Kubectl, app: str) -> None:
     put(cluster, app, registry())
     for manager, type_ in (("operator", "Ready"), ("somebody-else", "Audited")):

@@ -84,18 +84,15 @@ def world(cluster: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with in_background(DockerRegistry("basic")) as upstream:
         try:
             for n, port in enumerate(operator_admin):
-                options = ("--external-url", url, "--admin", f"127.0.0.1:{port}", "--audit-seconds", "60")
+                options = ["--external-url", url, "--admin", f"127.0.0.1:{port}", "--audit-seconds", "60"]
+                options += ["--usage-seconds", "1"]
+                for admin in proxy_admin:
+                    options += ["--proxy-admin", f"127.0.0.1:{admin}"]
                 programs.append(start(directory, f"operator-{n}", "operator", operator, *options))
                 until(lambda port=port: fetch(f"http://127.0.0.1:{port}/readyz")[0] == 200)  # type: ignore[misc]
             for n, port in enumerate(proxies):
-                options = (
-                    "--external-url",
-                    url,
-                    "--listen",
-                    f"127.0.0.1:{port}",
-                    "--admin",
-                    f"127.0.0.1:{proxy_admin[n]}",
-                )
+                options = ["--external-url", url, "--listen", f"127.0.0.1:{port}"]
+                options += ["--admin", f"127.0.0.1:{proxy_admin[n]}"]
                 programs.append(start(directory, f"proxy-{n}", "proxy", proxy, *options))
             for port in proxy_admin:
                 until(lambda port=port: fetch(f"http://127.0.0.1:{port}/readyz")[0] == 200)  # type: ignore[misc]
@@ -164,6 +161,32 @@ def test_a_suspended_license_is_refused_by_every_replica_and_restored_with_its_k
         assert "suspended" in answer[1]
     world.cluster.apply(license_(vendor))
     until(lambda: pull(world, vendor, key)[0] == 200)
+
+
+def test_what_was_pulled_is_in_the_status_of_the_license(world: World, vendor: str) -> None:
+    key = key_of(world, vendor)
+    until(lambda: pull(world, vendor, key)[0] == 200)
+    status = until(lambda: (s := world.cluster.get("license", "acme", vendor)["status"]).get("usage") and s)
+    assert status["usage"]["pulls24h"] >= 1
+    assert status["usage"]["lastPullAt"]
+    assert status["keys"][0]["lastUsedAt"]
+    assert "PULLS" in world.cluster.kubectl("get", "licenses", "-n", vendor)
+
+
+def test_a_document_that_the_api_server_takes_and_the_operator_refuses_says_so_itself(
+    world: World, vendor: str
+) -> None:
+    mistaken = gate.license_("acme", {"repositories": ["**"], "tags": {"semver": "^1.2.3.4"}}, namespace=vendor)
+    world.cluster.apply(mistaken)
+    wait_for(world, vendor, "license/acme", "Stalled")
+    status = world.cluster.get("license", "acme", vendor)["status"]
+    ready = next(c for c in status["conditions"] if c["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "InvalidSpec")
+    assert "spec.entitlements[0].tags.semver" in ready["message"]
+    world.cluster.apply(license_(vendor))
+    wait_for(world, vendor, "license/acme", "Ready")
+    status = world.cluster.get("license", "acme", vendor)["status"]
+    assert "Stalled" not in {c["type"] for c in status["conditions"]}
 
 
 def test_a_changed_secret_takes_effect(world: World, vendor: str) -> None:

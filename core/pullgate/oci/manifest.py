@@ -17,6 +17,7 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_LIST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Manifest:
     @property
     def is_index(self) -> bool:
         """Whether it names manifests."""
-        return bool(self.children) or self.media_type in {OCI_INDEX, DOCKER_LIST}
+        return bool(self.children) or self.media_type in INDEX_TYPES
 
 
 def parse_manifest(body: bytes, content_type: str | None = None) -> Manifest:

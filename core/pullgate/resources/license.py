@@ -114,6 +114,17 @@ class SecretsStatus(Reported):
     pull: str = ""
 
 
+class UsageStatus(Reported):
+    """What was pulled, as the proxies count it."""
+
+    last_pull_at: Time | None = None
+    pulls24h: Annotated[int, Field(alias="pulls24h")] = 0
+    bytes24h: Annotated[int, Field(alias="bytes24h")] = 0
+    denied24h: Annotated[int, Field(alias="denied24h")] = 0
+    counted_at: Time
+    """When these figures were taken."""
+
+
 class LicenseStatus(ResourceStatus):
     """What the operator made of it."""
 
@@ -124,6 +135,7 @@ class LicenseStatus(ResourceStatus):
     """The last value of the annotation pullgate.dev/rotate-key that was acted on."""
     warned_days: int | None = None
     """The last of 30, 7, 1 days before the end that an Event told of."""
+    usage: UsageStatus | None = None
 
 
 class License(Part):

@@ -14,6 +14,7 @@ import yaml
 from pullgate.faults import KeyMalformed
 from pullgate.licensing.keys import check_key
 from pullgate.licensing.license_file import InvalidLicenseFile, sign_license, verify_license
+from pullgate.licensing.usage import Usage
 from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, secret_data, secret_document
 from pullgate.resources.fields import format_time, parse_time
 from pullgate.resources.license import License
@@ -21,6 +22,7 @@ from pullgate.resources.model import API_VERSION
 from pullgate.store.port import Document
 from pullgate_operator.plan.keys import HeldKey, KeyPlan, plan_keys
 from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
+from pullgate_operator.plan.usage import plan_usage
 
 WARNING_DAYS = (1, 7, 30)
 LICENSE_FILE = "license.yaml"
@@ -41,6 +43,9 @@ class LicenseInputs:
     registries: frozenset[str]
     """The names of the namespace's Registries."""
     now: datetime
+    usage: Usage | None = None
+    """What the proxies counted; None where none told of it."""
+    usage_interval: timedelta = timedelta(minutes=10)
 
 
 def secret_names(license_name: str) -> tuple[str, str]:
@@ -66,6 +71,7 @@ def plan_license(inputs: LicenseInputs, fresh: Callable[[], str]) -> Plan:
     """Decide. `fresh` gives a new license key."""
     resource, now = inputs.resource, inputs.now
     conditions = Conditions(resource.status.conditions, resource.metadata.generation, now)
+    conditions.drop("Stalled")
     _put_valid(conditions, resource)
     warned, warning = _put_expiring(conditions, resource)
     foreign = [s["metadata"]["name"] for s in (inputs.license_secret, inputs.pull_secret) if s and not is_ours(s)]
@@ -74,22 +80,25 @@ def plan_license(inputs: LicenseInputs, fresh: Callable[[], str]) -> Plan:
         status = {**_kept(resource), "conditions": conditions.documents()}
         return Plan(status=status, events=_events(inputs, conditions, ()), due=_next_date(resource, now))
     keys = plan_keys(resource, _held_key(inputs), now, fresh)
+    used = plan_usage(resource.status.usage, keys.keys, inputs.usage, inputs.usage_interval, now)
     _put_ready(conditions, inputs, keys)
     license_name, pull_name = secret_names(resource.metadata.name)
     status = {
         **_kept(resource),
         **without_empty({"warnedDays": warned, "rotateKey": keys.rotate_key or None}),
         "conditions": conditions.documents(),
-        "keys": [k.model_dump(mode="json", by_alias=True, exclude_none=True) for k in keys.keys],
+        "keys": [k.model_dump(mode="json", by_alias=True, exclude_none=True) for k in used.keys],
         "secrets": {"license": license_name, "pull": pull_name},
     }
+    if used.usage is not None:
+        status["usage"] = used.usage.model_dump(mode="json", by_alias=True, exclude_none=True)
     if warned is None:
         status.pop("warnedDays", None)
     return Plan(
         status=status,
         secrets=_build_secrets(inputs, keys),
         events=_events(inputs, conditions, (*keys.events, *warning)),
-        due=min((d for d in (keys.due, _next_date(resource, now)) if d is not None), default=None),
+        due=min((d for d in (keys.due, used.due, _next_date(resource, now)) if d is not None), default=None),
     )
 
 

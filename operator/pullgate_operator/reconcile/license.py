@@ -10,18 +10,25 @@ from pullgate.store.port import Document, Key, Store
 from pullgate_operator.plan.claims import Claims
 from pullgate_operator.plan.license import LicenseInputs, is_ours, plan_license, secret_names
 from pullgate_operator.reconcile.apply import apply_plan
-from pullgate_operator.reconcile.settings import Clock
+from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
 from pullgate_operator.reconcile.signing import SigningReconciler
+from pullgate_operator.reconcile.usage import UsageLedger
 
 
 class LicenseReconciler:
     """Gather, decide, apply."""
 
     def __init__(
-        self, store: Store, claims: Claims, signing: SigningReconciler, clock: Clock, external_host: str
+        self,
+        store: Store,
+        claims: Claims,
+        signing: SigningReconciler,
+        ledger: UsageLedger,
+        clock: Clock,
+        settings: ReconcileSettings,
     ) -> None:
         self._store, self._claims, self._signing, self._clock = store, claims, signing, clock
-        self._external_host = external_host
+        self._ledger, self._settings = ledger, settings
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Bring one License up to date; returns when to come again.
@@ -41,9 +48,11 @@ class LicenseReconciler:
             license_secret=license_secret,
             pull_secret=pull_secret,
             signing_key=await self._signing.fetch_license_key(),
-            hosts=(self._external_host, *self._claims.domains_of(key.namespace)),
+            hosts=(self._settings.external_host, *self._claims.domains_of(key.namespace)),
             registries=self._claims.names_in(key.namespace),
             now=self._clock(),
+            usage=self._ledger.of(key),
+            usage_interval=self._settings.usage_interval,
         )
         plan = plan_license(inputs, new_key)
         await apply_plan(self._store, key, document, plan)
@@ -57,6 +66,7 @@ class LicenseReconciler:
         )
 
     async def _forget(self, key: Key) -> None:
+        self._ledger.forget(key)
         for secret in await self._secrets(key):
             if secret is not None and is_ours(secret):
                 await self._store.delete_secret(key.namespace, secret["metadata"]["name"])

@@ -10,14 +10,18 @@ from datetime import datetime
 
 from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, SYSTEM_NAMESPACE, handoff_target
 from pullgate.resources import InvalidResource, Registry, parse_resource
+from pullgate.resources.fields import parse_time
 from pullgate.store.port import Change, Document, Key, Store, StoreUnavailable, Synced
 from pullgate_operator.plan.claims import Claims, build_claim
+from pullgate_operator.plan.invalid import plan_invalid
 from pullgate_operator.plan.license import license_of_secret
+from pullgate_operator.reconcile.apply import apply_plan
 from pullgate_operator.reconcile.license import LicenseReconciler
 from pullgate_operator.reconcile.queue import WorkQueue
 from pullgate_operator.reconcile.registry import RegistryReconciler
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings, utc_now
 from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS, SigningReconciler
+from pullgate_operator.reconcile.usage import UsageLedger
 
 KINDS = frozenset({"Registry", "License", "Secret"})
 RETRY_SECONDS = 1.0
@@ -36,13 +40,14 @@ class Reconciler:
         on_done: Callable[[str, str], None] = lambda _kind, _result: None,
     ) -> None:
         """`on_done` is told the kind, and `ok` or `error`, whenever something was worked on."""
-        self._store, self._settings, self._on_done = store, settings, on_done
+        self._store, self._settings, self._on_done, self._clock = store, settings, on_done, clock
         self._queue = WorkQueue(clock)
         self._claims = Claims()
         self._licenses: defaultdict[str, set[Key]] = defaultdict(set)
         self._signing = SigningReconciler(store, clock)
         self._registry = RegistryReconciler(store, self._claims, clock, again=self._queue.add, checks=settings.checks)
-        self._license = LicenseReconciler(store, self._claims, self._signing, clock, settings.external_host)
+        self._ledger = UsageLedger(clock)
+        self._license = LicenseReconciler(store, self._claims, self._signing, self._ledger, clock, settings)
         self._synced = False
 
     @property
@@ -54,6 +59,25 @@ class Reconciler:
     def waiting(self) -> int:
         """How many wait to be worked on."""
         return len(self._queue)
+
+    async def take_usage(self, body: bytes) -> tuple[str, int, bool]:
+        """Take in what a proxy counted. Returns whose it is, its last number, and whether there is more.
+
+        Raises InvalidUsage.
+        """
+        keys, instance, more = self._ledger.take(body)
+        for key in keys:
+            document = await self._store.get(key)
+            if document is None:
+                self._ledger.forget(key)
+                continue
+            counted = ((document.get("status") or {}).get("usage") or {}).get("countedAt")
+            now = self._clock()
+            interval = self._settings.usage_interval
+            due = min(max(now, parse_time(counted) + interval), now + interval) if counted else now
+            if self._synced:
+                self._queue.add_by(key, due)
+        return instance, self._ledger.last_of(instance), more
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -121,8 +145,8 @@ class Reconciler:
         else:
             try:
                 resource = parse_resource(change.document)
-            except InvalidResource as error:
-                log.warning("%s is left as it was: %s", key, error)
+            except InvalidResource:
+                self._add(key)  # its status says so; what it claimed before stands
                 return
             if isinstance(resource, Registry):
                 affected = self._claims.put(build_claim(resource))
@@ -171,7 +195,7 @@ class Reconciler:
             key = await self._queue.take()
             try:
                 due = await self._reconcile(key)
-            except (InvalidResource, StoreUnavailable) as error:
+            except StoreUnavailable as error:
                 self._tell(key, error)
             except Exception as error:
                 log.debug("reconciling %s", key, exc_info=True)
@@ -188,6 +212,15 @@ class Reconciler:
         log.warning("%s %s/%s: %s; tried again in %g s", key.kind, key.namespace, key.name, words, wait)
 
     async def _reconcile(self, key: Key) -> datetime | None:
+        try:
+            return await self._dispatch(key)
+        except InvalidResource as error:
+            document = await self._store.get(key)
+            if document is not None:
+                await apply_plan(self._store, key, document, plan_invalid(document, error, self._clock()))
+            return None  # until it is another document
+
+    async def _dispatch(self, key: Key) -> datetime | None:
         if key.kind == "Registry":
             return await self._registry.reconcile(key)
         if key.kind == "License":

@@ -56,6 +56,12 @@ class WorkQueue:
             heapq.heappush(self._heap, (when, key))
             self._sooner.set()
 
+    def add_by(self, key: Key, when: datetime) -> None:
+        """Work on `key` at `when`, unless it is due earlier."""
+        due = self._due.get(key)
+        if due is None or when < due:
+            self.add_at(key, when)
+
     async def take(self) -> Key:
         """The next key; `done` or `failed` must follow."""
         while not self._waiting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
 
@@ -23,3 +23,5 @@ class ReconcileSettings:
     workers: int = 4
     checks: int = 8
     """Registries that are asked at the same time."""
+    usage_interval: timedelta = timedelta(minutes=10)
+    """Least time between two writes of one License's usage, so that no pull costs a write."""

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from multidict import CIMultiDictProxy
 
 from pullgate.faults import NotEntitled, UpstreamProtocol
+from pullgate.oci.manifest import INDEX_TYPES
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
 from pullgate.upstream.blob import stream_blob
@@ -41,6 +42,8 @@ class Answer:
     body: bytes = b""
     stream: AsyncIterator[bytes | memoryview] | None = field(default=None)
     """A blob's bytes; the `Content-Length` header says how many. Raises a fault where it breaks for good."""
+    is_pull: bool = False
+    """Whether it is an image's manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class Forwarder:
         if pull.authorization.scope is not None:
             self._prover.learn(pull.authorization.scope, fetched.digest, fetched.body, fetched.media_type)
         headers = {"Content-Type": fetched.media_type, "Docker-Content-Digest": fetched.digest}
-        return Answer(200, headers, fetched.body)
+        return Answer(200, headers, fetched.body, is_pull=fetched.media_type not in INDEX_TYPES)
 
     async def _forward_referrers(self, pull: Pull, upstream: Upstream) -> Answer:
         request = pull.request

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pullgate.licensing.keys import key_id
 from pullgate.policy.facts import LicenseFacts, RegistryFacts
 from pullgate.providers.handoff import Handoff
 from pullgate_proxy.tokens import SigningKeys
@@ -23,6 +24,12 @@ class KeyEntry:
     license: LicenseFacts
     ends_at: float | None
     """Unix time at which its replacement has taken over; None while it is the current key."""
+    digest: bytes = b""
+
+    @property
+    def id(self) -> str:
+        """As the License's status names it."""
+        return key_id(self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ class Snapshot:
         """A License that is new or changed."""
         self.remove_license((facts.namespace, facts.name))
         for key in keys:
-            self._keys[key.digest] = KeyEntry(facts, key.ends_at)
+            self._keys[key.digest] = KeyEntry(facts, key.ends_at, key.digest)
         self._keys_of[facts.namespace, facts.name] = tuple(key.digest for key in keys)
 
     def remove_license(self, name: Name) -> None:

@@ -1,0 +1,117 @@
+"""What a License was used for, by the hour: counted by each proxy, added up by the operator.
+
+A pull is a GET of an image's manifest that was answered; an index is not counted, since what it names follows.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+HOURS: Final = 24
+HOUR: Final = 3600
+KEY_LIMIT: Final = 16
+"""Keys of one License whose last use is kept."""
+_PARTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of one request, one hour, or a day."""
+
+    pulls: int = 0
+    bytes: int = 0
+    denied: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.pulls + other.pulls, self.bytes + other.bytes, self.denied + other.denied)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What all proxies together know of one License."""
+
+    last_pull: int
+    """Unix time, 0 for never."""
+    counts: Counts
+    """Of the last 24 hours, the running one included."""
+    key_used: Mapping[str, int] = field(default_factory=dict)
+    """Id of a key -> Unix time of its last use."""
+
+
+class Tally:
+    """One License's use as one proxy saw it: a ring of 24 hours, 576 bytes."""
+
+    __slots__ = ("_cells", "_hour", "key_used", "last_pull")
+
+    def __init__(self) -> None:
+        self.last_pull = 0
+        self.key_used: dict[str, int] = {}
+        self._hour = 0
+        """The newest hour (Unix time / 3600) that the ring holds."""
+        self._cells = array("Q", bytes(8 * HOURS * _PARTS))
+
+    def count(self, now: float, counts: Counts, key: str = "") -> None:
+        """Add what happened at `now` (Unix time), by the key with the id `key`."""
+        hour = int(now) // HOUR
+        self._turn(hour)
+        if hour > self._hour - HOURS:
+            self._add(hour, counts)
+        if counts.pulls:
+            self.last_pull = max(self.last_pull, int(now))
+        if key:
+            self.key_used[key] = max(self.key_used.get(key, 0), int(now))
+            while len(self.key_used) > KEY_LIMIT:
+                del self.key_used[min(self.key_used, key=self.key_used.__getitem__)]
+
+    def total(self, now: float) -> Counts:
+        """Of the 24 hours that end with the hour of `now`; hours after it (a clock was set back) count, too."""
+        first = int(now) // HOUR - HOURS + 1
+        return sum((self._of(hour) for hour in self._hours() if hour >= first), Counts())
+
+    def document(self) -> dict[str, Any]:
+        """As `read_tally` takes it."""
+        hours = [[hour, c.pulls, c.bytes, c.denied] for hour in self._hours() if (c := self._of(hour)) != Counts()]
+        return {"lastPull": self.last_pull, "hours": hours, "keys": dict(self.key_used)}
+
+    def _hours(self) -> range:
+        return range(max(self._hour - HOURS + 1, 0), self._hour + 1)
+
+    def _turn(self, hour: int) -> None:
+        """Make `hour` the newest, and forget those that it pushes out."""
+        for passed in range(max(self._hour + 1, hour - HOURS + 1), hour + 1):
+            start = passed % HOURS * _PARTS
+            self._cells[start : start + _PARTS] = array("Q", bytes(8 * _PARTS))
+        self._hour = max(self._hour, hour)
+
+    def _of(self, hour: int) -> Counts:
+        start = hour % HOURS * _PARTS
+        return Counts(*self._cells[start : start + _PARTS])
+
+    def _add(self, hour: int, counts: Counts) -> None:
+        start = hour % HOURS * _PARTS
+        for offset, number in enumerate((counts.pulls, counts.bytes, counts.denied)):
+            self._cells[start + offset] += number
+
+
+def read_tally(document: Mapping[str, Any]) -> Tally:
+    """A tally from what `Tally.document` made. Raises ValueError, KeyError, TypeError, OverflowError."""
+    tally = Tally()
+    for hour, pulls, size, denied in document["hours"]:
+        tally.count(int(hour) * HOUR, Counts(int(pulls), int(size), int(denied)))
+    tally.last_pull = int(document["lastPull"])
+    for key, used in list(document["keys"].items())[:KEY_LIMIT]:
+        tally.key_used[str(key)] = int(used)
+    return tally
+
+
+def add_up(tallies: Iterable[Tally], now: float) -> Usage:
+    """What several proxies saw of one License."""
+    last, counts, keys = 0, Counts(), dict[str, int]()
+    for tally in tallies:
+        last, counts = max(last, tally.last_pull), counts + tally.total(now)
+        for key, used in tally.key_used.items():
+            keys[key] = max(keys.get(key, 0), used)
+    return Usage(last, counts, keys)

@@ -1,0 +1,57 @@
+"""What each License was used for, as this proxy saw it. The operator asks for it on the admin port."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import OrderedDict
+from typing import Final
+
+from pullgate.licensing.usage import Counts, Tally
+from pullgate_proxy.state.snapshot import Name
+
+LIMIT: Final = 200_000
+"""Licenses that are counted; of more, those that were used longest ago are forgotten. About 1 KiB each."""
+PAGE: Final = 5_000
+"""Licenses of one answer."""
+
+
+class UsageBook:
+    """Counts in memory. Each change has a number, so that who asks again is told only what is new."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._tallies: OrderedDict[Name, tuple[int, Tally]] = OrderedDict()
+        """Oldest change first."""
+        self._number = 0
+        self.instance = secrets.token_hex(8)
+        """Another one after a restart: the counts began again."""
+
+    def note(self, license_: Name, counts: Counts, key: str, now: float) -> None:
+        """One request of a License, by the key with the id `key`, at `now` (Unix time)."""
+        self._number += 1
+        held = self._tallies.get(license_)
+        tally = held[1] if held is not None else Tally()
+        tally.count(now, counts, key)
+        self._tallies[license_] = (self._number, tally)
+        self._tallies.move_to_end(license_)
+        if len(self._tallies) > self._limit:
+            self._tallies.popitem(last=False)
+
+    def render(self, instance: str = "", after: int = 0) -> bytes:
+        """JSON of the oldest changes after number `after`, a page of them; `last` is where the next one begins.
+
+        A number of another `instance` means nothing here: then all is told.
+        """
+        if instance != self.instance:
+            after = 0
+        found = []
+        for (app, name), (number, tally) in reversed(self._tallies.items()):
+            if number <= after:
+                break
+            found.append((number, {"app": app, "name": name, **tally.document()}))
+        page = found[::-1][:PAGE]
+        last = page[-1][0] if page else after
+        more = len(found) > len(page)
+        body = {"instance": self.instance, "last": last, "more": more, "licenses": [row for _, row in page]}
+        return json.dumps(body, separators=(",", ":")).encode()
