@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -79,12 +80,17 @@ class RepositoryAccess:
 _EVERYTHING = RepositoryAccess(None, b"\0" * 16)
 
 
+def covering(license: LicenseFacts, registry_name: str, repository: str) -> Iterator[tuple[int, Entitlement]]:  # noqa: A002
+    """The entitlements that name `repository` on the Registry, whatever their tags, each with its place in the list."""
+    for index, entitlement in enumerate(license.entitlements):
+        if entitlement.registry in {None, registry_name} and entitlement.repositories.match(repository):
+            yield index, entitlement
+
+
 def access(license: LicenseFacts, registry_name: str, repository: str) -> RepositoryAccess | None:  # noqa: A002
     """What `license` may pull of `repository` on the Registry; None: nothing. Several entitlements add up."""
     rules: list[TagRule] = []
-    for entitlement in license.entitlements:
-        if entitlement.registry not in {None, registry_name} or not entitlement.repositories.match(repository):
-            continue
+    for _, entitlement in covering(license, registry_name, repository):
         if entitlement.tags is None:
             return _EVERYTHING
         rules.append(entitlement.tags)

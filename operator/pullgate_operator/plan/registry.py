@@ -88,7 +88,7 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
     """Decide."""
     resource, now = inputs.resource, inputs.now
     conditions = Conditions(resource.status.conditions, resource.metadata.generation, now)
-    found = _resolve(inputs)
+    found = resolve(resource, inputs.secret, inputs.ca_secret)
     config = None
     if isinstance(found, Resolved):
         config = upstream_config(resource, found.credentials, found.ca_pem)
@@ -119,21 +119,20 @@ def handoff_of(resource: Registry) -> tuple[str, str]:
 # --- credentials -------------------------------------------------------------------------------------------------
 
 
-def _resolve(inputs: RegistryInputs) -> Resolved | CredentialsInvalid:
-    spec = inputs.resource.spec
+def resolve(resource: Registry, secret: Document | None, ca_secret: Document | None) -> Resolved | CredentialsInvalid:
+    """The credentials that a Registry names, from its Secrets (None: not there), or why there are none."""
+    spec = resource.spec
     try:
-        ca_pem = _ca_pem(inputs)
+        ca_pem = _ca_pem(resource, ca_secret)
         if spec.credentials.anonymous is not None:
             return Resolved(None, ca_pem, "Anonymous")
         if spec.credentials.secret_ref is None:
             return unsupported_identity(spec.type)
         name = spec.credentials.secret_ref.name
-        if inputs.secret is None:
-            return CredentialsInvalid(
-                f"there is no Secret {name}", f"create it in {inputs.resource.metadata.namespace}"
-            )
-        data = _data(inputs.secret, name)
-        type_ = str(inputs.secret.get("type", "Opaque"))
+        if secret is None:
+            return CredentialsInvalid(f"there is no Secret {name}", f"create it in {resource.metadata.namespace}")
+        data = _data(secret, name)
+        type_ = str(secret.get("type", "Opaque"))
         try:
             credentials = resolve_credentials(spec.type, type_, data, spec.host)
         except CredentialsInvalid as error:
@@ -143,15 +142,15 @@ def _resolve(inputs: RegistryInputs) -> Resolved | CredentialsInvalid:
         return error
 
 
-def _ca_pem(inputs: RegistryInputs) -> str | None:
-    ref = inputs.resource.spec.tls.ca_secret_ref
+def _ca_pem(resource: Registry, ca_secret: Document | None) -> str | None:
+    ref = resource.spec.tls.ca_secret_ref
     if ref is None:
         return None
-    if inputs.ca_secret is None:
+    if ca_secret is None:
         raise CredentialsInvalid(
             f"there is no Secret {ref.name} for the CA", "create it, or remove spec.tls.caSecretRef"
         )
-    pem = _data(inputs.ca_secret, ref.name).get(ref.key, b"").decode("utf-8", "replace")
+    pem = _data(ca_secret, ref.name).get(ref.key, b"").decode("utf-8", "replace")
     if "-----BEGIN CERTIFICATE-----" not in pem:
         raise CredentialsInvalid(f"Secret {ref.name} has no certificate in PEM under {ref.key}", f"add {ref.key}")
     return pem

@@ -26,6 +26,7 @@ SILENCE_SECONDS: Final = 100.0
 REQUEST_SECONDS: Final = 30.0
 
 KUBECONFIG: Final = "~/.kube/config"
+POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Params = Mapping[str, str]
 
@@ -45,28 +46,42 @@ class NotConnected(Exception):
 class Api:
     """One API server. Use as an async context manager."""
 
-    def __init__(self, configuration: Configuration, on_write: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        on_write: Callable[[str], None] = lambda _: None,
+        namespace: str = "default",
+    ) -> None:
         """`on_write` is told the resource (licenses, secrets, leases …) of each request that may change something."""
         self._configuration, self._on_write = configuration, on_write
+        self.namespace = namespace
+        """The one of the kubeconfig's context, or of the pod."""
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
-    async def load(cls, kubeconfig: Path | None = None, on_write: Callable[[str], None] = lambda _: None) -> Self:
+    async def load(
+        cls,
+        kubeconfig: Path | None = None,
+        on_write: Callable[[str], None] = lambda _: None,
+        context: str | None = None,
+    ) -> Self:
         """The API server of `kubeconfig`, of $KUBECONFIG, or of the pod this runs in. Raises NotConnected."""
         configuration = Configuration()
         given = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG")
         path = given or KUBECONFIG
         fix = "run it in a pod with a ServiceAccount, or set KUBECONFIG"
+        namespace = _pod_namespace()
         try:
-            if given or "KUBERNETES_SERVICE_HOST" not in os.environ:
+            if given or context or "KUBERNETES_SERVICE_HOST" not in os.environ:
                 if not _is_there(path):
                     raise NotConnected(f"no API server is known: there is no kubeconfig at {path}; {fix}")
-                await config.load_kube_config(config_file=path, client_configuration=configuration)  # type: ignore[no-untyped-call]
+                await config.load_kube_config(config_file=path, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
+                namespace = _context_namespace(path, context)
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
             raise NotConnected(f"no API server is known: {error}; {fix}") from error
-        return cls(configuration, on_write)
+        return cls(configuration, on_write, namespace)
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=REQUEST_SECONDS)
@@ -193,6 +208,19 @@ def _resource_of(path: str) -> str:
 
 class _Missing(StoreUnavailable):
     """404."""
+
+
+def _context_namespace(path: str, context: str | None) -> str:
+    contexts, active = config.list_kube_config_contexts(config_file=path)  # type: ignore[no-untyped-call]
+    chosen = next((c for c in contexts if c["name"] == context), active)
+    return str((chosen or {}).get("context", {}).get("namespace") or "default")
+
+
+def _pod_namespace() -> str:
+    try:
+        return POD_NAMESPACE.read_text().strip() or "default"
+    except OSError:
+        return "default"
 
 
 def _is_there(path: str) -> bool:

@@ -1,0 +1,122 @@
+"""`pullgate explain`: why a License may pull an image, or not."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pullgate_cli.place.options import FAILED, PASSED, Where, output_option, place_options, run_in
+
+if TYPE_CHECKING:
+    from pullgate.oci.reference import Reference
+    from pullgate.policy.explain import Explanation, Step
+    from pullgate.policy.route import Route
+    from pullgate_cli.place.port import Place
+
+
+@click.command()
+@click.argument("license_name", metavar="LICENSE")
+@click.argument("reference_text", metavar="REF")
+@click.option("--at", metavar="DATE", help="As of this day.  [default: now]")
+@click.option("--offline", is_flag=True, help="Do not ask the upstream.")
+@output_option
+@place_options
+def explain(where: Where, license_name: str, reference_text: str, at: str | None, offline: bool, output: str) -> None:
+    """Explain, step by step, what the proxy decides when LICENSE pulls REF, and what decided it.
+
+    REF is what the customer writes (images.example.com/proxy/my-app/quay/my-org/api:1), or the upstream's own name
+    (quay.io/my-org/api:1). Exit code 0: it may be pulled; 1: not; 2: it could not be told.
+    """
+    from pullgate.oci.reference import InvalidReference, parse_reference
+    from pullgate_cli.license.change import parse_end
+
+    now = parse_end(at, "--at") if at else datetime.now(UTC)
+    try:
+        reference = parse_reference(reference_text)
+    except InvalidReference as error:
+        raise click.BadParameter(str(error), param_hint="REF") from error
+
+    async def work(place: Place) -> int:
+        explanation = await _explain(place, license_name, reference, now)
+        steps = list(explanation.steps)
+        if explanation.passed and explanation.route is not None:
+            steps += await _ask(place, explanation.route, reference, offline)
+        _print(license_name, reference, steps, output)
+        return FAILED if any(step.passed is False for step in steps) else PASSED
+
+    run_in(where, work)
+
+
+async def _explain(place: Place, name: str, reference: Reference, now: datetime) -> Explanation:
+    from pullgate.policy.explain import explain as explain_pull
+    from pullgate.resources import InvalidResource, License, parse_resource
+    from pullgate.resources.compile import license_facts
+    from pullgate.store.port import Change, Key
+    from pullgate_cli.place.port import PlaceError, require
+    from pullgate_proxy.state.snapshot import Snapshot
+    from pullgate_proxy.state.watch import apply_change
+
+    document = await require(place, "License", name)
+    snapshot = Snapshot()
+    try:
+        resource = parse_resource(document)
+        for registry in await place.list("Registry", None):
+            apply_change(Change(Key.of(registry), registry), snapshot)
+    except InvalidResource as error:
+        raise PlaceError(str(error)) from error
+    if not isinstance(resource, License):
+        raise TypeError("no License")
+    return explain_pull(snapshot, license_facts(resource), reference, now)
+
+
+async def _ask(place: Place, route: Route, reference: Reference, offline: bool) -> list[Step]:
+    """The steps that need more than the resources: the credentials, and the upstream."""
+    from pullgate.faults import Fault
+    from pullgate.oci.manifest import MANIFEST_TYPES
+    from pullgate.policy.explain import Step
+    from pullgate.providers.hints import hint
+    from pullgate.upstream.client import Upstream
+    from pullgate.upstream.request import UpstreamRequest
+    from pullgate_cli.registry.subject import fetch_subject
+
+    subject = await fetch_subject(place, route.registry.name)
+    if subject.problem:
+        fix = f"vendor: {subject.fix}"
+        return [Step("credentials", False, subject.problem, "spec.credentials", "CredentialsMissing", fix)]
+    user = subject.config.credentials.username if subject.config.credentials is not None else "anonymous"
+    steps = [Step("credentials", True, f"{user}, of Registry {route.registry.name}", "spec.credentials")]
+    if offline:
+        return [*steps, Step("upstream", None, "not asked (--offline)")]
+    request = UpstreamRequest("GET", route.repository, "manifests", reference.target, accept=MANIFEST_TYPES)
+    async with Upstream(subject.config) as upstream:
+        try:
+            found = await upstream.fetch_manifest(request)
+        except Fault as fault:
+            words = hint(route.registry.type, fault, username=user, repository=route.repository)
+            who = " or ".join(fault.actors)
+            return [*steps, Step("upstream", False, fault.message, "", fault.reason, f"{who}: {words}")]
+    return [*steps, Step("upstream", True, f"{route.registry.host} has it: {found.digest}")]
+
+
+def _print(license_name: str, reference: Reference, steps: list[Step], output: str) -> None:
+    from pullgate_cli.printing import console, escape, print_data
+
+    refused = next((step for step in steps if step.passed is False), None)
+    if output != "table":
+        rows: list[Any] = [dataclasses.asdict(step) for step in steps]
+        head = {"license": license_name, "reference": str(reference), "allowed": refused is None}
+        print_data({**head, "reason": refused.reason if refused is not None else "Ok", "steps": rows}, output)
+        return
+    out = console()
+    out.print(f"License [bold]{escape(license_name)}[/] and {escape(reference)}", soft_wrap=True)
+    marks = {True: "[green]yes[/]", False: "[red]no [/]", None: "[yellow]?  [/]"}
+    for step in steps:
+        rule = f" [dim]({escape(step.rule)})[/]" if step.rule else ""
+        out.print(f"{marks[step.passed]} [bold]{step.name:<12}[/] {escape(step.text)}{rule}", soft_wrap=True)
+    if refused is not None:
+        out.print(f"[red]refused[/]: {refused.reason}; {escape(refused.next)}", soft_wrap=True)
+    else:
+        out.print("[green]may be pulled[/]")

@@ -1,0 +1,54 @@
+"""What commands need of a place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pullgate.store.port import Document, Key
+
+
+class PlaceError(Exception):
+    """The place cannot be read or changed; the message says what to do."""
+
+
+class NotThere(PlaceError):
+    """There is no such resource."""
+
+
+class Place(Protocol):
+    """Reads and changes resources. Each method raises PlaceError."""
+
+    namespace: str
+    """The one that is meant where none is named."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        ...
+
+    async def list(self, kind: str, namespace: str | None) -> list[Document]:
+        """All documents of `kind`, of one namespace or (None) of all, by namespace and name."""
+        ...
+
+    async def get(self, key: Key) -> Document | None:
+        """A document, or None."""
+        ...
+
+    async def create(self, document: Document) -> str:
+        """A new resource; what was done, in words. Raises PlaceError where it is there already."""
+        ...
+
+    async def change(self, key: Key, patch: Mapping[str, Any]) -> str:
+        """A JSON merge patch (RFC 7396); what was done, in words. Raises NotThere."""
+        ...
+
+
+async def require(place: Place, kind: str, name: str) -> Document:
+    """The resource `name` of the place's namespace. Raises NotThere, PlaceError."""
+    found = await place.get(Key(kind, place.namespace, name))
+    if found is None:
+        there = [d["metadata"]["name"] for d in await place.list(kind, place.namespace)]
+        known = f"; there are {', '.join(there[:10])}" if there else ""
+        raise NotThere(f"there is no {kind} {name} in {place.namespace}{known}")
+    return found

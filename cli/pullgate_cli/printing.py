@@ -1,0 +1,66 @@
+"""How commands print: colours and tables on a terminal, plain text in a pipe, JSON and YAML for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 1000
+"""Columns in a pipe: nothing is folded there."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Standard output (or error) as a rich console; without colours and folding where it is no terminal."""
+    from rich.console import Console
+
+    made = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    if not made.is_terminal:
+        made.width = WIDE
+    return made
+
+
+def print_data(data: Any, form: str) -> None:
+    """`data` as json or yaml on standard output."""
+    if form == "json":
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=WIDE), nl=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; cells may hold rich markup, so escape what came from outside."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def escape(text: object) -> str:
+    """Text from outside as rich markup that shows it as it is."""
+    from rich.markup import escape as escaped
+
+    return escaped(str(text))
+
+
+def verdict(status: str) -> str:
+    """True, False or Unknown of a condition, coloured."""
+    word, colour = {"True": ("yes", "green"), "False": ("no", "red")}.get(status, ("?", "yellow"))
+    return f"[{colour}]{word}[/]"
+
+
+def tell(text: str) -> None:
+    """One line for people on standard error: standard output stays what a program reads."""
+    print(text, file=sys.stderr)

@@ -1,0 +1,152 @@
+"""The registry that a command is about: a Registry of the place, or one that the options describe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pullgate.resources.registry_type import REGISTRY_TYPES
+
+if TYPE_CHECKING:
+    from pullgate.resources import Registry
+    from pullgate.upstream.config import UpstreamConfig
+    from pullgate_cli.place.port import Place
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+SECRET_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the options say of a registry that is no resource yet."""
+
+    type: str
+    host: str | None
+    username: str | None
+    password: str | None
+    plain_http: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A Registry and how its upstream is spoken to."""
+
+    resource: Registry
+    config: UpstreamConfig
+    problem: str = ""
+    """Why there are no credentials; then `config` has none."""
+    fix: str = ""
+
+
+def description_options(command: Command) -> Command:
+    """`--type`, `--host`, `--username`, `--password-stdin`, `--plain-http`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_OPTIONS = (
+    click.option("--type", "type_", type=click.Choice(list(REGISTRY_TYPES), case_sensitive=False), metavar="TYPE"),
+    click.option("--host", metavar="HOST[:PORT]", help="May be left out where the type fixes it."),
+    click.option("--username", metavar="TEXT", help="Left out: anonymous."),
+    click.option("--password-stdin", is_flag=True, help="Read the password from standard input."),
+    click.option("--plain-http", is_flag=True, help="No TLS."),
+)
+
+
+def read_description(
+    type_: str | None, host: str | None, username: str | None, password_stdin: bool, plain_http: bool
+) -> Described | None:
+    """What the options describe; None where they say nothing. Raises click.UsageError."""
+    if type_ is None:
+        if host or username or password_stdin or plain_http:
+            raise click.UsageError("say --type, too: one of " + ", ".join(REGISTRY_TYPES))
+        return None
+    if (username is None) == password_stdin:
+        raise click.UsageError("give --username and --password-stdin together, or neither for anonymous")
+    password = sys.stdin.read(SECRET_LIMIT).rstrip("\r\n") if password_stdin else None
+    if password == "":
+        raise click.UsageError("standard input held no password")
+    return Described(type_, host, username, password, plain_http)
+
+
+def build_document(described: Described, name: str, namespace: str, secret: str) -> dict[str, Any]:
+    """The Registry that the options describe."""
+    credentials: dict[str, Any] = {"secretRef": {"name": secret}} if described.username else {"anonymous": {}}
+    spec: dict[str, Any] = {"type": described.type, "host": described.host, "credentials": credentials}
+    if described.plain_http:
+        spec["tls"] = {"plainHTTP": True}
+    return {
+        "apiVersion": "pullgate.dev/v1alpha1",
+        "kind": "Registry",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {k: v for k, v in spec.items() if v is not None},
+    }
+
+
+def build_secret(described: Described, name: str, namespace: str) -> dict[str, Any]:
+    """Its credentials."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "type": "kubernetes.io/basic-auth",
+        "stringData": {"username": described.username, "password": described.password},
+    }
+
+
+def described_subject(described: Described, name: str = "registry", namespace: str = "default") -> Subject:
+    """The Subject that the options describe. Raises click.UsageError."""
+    from pullgate.providers.table import BASIC_AUTH, CredentialsInvalid, resolve_credentials
+    from pullgate.resources import InvalidResource, Registry, parse_resource
+    from pullgate.upstream.compile import upstream_config
+
+    try:
+        resource = parse_resource(build_document(described, name, namespace, name))
+    except InvalidResource as error:
+        raise click.UsageError(str(error)) from error
+    if not isinstance(resource, Registry):
+        raise TypeError("no Registry")
+    credentials = None
+    if described.username and described.password:
+        data = {"username": described.username.encode(), "password": described.password.encode()}
+        try:
+            credentials = resolve_credentials(described.type, BASIC_AUTH, data, resource.spec.host)
+        except CredentialsInvalid as error:
+            raise click.UsageError(str(error).replace(" in it", "")) from error
+    return Subject(resource, upstream_config(resource, credentials))
+
+
+async def fetch_subject(place: Place, name: str) -> Subject:
+    """The Registry `name` of the place with the credentials of its Secret. Raises PlaceError."""
+    from pullgate.resources import InvalidResource, Registry, parse_resource
+    from pullgate_cli.place.port import PlaceError, require
+
+    document = await require(place, "Registry", name)
+    try:
+        resource = parse_resource(document)
+    except InvalidResource as error:
+        raise PlaceError(str(error)) from error
+    if not isinstance(resource, Registry):
+        raise TypeError("no Registry")
+    return await subject_of(place, resource)
+
+
+async def subject_of(place: Place, resource: Registry) -> Subject:
+    """The Registry with the credentials of its Secret. Raises PlaceError."""
+    from pullgate.store.port import Key
+    from pullgate.upstream.compile import upstream_config
+    from pullgate_operator.plan.registry import Resolved, resolve
+
+    async def secret(ref: Any) -> Any:
+        return await place.get(Key("Secret", resource.metadata.namespace, ref.name)) if ref is not None else None
+
+    spec = resource.spec
+    found = resolve(resource, await secret(spec.credentials.secret_ref), await secret(spec.tls.ca_secret_ref))
+    if isinstance(found, Resolved):
+        return Subject(resource, upstream_config(resource, found.credentials, found.ca_pem))
+    return Subject(resource, upstream_config(resource), found.message, found.fix)

@@ -1,0 +1,30 @@
+"""The vendor's next step at a registry, by type and fault. Pure; no text holds a secret."""
+
+from __future__ import annotations
+
+from pullgate.faults import Fault, plain_text
+
+_BY_REASON = {
+    "UpstreamUnauthorized": "check the user name and password in the Secret that the Registry names",
+    "UpstreamForbidden": "give these credentials read access to {repository}",
+    "RepositoryUnknown": "check the repository name, and that these credentials may see it",
+    "ManifestUnknown": "check the tag, or push it",
+    "BlobUnknown": "push the image again: one of its layers is missing",
+    "UpstreamRateLimited": "wait, or use an account with a higher limit",
+    "UpstreamUnreachable": "check spec.host, DNS and the network policy",
+    "UpstreamTLS": "name the CA in spec.tls.caSecretRef, or mend the certificate",
+    "UpstreamTimeout": "check the network on the way, and whether the registry is up",
+    "UpstreamError": "the registry itself fails: see its status page or its log",
+    "UpstreamProtocol": "check spec.host and its port: is there a registry?",
+    "RealmRefused": "list the token server in spec.network.realmHosts, if it is the registrys own",
+    "RedirectRefused": "set spec.network.allowPrivate, if the registry is in your own network",
+    "CredentialsMissing": "create the Secret that the Registry names",
+    "RegistrySuspended": "set spec.suspend to false",
+    "DigestMismatch": "push the image again: what is stored is not what its digest says",
+}
+
+
+def hint(registry_type: str, fault: Fault, *, username: str = "", repository: str = "") -> str:
+    """What to do next, in at most 200 characters; empty where there is nothing to say."""
+    text = _BY_REASON.get(fault.reason, fault.default_hint)
+    return plain_text(text.format(repository=repository or "the repository", username=username))

@@ -1,0 +1,153 @@
+"""Step by step to a registry: name, connection, TLS, ping, challenge, login, scope, an image. Stops at the first fault.
+
+What a Registry's check tells in one condition, this tells to a person who waits in front of a terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from yarl import URL
+
+from pullgate import faults
+from pullgate.oci.challenge import parse_challenges
+from pullgate.oci.manifest import MANIFEST_TYPES
+from pullgate.upstream.client import Upstream
+from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.failures import Transient
+from pullgate.upstream.request import UpstreamRequest
+
+PORTS = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What is asked for at the end."""
+
+    repository: str
+    reference: str
+    """Tag or digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosedStep:
+    """One step and how it went."""
+
+    name: str
+    seconds: float
+    text: str = ""
+    fault: faults.Fault | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it went well."""
+        return self.fault is None
+
+
+Walk = Callable[[], Awaitable[str]]
+
+
+async def diagnose(config: UpstreamConfig, image: Image | None = None) -> AsyncIterator[DiagnosedStep]:
+    """Each step as it is done; the last one holds the fault where there is one."""
+    bare = dataclasses.replace(config, credentials=None)
+    async with Upstream(bare) as stranger, Upstream(config) as upstream:
+        walks: list[tuple[str, Walk]] = [
+            ("name", lambda: _resolve(config)),
+            ("connection", lambda: _connect(config)),
+        ]
+        if not config.plain_http:
+            walks.append(("TLS", lambda: _shake_hands(stranger)))
+        walks += [("ping", lambda: _ping(stranger)), ("login", lambda: _log_in(upstream))]
+        if image is not None:
+            walks.append(("image", lambda: _fetch(upstream, image)))
+        for name, walk in walks:
+            began = time.monotonic()
+            try:
+                text = await walk()
+            except faults.Fault as fault:
+                yield DiagnosedStep(name, time.monotonic() - began, fault=fault)
+                return
+            except Transient as transient:
+                yield DiagnosedStep(name, time.monotonic() - began, fault=transient.fault)
+                return
+            yield DiagnosedStep(name, time.monotonic() - began, text)
+
+
+def _address(config: UpstreamConfig) -> tuple[str, int]:
+    url = URL(f"{'http' if config.plain_http else 'https'}://{config.wire_host}")
+    return url.host or "", url.port or PORTS[url.scheme]
+
+
+async def _resolve(config: UpstreamConfig) -> str:
+    host, port = _address(config)
+    try:
+        async with asyncio.timeout(config.timeouts.connect):
+            rows = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)
+    except TimeoutError:
+        raise faults.UpstreamTimeout(config.host, config.timeouts.connect) from None
+    except OSError:
+        raise faults.UpstreamUnreachable(config.host, "name does not resolve") from None
+    found = sorted({str(row[4][0]) for row in rows})
+    return f"{host} is {', '.join(found[:3])}" + (" and more" if len(found) > 3 else "")
+
+
+async def _connect(config: UpstreamConfig) -> str:
+    host, port = _address(config)
+    try:
+        async with asyncio.timeout(config.timeouts.connect):
+            _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        raise faults.UpstreamTimeout(config.host, config.timeouts.connect) from None
+    except OSError as error:
+        raise faults.UpstreamUnreachable(config.host, (error.strerror or "no connection").lower()) from None
+    writer.close()
+    return f"port {port} is open"
+
+
+async def _shake_hands(stranger: Upstream) -> str:
+    """Any answer will do: the certificate was judged before it. The pooled connection serves the ping."""
+    response = await stranger.exchange(UpstreamRequest("GET", "", "ping"), "GET")
+    response.release()
+    return "the certificate is trusted" + (", also by the Registry's CA" if stranger.config.ca_pem else "")
+
+
+async def _ping(stranger: Upstream) -> str:
+    response = await stranger.exchange(UpstreamRequest("GET", "", "ping"), "GET")
+    challenges = response.headers.getall("WWW-Authenticate", ())
+    response.release()
+    if response.status == 200:
+        return "it lets everybody in"
+    if response.status in {401, 403}:
+        return f"it asks for a login: {_describe(challenges)}"
+    if response.status == 429:
+        raise faults.UpstreamRateLimited(stranger.config.host, 60)
+    if response.status >= 500:
+        raise faults.UpstreamError(stranger.config.host, response.status)
+    raise faults.UpstreamProtocol(stranger.config.host, f"status {response.status} for /v2/: is this a registry?")
+
+
+def _describe(values: Sequence[str]) -> str:
+    for challenge in parse_challenges(values):
+        if challenge.scheme == "bearer":
+            host = URL(challenge.parameters.get("realm", "")).host or "an unnamed server"
+            return f"Bearer, tokens from {host}"
+        if challenge.scheme == "basic":
+            return "Basic"
+    return "no way that is known"
+
+
+async def _log_in(upstream: Upstream) -> str:
+    response = await upstream.ping()
+    response.release()
+    credentials = upstream.config.credentials
+    return f"{credentials.username} is let in" if credentials is not None else "anonymous is let in"
+
+
+async def _fetch(upstream: Upstream, image: Image) -> str:
+    request = UpstreamRequest("GET", image.repository, "manifests", image.reference, accept=MANIFEST_TYPES)
+    fetched = await upstream.fetch_manifest(request)
+    return f"{image.repository}{'@' if ':' in image.reference else ':'}{image.reference} is {fetched.digest}"
