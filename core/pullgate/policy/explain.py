@@ -47,9 +47,9 @@ class Explanation:
 
 def explain(
     directory: RegistryDirectory,
-    license: LicenseFacts,
+    license: LicenseFacts,  # noqa: A002
     reference: Reference,
-    now: datetime,  # noqa: A002
+    now: datetime,
 ) -> Explanation:
     """What the proxy decides for `license` and `reference` (as a customer writes it) at `now`."""
     steps = [_license(license, now)]
