@@ -59,7 +59,7 @@ def explain(
     steps.append(found)
     if route is None:
         return Explanation(tuple(steps))
-    for step in (_registry(route), _entitlement(license, route), _tag(license, route, reference)):
+    for step in (_scope(route), _entitlement(license, route), _tag(license, route, reference), _registry(route)):
         steps.append(step)
         if step.passed is False:
             break
@@ -112,18 +112,21 @@ def _no_route(directory: RegistryDirectory, license: LicenseFacts, reference: Re
     return Step("route", False, text, "the path", "NotEntitled", fix)
 
 
-def _registry(route: Route) -> Step:
+def _scope(route: Route) -> Step:
     registry = route.registry
     if not registry.repositories.match(route.repository):
-        text = f"Registry {registry.name} lets nobody pull {route.repository}"
-        return Step(
-            "registry", False, text, "spec.repositories", "NotEntitled", f"vendor: add it to Registry {registry.name}"
-        )
-    if registry.suspended:
-        text = f"Registry {registry.name} is suspended"
-        return Step("registry", False, text, "spec.suspend", "RegistrySuspended", "vendor: set spec.suspend to false")
+        text, fix = f"Registry {registry.name} lets nobody pull {route.repository}", "vendor: add it there"
+        return Step("scope", False, text, "spec.repositories", "NotEntitled", fix)
     text = f"Registry {registry.name} lets {route.repository} be asked for"
-    return Step("registry", True, text, _matching(registry.repositories.patterns, route.repository))
+    return Step("scope", True, text, _matching(registry.repositories.patterns, route.repository))
+
+
+def _registry(route: Route) -> Step:
+    name = route.registry.name
+    if route.registry.suspended:
+        fix = f"vendor: set spec.suspend of Registry {name} to false"
+        return Step("registry", False, f"Registry {name} is suspended", "spec.suspend", "RegistrySuspended", fix)
+    return Step("registry", True, f"Registry {name} is not suspended", "spec.suspend")
 
 
 def _matching(patterns: tuple[str, ...], repository: str) -> str:

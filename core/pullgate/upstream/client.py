@@ -102,6 +102,10 @@ class Upstream:
             total=self.config.timeouts.total,
         )
 
+    async def knock(self) -> UpstreamResponse:
+        """`GET /v2/` as a stranger: whatever was answered, a challenge included. Raises a fault, or Transient."""
+        return await self._follow(UpstreamRequest("GET", "", "ping"), "GET", None)
+
     async def attempt(self, request: UpstreamRequest) -> UpstreamResponse:
         """`send` without a new try: raises Transient where one may help. For this room only, as the next two."""
         return await self.check(request, await self.exchange(request, request.method))

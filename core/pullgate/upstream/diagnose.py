@@ -110,13 +110,13 @@ async def _connect(config: UpstreamConfig) -> str:
 
 async def _shake_hands(stranger: Upstream) -> str:
     """Any answer will do: the certificate was judged before it. The pooled connection serves the ping."""
-    response = await stranger.exchange(UpstreamRequest("GET", "", "ping"), "GET")
+    response = await stranger.knock()
     response.release()
     return "the certificate is trusted" + (", also by the Registry's CA" if stranger.config.ca_pem else "")
 
 
 async def _ping(stranger: Upstream) -> str:
-    response = await stranger.exchange(UpstreamRequest("GET", "", "ping"), "GET")
+    response = await stranger.knock()
     challenges = response.headers.getall("WWW-Authenticate", ())
     response.release()
     if response.status == 200:

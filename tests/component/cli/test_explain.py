@@ -1,0 +1,100 @@
+"""`explain` says what the proxy does: the same verdict for every license and reference, and what decided it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.catalog import API, STABLE, WORKER
+from tests.support.cli import pullgate
+from tests.support.gate import APP, Gate, license_, registry, running, secret
+from tests.support.upstreams import DockerRegistry
+
+DOMAIN = "images.myapp.test"
+LICENSES = [
+    license_("all"),
+    license_("worker", {"registry": "upstream", "repositories": [WORKER]}),
+    license_("other-registry", {"registry": "paused", "repositories": ["**"]}),
+    license_("tagged", {"repositories": ["my-org/*"], "tags": {"match": [STABLE]}}),
+    license_("semver", {"repositories": ["my-org/*"], "tags": {"semver": ">=1 <2"}}),
+    license_("over", expiresAt="2026-01-01T00:00:00Z"),
+    license_("early", notBefore="2090-01-01T00:00:00Z"),
+    license_("off", suspended={"reason": "unpaid"}),
+    license_("none", {"repositories": ["something/else"]}),
+]
+REFERENCES = [
+    f"HOST/proxy/{APP}/upstream/{WORKER}:1.0.0",
+    f"HOST/proxy/{APP}/upstream/{API}:{STABLE}",
+    f"HOST/proxy/{APP}/nowhere/{WORKER}:1.0.0",
+    f"HOST/proxy/another/upstream/{WORKER}:1.0.0",
+    f"HOST/proxy/{APP}/upstream/hidden/thing:1",
+    f"HOST/proxy/{APP}/upstream/my-org/none:1",
+    f"HOST/proxy/{APP}/upstream/{WORKER}:9.9.9",
+    f"HOST/proxy/{APP}/paused/{WORKER}:1.0.0",
+    f"HOST/{WORKER}:1.0.0",
+]
+
+
+@pytest.fixture(scope="module")
+def upstream(docker_registry_basic: DockerRegistry) -> DockerRegistry:
+    return docker_registry_basic
+
+
+@pytest.fixture
+async def gate(upstream: DockerRegistry, tmp_path: Path) -> AsyncIterator[Gate]:
+    documents = [
+        secret("vendor", upstream.username, upstream.password),
+        registry("upstream", upstream.host, secret="vendor", repositories=["my-org/**"], domains=[DOMAIN]),
+        registry("paused", "paused.test", secret="vendor", suspend=True),
+        *LICENSES,
+    ]
+    async with running(tmp_path / "resources", *documents) as gate:
+        yield gate
+
+
+async def verdict_of_the_proxy(gate: Gate, name: str, reference: str) -> str:
+    """The reason of a pull's answer; Ok for an image."""
+    path, _, tag = reference.partition("/")[2].rpartition(":")
+    answer = await gate.get(f"/v2/{path}/manifests/{tag}", gate.key(name))
+    return answer.fault or "Ok"
+
+
+async def test_explain_and_the_proxy_come_to_the_same_verdict(gate: Gate) -> None:
+    for document in LICENSES:
+        name = document["metadata"]["name"]
+        for text in REFERENCES:
+            reference = text.replace("HOST", gate.host)
+            asked = await pullgate("explain", name, reference, "--folder", gate.directory, "-o", "json")
+            reason = asked.data["reason"]
+            assert asked.code == (0 if reason == "Ok" else 1)
+            assert reason == await verdict_of_the_proxy(gate, name, reference), f"{name} {reference}: {asked.output}"
+
+
+async def explained(gate: Gate, *arguments: str) -> str:
+    return (await pullgate("explain", *arguments, "--folder", gate.directory)).output
+
+
+async def test_each_step_names_the_rule_that_decided_and_the_next_move(gate: Gate) -> None:
+    path = f"{gate.host}/proxy/{APP}/upstream/"
+    refused = await explained(gate, "tagged", f"{path}{API}:9.9.9", "--offline")
+    assert f"9.9.9 is none of the tags that tagged covers: match {STABLE} (spec.entitlements[0].tags)" in refused
+    assert "refused: NotEntitled; vendor: widen spec.entitlements[0].tags of tagged" in refused
+    assert "spec.suspended" in await explained(gate, "off", f"{path}{API}:1")
+    assert "its domain" in await explained(gate, "all", f"{DOMAIN}/{WORKER}:1.0.0", "--offline")
+    assert "app another" in await explained(gate, "all", f"{gate.host}/proxy/another/upstream/{API}:1")
+    missing = await explained(gate, "all", f"{path}{WORKER}:9.9.9")
+    assert "ManifestUnknown; vendor: check the tag, or push it" in missing
+
+
+async def test_a_day_to_come_can_be_asked_for(gate: Gate) -> None:
+    reference = f"{gate.host}/proxy/{APP}/upstream/{WORKER}:1.0.0"
+    assert "may be pulled" in await explained(gate, "over", reference, "--at", "2025-12-31")
+    assert "may be pulled" in await explained(gate, "early", reference, "--at", "2090-01-01")
+
+
+async def test_what_is_no_reference_is_a_usage_error(gate: Gate) -> None:
+    ran = await pullgate("explain", "all", "my org/api", "--folder", gate.directory)
+    assert ran.code == 2
+    assert "no space" in ran.output

@@ -1,0 +1,147 @@
+"""`registry test`: step by step to a registry, and at the first fault its name, whose move it is, and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.catalog import WORKER, seed
+from tests.support.cli import Ran, pullgate
+from tests.support.gate import APP, Gate, registry, running
+from tests.support.ports import free_port
+from tests.support.tls import Authority
+from tests.support.upstreams import DockerRegistry, ScriptedRegistry, faults
+
+IMAGE = f"{WORKER}:1.0.0"
+
+
+async def examine(host: str, password: str = "", *more: str | Path, username: str = "puller") -> Ran:
+    login = ["--username", username, "--password-stdin"] if password else []
+    options = ["--type", "Generic", "--host", host, *login]
+    return await pullgate("registry", "test", *options, *more, stdin=password)
+
+
+@pytest.mark.parametrize("auth", ["basic", "token"])
+async def test_every_step_of_a_good_registry_passes(request: pytest.FixtureRequest, auth: str) -> None:
+    upstream: DockerRegistry = request.getfixturevalue(f"docker_registry_{auth}")
+    ran = await examine(
+        upstream.host, upstream.password, "--plain-http", "--image", IMAGE, "-o", "json", username=upstream.username
+    )
+    assert ran.code == 0, ran.output
+    assert [step["step"] for step in ran.data["steps"]] == ["name", "connection", "ping", "login", "image"]
+    assert all(step["passed"] for step in ran.data["steps"])
+    assert upstream.password not in ran.output
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedRegistry]:
+    async with ScriptedRegistry("basic") as upstream:
+        await seed(upstream)
+        yield upstream
+
+
+Break = Callable[[ScriptedRegistry], object]
+
+
+@pytest.mark.parametrize(
+    ("reason", "step", "break_"),
+    [
+        ("UpstreamUnauthorized", "login", lambda u: setattr(u.login, "password", "another")),
+        ("UpstreamForbidden", "image", lambda u: u.on("GET", "/manifests/", faults.refuse(403, "DENIED"))),
+        ("ManifestUnknown", "image", lambda u: u.on("GET", "/manifests/", faults.refuse(404, "MANIFEST_UNKNOWN"))),
+        ("UpstreamRateLimited", "image", lambda u: u.on("GET", "/manifests/", faults.rate_limited("7"))),
+        ("UpstreamError", "ping", lambda u: u.on("GET", "/v2/", faults.answer(500))),
+        ("UpstreamProtocol", "ping", lambda u: u.on("GET", "/v2/", faults.answer(404))),
+        ("UpstreamProtocol", "ping", lambda u: u.on("GET", "/v2/", faults.raw(b"SSH-2.0-OpenSSH_9\r\n"))),
+        ("RealmRefused", "login", lambda u: u.on("GET", "/v2/", faults.challenge('Bearer realm="https://evil.test/"'))),
+        ("DigestMismatch", "image", lambda u: u.on("GET", "/manifests/", faults.corrupt(5), after_login=True)),
+    ],
+)
+async def test_a_fault_is_named_with_whose_move_it_is(
+    upstream: ScriptedRegistry, reason: str, step: str, break_: Break
+) -> None:
+    password = upstream.password
+    break_(upstream)
+    arguments = ("--plain-http", "--image", IMAGE)
+    ran = await examine(upstream.host, password, *arguments, "-o", "json", username=upstream.username)
+    assert ran.code == 1, ran.output
+    last = ran.data["steps"][-1]
+    assert (last["step"], last["reason"]) == (step, reason)
+    assert last["hint"]
+    assert last["actors"]
+    text = await examine(upstream.host, password, *arguments, username=upstream.username)
+    assert f"✗ {step}" in text.output
+    assert f"{reason}; the move is the " in text.output
+    assert password not in ran.output + text.output
+
+
+@pytest.mark.parametrize(
+    ("reason", "step", "host"),
+    [("UpstreamUnreachable", "name", "registry.invalid"), ("UpstreamUnreachable", "connection", "127.0.0.1:PORT")],
+)
+async def test_a_registry_that_is_not_there_is_told_by_the_step_that_fails(reason: str, step: str, host: str) -> None:
+    ran = await examine(host.replace("PORT", str(free_port())), "", "-o", "json")
+    assert (ran.code, ran.data["steps"][-1]["step"], ran.data["steps"][-1]["reason"]) == (1, step, reason)
+
+
+async def test_a_certificate_that_nobody_trusts_is_told_at_its_step() -> None:
+    async with ScriptedRegistry(name="localhost", tls=Authority().server(("localhost",))) as upstream:
+        ran = await examine(upstream.host, "", "-o", "json")
+    assert [step["step"] for step in ran.data["steps"]] == ["name", "connection", "TLS"]
+    assert ran.data["steps"][-1]["reason"] == "UpstreamTLS"
+
+
+async def on_folder(gate: Gate, *arguments: str | Path, stdin: str = "") -> Ran:
+    return await pullgate("registry", *arguments, "--folder", gate.directory, "-n", APP, stdin=stdin)
+
+
+async def test_a_registry_is_added_only_when_it_works(docker_registry_basic: DockerRegistry, tmp_path: Path) -> None:
+    upstream = docker_registry_basic
+    about = ["--type", "Generic", "--host", upstream.host, "--plain-http", "--username", upstream.username]
+    async with running(tmp_path / "resources") as gate:
+        wrong = await on_folder(gate, "add", "up", *about, "--password-stdin", stdin="wrong")
+        assert (wrong.code, "nothing was added" in wrong.output) == (1, True)
+        assert not list(gate.directory.glob("*.yaml"))
+        dry = await on_folder(gate, "add", "up", *about, "--password-stdin", "--dry-run", stdin=upstream.password)
+        assert upstream.password not in dry.output
+        added = await on_folder(gate, "add", "up", *about, "--password-stdin", stdin=upstream.password)
+        assert added.code == 0, added.output
+        assert upstream.password not in added.output
+        tested = await on_folder(gate, "test", "up", "--image", IMAGE)
+        assert tested.code == 0, tested.output
+
+        def is_ready() -> bool:
+            path = gate.directory / ".pullgate" / "status" / APP / "registry.up.yaml"
+            rows = yaml.safe_load(path.read_text())["status"]["conditions"] if path.exists() else []
+            return any(row["type"] == "Ready" and row["status"] == "True" for row in rows)
+
+        await gate.until(is_ready)
+        table = await on_folder(gate, "list")
+        assert table.output.splitlines()[1].split()[:4] == ["up", "yes", "Ready", "Generic"]
+
+
+async def test_a_registry_without_its_secret_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    async with running(tmp_path / "resources") as gate:
+        (gate.directory / "up.yaml").write_text(yaml.safe_dump(registry("up", "registry.invalid", secret="robot")))
+        ran = await on_folder(gate, "test", "up", "-o", "json")
+    assert (ran.code, ran.data["steps"][0]["reason"]) == (1, "CredentialsMissing")
+    assert "there is no Secret robot" in ran.data["steps"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name a Registry, or describe one"),
+        (["--host", "quay.io"], "say --type, too"),
+        (["--type", "Quay", "--username", "x"], "--password-stdin together"),
+        (["--type", "ECR"], "type ECR needs a host"),
+        (["--type", "Quay", "--image", "A B"], "no space"),
+    ],
+)
+async def test_a_mistake_is_a_usage_error(arguments: list[str], words: str) -> None:
+    ran = await pullgate("registry", "test", *arguments)
+    assert ran.code == 2, ran.output
+    assert words in " ".join(ran.output.split())
