@@ -81,6 +81,14 @@ FAULTS: dict[str, type[Fault]] = {}
 """Reason -> class: the whole table, in the order of design."""
 
 
+def fault_in_words(reason: str, message: str, *, hint: str | None = None, retry_after: float | None = None) -> Fault:
+    """The fault of `reason` with a message of its own, such as the one that a proxy sent. KeyError: no such reason."""
+    kind = FAULTS[reason]
+    fault = kind.__new__(kind)
+    Fault.__init__(fault, message, hint=hint, retry_after=retry_after)
+    return fault
+
+
 # --- who is asking -----------------------------------------------------------------------------------------------
 
 

@@ -34,5 +34,14 @@ def decode_errors(body: bytes) -> list[tuple[str, str]]:
     return []
 
 
+def decode_detail(body: bytes) -> dict[str, str]:
+    """The texts in the first error's `detail` as Pullgate writes it: reason, hint, ref. Never raises."""
+    try:
+        detail = json.loads(body[:BODY_LIMIT])["errors"][0]["detail"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return {}
+    return {key: value for key, value in detail.items() if isinstance(value, str)} if isinstance(detail, dict) else {}
+
+
 def _pair(error: dict[str, Any]) -> tuple[str, str]:
     return str(error.get("code") or "UNKNOWN"), str(error.get("message") or "")

@@ -19,7 +19,9 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_LIST})
 MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
-"""What an Accept names, of whoever takes any image."""
+"""What a client of today takes; GHCR answers 404 to one that lacks the type of what is there."""
+
+_FOREIGN = ("foreign.diff.tar", ".layer.nondistributable.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,12 @@ class Manifest:
     """What a signature or an SBOM is about."""
     platforms: tuple[Platform | None, ...] = ()
     """Of `children`, in their order."""
+    config: str | None = None
+    """Of an image or an artifact; it is among the blobs."""
+    sizes: tuple[int | None, ...] = ()
+    """Bytes of `blobs`, in their order; None where the manifest does not say."""
+    foreign: frozenset[str] = frozenset()
+    """Blobs that a registry need not hold: layers that may not be distributed (image-spec, "Non-Distributable")."""
 
     @property
     def is_index(self) -> bool:
@@ -66,17 +74,22 @@ def parse_manifest(body: bytes, content_type: str | None = None) -> Manifest:
         raise ValueError("the manifest is not an object")
     media_type = document.get("mediaType") or (content_type or "").partition(";")[0].strip()
     children = list(_descriptors(document, "manifests"))
+    config = next(_descriptors(document, "config"), None)
     blobs = [*_descriptors(document, "config"), *_descriptors(document, "layers"), *_descriptors(document, "blobs")]
     layers = [_digest(layer, "blobSum") for layer in _list(document, "fsLayers")]
     if len(children) + len(blobs) + len(layers) > DESCRIPTOR_LIMIT:
         raise ValueError(f"the manifest names more than {DESCRIPTOR_LIMIT} things")
     subject = next(_descriptors(document, "subject"), None)
+    sizes = {_digest(blob, "digest"): _size(blob) for blob in blobs} | dict.fromkeys(layers)
     return Manifest(
         media_type=str(media_type),
         children=tuple(_digest(child, "digest") for child in children),
-        blobs=tuple(dict.fromkeys([_digest(blob, "digest") for blob in blobs] + layers)),
+        blobs=tuple(sizes),
         subject=_digest(subject, "digest") if subject is not None else None,
         platforms=tuple(_platform(child.get("platform")) for child in children),
+        config=_digest(config, "digest") if config is not None else None,
+        sizes=tuple(sizes.values()),
+        foreign=frozenset(_digest(blob, "digest") for blob in blobs if _is_foreign(blob)),
     )
 
 
@@ -100,6 +113,15 @@ def _digest(descriptor: object, name: str) -> str:
     if not isinstance(digest, str) or not is_digest(digest):
         raise ValueError("a descriptor names no digest of the right form")
     return digest
+
+
+def _size(descriptor: dict[str, Any]) -> int | None:
+    size = descriptor.get("size")
+    return size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
+
+
+def _is_foreign(descriptor: dict[str, Any]) -> bool:
+    return any(part in str(descriptor.get("mediaType", "")) for part in _FOREIGN)
 
 
 def _platform(value: object) -> Platform | None:

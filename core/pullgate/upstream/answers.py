@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from pullgate import faults
-from pullgate.oci.errors import decode_errors
+from pullgate.oci.errors import decode_detail, decode_errors
+from pullgate.upstream.ratelimit import seconds_of
 from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
 
 ERROR_LIMIT = 8 * 1024
@@ -17,11 +20,37 @@ Errors = list[tuple[str, str]]
 
 async def read_errors(response: UpstreamResponse) -> Errors:
     """The errors in a body, none where it is too large, broken or something else."""
+    return decode_errors(await _read_body(response))
+
+
+async def read_told_fault(response: UpstreamResponse) -> faults.Fault | None:
+    """The fault that a Pullgate proxy names in its answer, in its words; None where it names none. Ends the answer.
+
+    The words stand in the body; an answer to HEAD has them in the reason phrase alone, cut and without the hint.
+    """
+    reason = response.headers.get("X-Pullgate-Reason", "")
+    if reason not in faults.FAULTS:
+        return None
+    body = await _read_body(response)
+    response.release()
+    errors, detail = decode_errors(body), decode_detail(body)
+    hint = detail.get("hint")
+    sentence = errors[0][1] if errors else response.phrase.partition(": ")[2]
+    message = sentence.removesuffix(f"; ref {detail.get('ref')}").removesuffix(f"; {hint}")
+    wait = response.headers.get("Retry-After")
+    return faults.fault_in_words(
+        reason,
+        message or f"{response.host} refused it: {reason}",
+        hint=hint,
+        retry_after=seconds_of(wait, time.time()) if wait is not None else None,
+    )
+
+
+async def _read_body(response: UpstreamResponse) -> bytes:
     try:
-        body = await response.read(ERROR_LIMIT)
+        return await response.read(ERROR_LIMIT)
     except faults.Fault:
-        return []
-    return decode_errors(body)
+        return b""
 
 
 def fault_of_answer(host: str, request: UpstreamRequest, status: int, errors: Errors) -> faults.Fault:

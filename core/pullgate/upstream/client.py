@@ -17,7 +17,7 @@ from yarl import URL
 
 from pullgate import faults
 from pullgate.upstream import manifest
-from pullgate.upstream.answers import fault_of_answer, read_errors
+from pullgate.upstream.answers import fault_of_answer, read_errors, read_told_fault
 from pullgate.upstream.auth import Authorization, Authorizer
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
@@ -70,14 +70,12 @@ class Upstream:
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """The answer, its body still to be read: 200, 206, 304, 416, or a redirect not followed. Raises a fault."""
-        self._limit.check()
         return await with_retries(
             functools.partial(self.attempt, request), host=self.config.host, total=self.config.timeouts.total
         )
 
     async def fetch_manifest(self, request: UpstreamRequest) -> FetchedManifest:
         """The whole manifest, verified against a digest that was asked for. Raises a fault."""
-        self._limit.check()
         return await with_retries(
             functools.partial(manifest.fetch_manifest, self, request),
             host=self.config.host,
@@ -86,7 +84,6 @@ class Upstream:
 
     async def resolve_manifest(self, request: UpstreamRequest) -> ResolvedManifest:
         """Digest, media type and length of a manifest, by HEAD where it tells them and by GET where not."""
-        self._limit.check()
         return await with_retries(
             functools.partial(manifest.resolve_manifest, self, request),
             host=self.config.host,
@@ -95,7 +92,6 @@ class Upstream:
 
     async def ping(self) -> UpstreamResponse:
         """`GET /v2/`, logged in where the upstream asks for it (distribution-spec, "Determining Support")."""
-        self._limit.check()
         return await with_retries(
             functools.partial(self.attempt, UpstreamRequest("GET", "", "ping")),
             host=self.config.host,
@@ -115,6 +111,10 @@ class Upstream:
         status = response.status
         if status == 200 or response.location is not None:
             return response
+        if self.config.pullgate and response.url.origin() == self._origin:
+            told = await read_told_fault(response)
+            if told is not None:
+                raise Transient(told) if status in _PASSING else told
         if status == 304 and request.if_none_match is not None:
             return response
         if status in {206, 416} and request.range is not None:
@@ -143,6 +143,7 @@ class Upstream:
 
     async def exchange(self, request: UpstreamRequest, method: Method) -> UpstreamResponse:
         """The upstream's answer, whatever it is, after a challenge was answered and redirects were followed."""
+        self._limit.check()
         since = self._clock()
         authorization = await self._auth.authorize(request.repository)
         response = await self._follow(request, method, authorization)
@@ -198,6 +199,8 @@ def _build_headers(request: UpstreamRequest, authorization: Authorization | None
         headers["Range"] = request.range
         if request.if_range is not None:
             headers["If-Range"] = request.if_range
+    if request.fresh:
+        headers["Cache-Control"] = "no-cache"
     if request.if_none_match is not None:
         headers["If-None-Match"] = request.if_none_match
     return headers

@@ -8,6 +8,23 @@ from pullgate.resources.registry_type import wire_host
 from pullgate.upstream.config import UpstreamConfig
 
 
+def proxy_config(host: str, key: str, *, plain_http: bool = False, ca_pem: str | None = None) -> UpstreamConfig:
+    """How a customer's client speaks to the proxy at `host` (host[:port]) with a license key.
+
+    Redirects and token servers may lead anywhere: the proxy holds them to its Registries' rules.
+    """
+    return UpstreamConfig(
+        registry=host,
+        host=host,
+        wire_host=host,
+        credentials=Credentials("license", key),
+        plain_http=plain_http,
+        ca_pem=ca_pem,
+        allow_private=True,
+        pullgate=True,
+    )
+
+
 def upstream_config(
     resource: Registry, credentials: Credentials | None = None, ca_pem: str | None = None
 ) -> UpstreamConfig:

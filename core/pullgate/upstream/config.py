@@ -40,3 +40,5 @@ class UpstreamConfig:
     allow_private: bool = False
     """Whether redirects and token servers may lead to private and link-local addresses."""
     timeouts: Timeouts = Timeouts()
+    pullgate: bool = False
+    """Whether it is a Pullgate proxy, whose faults are taken at their word: reason, message and hint."""

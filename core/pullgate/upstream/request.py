@@ -40,6 +40,8 @@ class UpstreamRequest:
     if_none_match: str | None = None
     query: str = ""
     """Encoded, without the question mark."""
+    fresh: bool = False
+    """Whether caches on the way are to be passed by (RFC 9111, section 5.2.1.4)."""
     follow_redirects: bool = True
     """False: a redirect to another origin is handed back (see `UpstreamResponse.location`)."""
 
@@ -90,6 +92,11 @@ class UpstreamResponse:
     def host(self) -> str:
         """Who answered, in words."""
         return self._host
+
+    @property
+    def phrase(self) -> str:
+        """The reason phrase."""
+        return self._raw.reason or ""
 
     @property
     def length(self) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from yarl import URL
 
 from pullgate import faults
+from pullgate.upstream.answers import read_told_fault
 from pullgate.upstream.auth import basic_header
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
@@ -75,10 +76,14 @@ class HttpTokenServer:
         except faults.RedirectRefused:
             # The guard refused its address.
             raise faults.RealmRefused(self._config.host, self._config.registry) from None
-        if raw.status in {502, 503, 504}:
-            raw.release()
-            raise Transient(faults.UpstreamError(host, raw.status))
-        return UpstreamResponse(raw, host, self._config.timeouts.idle)
+        response = UpstreamResponse(raw, host, self._config.timeouts.idle)
+        told = await read_told_fault(response) if self._config.pullgate else None
+        if response.status in {502, 503, 504}:
+            response.release()
+            raise Transient(told or faults.UpstreamError(host, response.status))
+        if told is not None:
+            raise told
+        return response
 
     def _refusal(self, response: UpstreamResponse, repository: str) -> faults.Fault:
         """The fault of a token server's answer that is no token."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamTimeout
-from pullgate.oci.manifest import parse_manifest
+from pullgate.oci.manifest import MANIFEST_TYPES, parse_manifest
 from pullgate.policy.entitlement import RepositoryAccess
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import Method, UpstreamRequest
@@ -30,13 +30,6 @@ SECONDS = 20.0
 SEARCH_SECONDS = 10.0
 """How long a search that went to the end stands: invented digests cost the upstream no more than that."""
 SCOPE_LIMIT = 4096
-
-ACCEPT = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
 
 Clock = Callable[[], float]
 T = TypeVar("T")
@@ -176,7 +169,7 @@ class Prover:
         return named
 
     def _request(self, question: Question, method: Method, reference: str) -> UpstreamRequest:
-        return UpstreamRequest(method, question.repository, "manifests", reference, accept=ACCEPT)
+        return UpstreamRequest(method, question.repository, "manifests", reference, accept=MANIFEST_TYPES)
 
 
 async def _in_batches(call: Callable[[str], Awaitable[T]], items: list[str]) -> AsyncIterator[list[T]]:
