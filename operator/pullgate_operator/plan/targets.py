@@ -1,0 +1,133 @@
+"""Image texts -> whom to ask for them: the vendor's upstream, or the proxy as a customer does. Pure."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pullgate.faults import Fault
+from pullgate.oci.reference import InvalidReference, Reference, parse_reference
+from pullgate.policy.facts import RegistryFacts
+from pullgate.policy.route import find_route
+from pullgate.providers.hints import hint
+from pullgate.resources.compile import registry_facts, registry_hosts
+from pullgate.resources.registry import Registry
+from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.probe import ImageResult, ProbeTarget, license_target
+
+Targets = tuple[list[ProbeTarget], list[ImageResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A Registry and how its upstream is spoken to; or why it cannot be."""
+
+    resource: Registry
+    config: UpstreamConfig | None
+    problem: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """How a customer reaches the proxy."""
+
+    license: str
+    proxies: Mapping[str, UpstreamConfig] = field(repr=False)
+    """By host[:port], the first of them the proxy's own; the others are custom domains."""
+
+
+class Sources:
+    """The Registries of one app, the oldest first, and those who ask. Implements `policy.facts.RegistryDirectory`."""
+
+    def __init__(self, app: str, sources: tuple[Source, ...], customer: Customer | None = None) -> None:
+        """`customer` is None for the vendor."""
+        self._app, self._customer = app, customer
+        self._by_name: dict[str, Source] = {}
+        self._by_host: dict[str, Source] = {}
+        self._by_domain: dict[str, Source] = {}
+        for source in sources:
+            self._by_name.setdefault(source.resource.metadata.name, source)
+            for host in registry_hosts(source.resource):
+                self._by_host.setdefault(host, source)
+            for domain in source.resource.spec.domains:
+                self._by_domain.setdefault(domain, source)
+
+    def target(self, image: str) -> ProbeTarget | ImageResult:
+        """Whom to ask for `image`; a failed result where nobody can be asked."""
+        try:
+            reference = parse_reference(image)
+        except InvalidReference as error:
+            return ImageResult(
+                image, False, reason="ReferenceInvalid", message=str(error), hint="write HOST/REPOSITORY:TAG"
+            )
+        if self._customer is not None:
+            return self._as_customer(image, reference, self._customer)
+        return self._as_vendor(image, reference)
+
+    # --- ways ---
+
+    def _as_vendor(self, image: str, reference: Reference) -> ProbeTarget | ImageResult:
+        route = find_route(
+            self,
+            namespace_of_license=self._app,
+            host=reference.host.partition(":")[0],
+            path_repository=reference.repository,
+            ns=reference.host,
+        )
+        if route is None:
+            return self._unknown(image, reference)
+        source = self._by_name[route.registry.name]
+        if source.config is None:
+            return ImageResult(
+                image, False, reason="CredentialsMissing", message=source.problem[:1000], hint=source.fix[:1000]
+            )
+        return ProbeTarget(image, source.config, route.repository, reference.target, _hint_of(source, route.repository))
+
+    def _as_customer(self, image: str, reference: Reference, customer: Customer) -> ProbeTarget | ImageResult:
+        proxy = customer.proxies.get(reference.host)
+        if proxy is not None:  # as a customer writes it
+            return license_target(image, reference, proxy, self._app)
+        source = self._by_host.get(reference.host)
+        if source is None:
+            return self._unknown(image, reference)
+        own = next(iter(customer.proxies.values()))
+        return license_target(image, reference, own, self._app, registry=source.resource.metadata.name)
+
+    def _unknown(self, image: str, reference: Reference) -> ImageResult:
+        hosts = ", ".join(sorted(self._by_host)) or "none"
+        return ImageResult(
+            image,
+            False,
+            reason="RegistryUnknown",
+            message=f"no Registry of app {self._app} is for {reference.host}; there are {hosts}"[:1000],
+            hint=f"add a Registry for {reference.host}, or take the image out",
+        )
+
+    # --- RegistryDirectory ---
+
+    def registry_named(self, namespace: str, name: str) -> RegistryFacts | None:
+        """See RegistryDirectory."""
+        return self._facts(namespace, self._by_name.get(name))
+
+    def registry_for_host(self, namespace: str, host: str) -> RegistryFacts | None:
+        """See RegistryDirectory."""
+        return self._facts(namespace, self._by_host.get(host))
+
+    def registry_for_domain(self, domain: str) -> RegistryFacts | None:
+        """See RegistryDirectory."""
+        return self._facts(self._app, self._by_domain.get(domain))
+
+    def _facts(self, namespace: str, source: Source | None) -> RegistryFacts | None:
+        return registry_facts(source.resource) if source is not None and namespace == self._app else None
+
+
+def _hint_of(source: Source, repository: str) -> functools.partial[str]:
+    credentials = source.config.credentials if source.config is not None else None
+    username = credentials.username if credentials is not None else ""
+    return functools.partial(_hint, source.resource.spec.type, username, repository)
+
+
+def _hint(registry_type: str, username: str, repository: str, fault: Fault) -> str:
+    return hint(registry_type, fault, username=username, repository=repository)
