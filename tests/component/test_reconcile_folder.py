@@ -155,6 +155,23 @@ async def test_right_and_wrong_credentials_are_told_apart(
         assert folder.reasons("up") == ["Ready", "UpstreamUnauthorized", "Ready"]
 
 
+async def test_an_image_of_the_registry_is_asked_for_after_the_login(
+    folder: Folder, docker_registry_basic: DockerRegistry
+) -> None:
+    host = docker_registry_basic.host
+    folder.write("registry.yaml", registry_text(host, check="{image: my-org/api:no-such}"))
+    async with operator(folder) as at_work:
+        found = await at_work.until(UP, "Ready", "False", "ManifestUnknown")
+        assert found["message"] == f"my-org/api:no-such is not on {host}; check spec.check.image"
+        document = await at_work.get(UP)
+        assert condition(document, "Authenticated")["status"] == "True"
+        assert condition(document, "Stalled")["status"] == "True"
+        assert await at_work.get(HANDOFF) is not None
+        folder.write("registry.yaml", registry_text(host, check=f"{{image: '{host}/my-org/api:stable'}}"))
+        await at_work.until(UP, "Ready", "True")
+        assert folder.reasons("up") == ["ManifestUnknown", "Ready"]
+
+
 async def test_without_its_secret_the_proxy_gets_no_credentials(folder: Folder) -> None:
     async with operator(folder) as at_work:
         await at_work.until(UP, "Ready", "True")

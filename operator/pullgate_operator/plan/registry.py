@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,41 +15,9 @@ from pullgate.resources.registry import Registry
 from pullgate.store.port import Document
 from pullgate.upstream.compile import upstream_config
 from pullgate.upstream.config import UpstreamConfig
-from pullgate.upstream.login import LoginResult
+from pullgate_operator.plan.check import PERMANENT, STEADY, STEPS, Checked, last_check, next_check
 from pullgate_operator.plan.claims import Name
 from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
-
-STEADY = timedelta(hours=1)
-"""While checks find the same, a status tells of one in an hour: nothing is written when nothing changed."""
-FIRST_RETRY = timedelta(seconds=5)
-"""After a failed check, doubled each time, up to the interval."""
-
-_STEPS: Mapping[str, str] = {
-    "UpstreamUnauthorized": "renew the credentials in {source}",
-    "UpstreamForbidden": "give the account of {source} read access",
-    "UpstreamUnreachable": "check spec.host, and DNS and firewalls on the way; it is tried again",
-    "UpstreamTLS": "check spec.host, or name its CA in spec.tls.caSecretRef",
-    "UpstreamTimeout": "check firewalls on the way; it is tried again",
-    "UpstreamError": "it is tried again",
-    "UpstreamProtocol": "check that spec.host is a registry, and spec.tls.plainHTTP",
-    "UpstreamRateLimited": "it is tried again",
-    "RealmRefused": "list it in spec.network.realmHosts if it is right",
-    "RedirectRefused": "allow it in spec.network if it is right",
-}
-"""The vendor's next step; the faults' own hints speak to customers."""
-
-_PERMANENT = (faults.UpstreamUnauthorized, faults.UpstreamForbidden, faults.RealmRefused, faults.RedirectRefused)
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """The last check, and what it was made with."""
-
-    config: UpstreamConfig
-    at: datetime
-    result: LoginResult
-    failures: int = 0
-    """In a row, this one included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +62,14 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
         conditions.put("CredentialsAvailable", True, "Available", _source(resource))
     else:
         conditions.put("CredentialsAvailable", False, "CredentialsMissing", str(found))
-    checked = inputs.checked if inputs.checked is not None and inputs.checked.config == config else None
+    checked = inputs.checked
+    if checked is not None and (checked.config, checked.image) != (config, resource.spec.check.image):
+        checked = None
     _put_check(conditions, checked, resource, first=inputs.checked is None)
     _put_ready(conditions, inputs, checked)
     due = None
     if config is not None and not resource.spec.suspend:
-        due = _next_check(checked, resource.spec.check.interval, now)
+        due = next_check(checked, resource.spec.check.interval, now)
     plan = Plan(
         status=_status(inputs, conditions, found, checked),
         secrets=(encode_handoff(_handoff(resource, found)),) if isinstance(found, Resolved) else (),
@@ -176,17 +145,6 @@ def _handoff(resource: Registry, found: Resolved) -> Handoff:
 # --- the check ---------------------------------------------------------------------------------------------------
 
 
-def _next_check(checked: Checked | None, interval: timedelta, now: datetime) -> datetime:
-    if checked is None:
-        return now
-    wait = interval
-    if checked.failures:
-        wait = min(interval, FIRST_RETRY * 2 ** min(checked.failures - 1, 10))
-    if isinstance(checked.result.fault, faults.UpstreamRateLimited):
-        wait = max(wait, timedelta(seconds=min(checked.result.fault.retry_after or 0.0, 3600.0)))
-    return checked.at + wait
-
-
 def _put_check(conditions: Conditions, checked: Checked | None, resource: Registry, *, first: bool) -> None:
     if checked is None:
         if first and _holds_still(conditions, resource):
@@ -220,7 +178,7 @@ def _holds_still(conditions: Conditions, resource: Registry) -> bool:
 
 
 def _words(fault: faults.Fault, resource: Registry) -> str:
-    step = _STEPS.get(fault.reason, "").format(source=_source(resource))
+    step = STEPS.get(fault.reason, "").format(source=_source(resource))
     return f"{fault.message}; {step}" if step else fault.message
 
 
@@ -228,19 +186,28 @@ def _words(fault: faults.Fault, resource: Registry) -> str:
 
 
 def _put_ready(conditions: Conditions, inputs: RegistryInputs, checked: Checked | None) -> None:
+    ready, reason, message = _summary(conditions, inputs, checked)
+    if ready and inputs.checked is None and _image_failed_before(conditions, inputs.resource):
+        return
     conditions.drop("Stalled", "Reconciling")
-    ready, reason, message = _summary(conditions, inputs)
     conditions.put("Ready", ready, reason, message)
-    fault = checked.result.fault if checked is not None else None
+    fault = checked.fault if checked is not None else None
     if ready or reason == "RegistrySuspended":
         return
-    if ready is None or (fault is not None and reason == fault.reason and not isinstance(fault, _PERMANENT)):
+    if ready is None or (fault is not None and reason == fault.reason and not isinstance(fault, PERMANENT)):
         conditions.put("Reconciling", True, reason, message)
     else:
         conditions.put("Stalled", True, reason, message)
 
 
-def _summary(conditions: Conditions, inputs: RegistryInputs) -> tuple[bool | None, str, str]:
+def _image_failed_before(conditions: Conditions, resource: Registry) -> bool:
+    """Whether an earlier process found the login right and the image not: its word stands, as in `_holds_still`."""
+    ready = conditions.find("Ready")
+    failed = resource.spec.check.image is not None and ready is not None and ready.reason in faults.FAULTS
+    return failed and _holds_still(conditions, resource)
+
+
+def _summary(conditions: Conditions, inputs: RegistryInputs, checked: Checked | None) -> tuple[bool | None, str, str]:
     spec, namespace = inputs.resource.spec, inputs.resource.metadata.namespace
     if spec.suspend:
         return False, "RegistrySuspended", "suspended; set spec.suspend to false to go on"
@@ -256,6 +223,8 @@ def _summary(conditions: Conditions, inputs: RegistryInputs) -> tuple[bool | Non
         condition = conditions.find(type_)
         if condition is not None and condition.status != "True":
             return None if condition.status == "Unknown" else False, condition.reason, condition.message
+    if checked is not None and checked.image_fault is not None:
+        return False, checked.image_fault.reason, _words(checked.image_fault, inputs.resource)
     return True, "Ready", f"{spec.host} can be pulled from"
 
 
@@ -277,20 +246,10 @@ def _status(
     if same and told.last_check and checked and timedelta() <= checked.at - told.last_check.time < STEADY:
         status["lastCheck"] = told.last_check.model_dump(mode="json", by_alias=True)
     elif checked is not None:
-        status["lastCheck"] = _last_check(checked)
+        status["lastCheck"] = last_check(checked)
     elif inputs.checked is None and inputs.resource.status.last_check is not None:
         status["lastCheck"] = inputs.resource.status.last_check.model_dump(mode="json", by_alias=True)
     return status
-
-
-def _last_check(checked: Checked) -> dict[str, Any]:
-    quota = checked.result.quota
-    limit = None
-    if quota is not None:
-        window = f"{quota.window:.0f}s" if quota.window is not None else None
-        limit = without_empty({"limit": quota.limit, "remaining": quota.remaining, "window": window})
-    latency = f"{max(1, round(checked.result.latency * 1000))}ms"
-    return without_empty({"time": format_time(checked.at), "latency": latency, "rateLimit": limit})
 
 
 def _events(inputs: RegistryInputs, conditions: Conditions) -> tuple[Event, ...]:

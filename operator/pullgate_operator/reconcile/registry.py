@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from pullgate import faults
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, handoff_name
 from pullgate.resources import Registry, parse_resource
 from pullgate.resources.model import SecretRef
 from pullgate.store.port import Document, Key, Store
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.login import LoginResult, check_login
+from pullgate.upstream.probe import check_image
+from pullgate_operator.plan.check import Checked
 from pullgate_operator.plan.claims import Claims
-from pullgate_operator.plan.registry import Checked, RegistryInputs, plan_registry
+from pullgate_operator.plan.registry import RegistryInputs, plan_registry
 from pullgate_operator.reconcile.apply import apply_plan
 from pullgate_operator.reconcile.settings import Clock
 
@@ -30,7 +34,7 @@ class RegistryReconciler:
         self._store, self._claims, self._clock, self._again = store, claims, clock, again
         self._slots = asyncio.Semaphore(checks)
         self._checked: dict[Key, Checked] = {}
-        self._running: dict[Key, tuple[UpstreamConfig, asyncio.Task[None]]] = {}
+        self._running: dict[Key, tuple[tuple[UpstreamConfig, str | None], asyncio.Task[None]]] = {}
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Bring one Registry up to date; returns when to come again. Raises InvalidResource, StoreUnavailable."""
@@ -44,7 +48,7 @@ class RegistryReconciler:
         planned = plan_registry(await self._gather(key, resource))
         await apply_plan(self._store, key, document, planned.plan)
         if planned.check is not None:
-            self._start_check(key, planned.check)
+            self._start_check(key, planned.check, resource.spec.check.image)
             return None  # its end asks for this again
         return planned.plan.due
 
@@ -82,19 +86,23 @@ class RegistryReconciler:
 
     # --- checks ---
 
-    def _start_check(self, key: Key, config: UpstreamConfig) -> None:
+    def _start_check(self, key: Key, config: UpstreamConfig, image: str | None) -> None:
         running = self._running.get(key)
         if running is not None:
-            if running[0] == config:
+            if running[0] == (config, image):
                 return
             running[1].cancel()
-        self._running[key] = (config, asyncio.create_task(self._check(key, config), name=f"check {key.name}"))
+        task = asyncio.create_task(self._check(key, config, image), name=f"check {key.name}")
+        self._running[key] = ((config, image), task)
 
-    async def _check(self, key: Key, config: UpstreamConfig) -> None:
+    async def _check(self, key: Key, config: UpstreamConfig, image: str | None) -> None:
         async with self._slots:
             result: LoginResult | None = None
+            image_fault: faults.Fault | None = None
             try:
                 result = await check_login(config)
+                if image is not None and result.fault is None:
+                    image_fault = await check_image(config, image)
             except Exception:
                 log.exception("checking Registry %s/%s failed", key.namespace, key.name)
         if self._running.get(key, (None, None))[1] is not asyncio.current_task():
@@ -103,6 +111,7 @@ class RegistryReconciler:
         if result is None:
             return
         before = self._checked.get(key)
-        failures = (before.failures if before is not None and before.config == config else 0) + 1
-        self._checked[key] = Checked(config, self._clock(), result, 0 if result.fault is None else failures)
+        failures = before.failures if before is not None and (before.config, before.image) == (config, image) else 0
+        checked = Checked(config, self._clock(), result, failures + 1, image, image_fault)
+        self._checked[key] = checked if checked.fault is not None else dataclasses.replace(checked, failures=0)
         self._again(key)

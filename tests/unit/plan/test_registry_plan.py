@@ -13,7 +13,8 @@ from pullgate.providers.handoff import decode_handoff, secret_document
 from pullgate.resources import Registry, parse_resource
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.login import LoginResult
-from pullgate_operator.plan.registry import Checked, RegistryInputs, RegistryPlan, plan_registry
+from pullgate_operator.plan.check import Checked
+from pullgate_operator.plan.registry import RegistryInputs, RegistryPlan, plan_registry
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SECRET = secret_document("my-app", "robot", {"username": b"u", "password": b"SECRET"}, type_="kubernetes.io/basic-auth")
@@ -187,3 +188,55 @@ def test_a_suspended_registry_is_not_asked() -> None:
     assert plan.plan.due is None
     assert conditions(plan)["Ready"] == ("False", "RegistrySuspended")
     assert "Stalled" not in conditions(plan)
+
+
+IMAGE = "my-org/api:latest"
+LACKING = faults.ManifestUnknown("quay.io", "my-org/api", "latest")
+
+
+def checked_image(fault: faults.Fault | None, failures: int = 1) -> Checked:
+    """A check whose login went well and whose image ended with `fault`."""
+    found = checked(None, failures=failures if fault else 0, resource=registry(check={"image": IMAGE}))
+    return dataclasses.replace(found, image=IMAGE, image_fault=fault)
+
+
+@pytest.mark.parametrize(
+    ("fault", "summary", "step"),
+    [
+        (LACKING, "Stalled", "my-org/api:latest is not on quay.io; check spec.check.image"),
+        (faults.UpstreamForbidden("quay.io", "my-org/api"), "Stalled", "give the account of Secret robot read access"),
+        (faults.UpstreamTimeout("quay.io", 10), "Reconciling", "it is tried again"),
+    ],
+)
+def test_an_image_that_cannot_be_read_makes_it_unready_though_the_login_is_right(
+    fault: faults.Fault, summary: str, step: str
+) -> None:
+    plan = decide(resource=registry(check={"image": IMAGE}), checked=checked_image(fault))
+    found = conditions(plan)
+    assert found["Authenticated"] == ("True", "LoggedIn")
+    assert found["Ready"] == ("False", fault.reason)
+    assert found[summary] == ("True", fault.reason)
+    assert step in str(plan.plan.status["conditions"])
+    assert plan.plan.due == NOW + timedelta(seconds=5)
+    assert plan.plan.secrets
+
+
+def test_an_image_that_can_be_read_makes_it_ready() -> None:
+    plan = decide(resource=registry(check={"image": IMAGE}), checked=checked_image(None))
+    assert conditions(plan)["Ready"] == ("True", "Ready")
+    assert plan.plan.due == NOW + timedelta(minutes=5)
+
+
+def test_another_image_makes_the_last_check_worthless() -> None:
+    plan = decide(resource=registry(check={"image": "my-org/api:2"}), checked=checked_image(None))
+    assert plan.check is not None
+    assert conditions(plan)["Ready"] == ("Unknown", "NotChecked")
+
+
+def test_an_earlier_process_word_of_an_image_stands_until_the_first_check() -> None:
+    status = dict(decide(resource=registry(check={"image": IMAGE}), checked=checked_image(LACKING)).plan.status)
+    plan = decide(resource=registry(status, check={"image": IMAGE}))
+    assert plan.plan.status == status
+    assert plan.check is not None
+    without = decide(resource=registry(status))
+    assert conditions(without)["Ready"][0] == "True"

@@ -1,0 +1,89 @@
+"""A check of a Registry: what came of it, what it means, and when the next is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pullgate import faults
+from pullgate.resources.fields import format_time
+from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.login import LoginResult
+from pullgate_operator.plan.outcome import without_empty
+
+STEADY = timedelta(hours=1)
+"""While checks find the same, a status tells of one in an hour: nothing is written when nothing changed."""
+FIRST_RETRY = timedelta(seconds=5)
+"""After a failed check, doubled each time, up to the interval."""
+
+STEPS: Mapping[str, str] = {
+    "UpstreamUnauthorized": "renew the credentials in {source}",
+    "UpstreamForbidden": "give the account of {source} read access",
+    "UpstreamUnreachable": "check spec.host, and DNS and firewalls on the way; it is tried again",
+    "UpstreamTLS": "check spec.host, or name its CA in spec.tls.caSecretRef",
+    "UpstreamTimeout": "check firewalls on the way; it is tried again",
+    "UpstreamError": "it is tried again",
+    "UpstreamProtocol": "check that spec.host is a registry, and spec.tls.plainHTTP",
+    "UpstreamRateLimited": "it is tried again",
+    "RealmRefused": "list it in spec.network.realmHosts if it is right",
+    "RedirectRefused": "allow it in spec.network if it is right",
+    "ManifestUnknown": "check spec.check.image",
+    "RepositoryUnknown": "check spec.check.image",
+    "ReferenceInvalid": "write spec.check.image like my-org/api:latest",
+}
+"""The vendor's next step; the faults' own hints speak to customers."""
+
+PERMANENT = (
+    faults.UpstreamUnauthorized,
+    faults.UpstreamForbidden,
+    faults.RealmRefused,
+    faults.RedirectRefused,
+    faults.ManifestUnknown,
+    faults.RepositoryUnknown,
+    faults.ReferenceInvalid,
+)
+"""What no new try mends: somebody must act."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The last check, and what it was made with."""
+
+    config: UpstreamConfig
+    at: datetime
+    result: LoginResult
+    failures: int = 0
+    """In a row, this one included."""
+    image: str | None = None
+    """spec.check.image, which was asked for after a login that went well."""
+    image_fault: faults.Fault | None = None
+
+    @property
+    def fault(self) -> faults.Fault | None:
+        """What went wrong first."""
+        return self.result.fault or self.image_fault
+
+
+def next_check(checked: Checked | None, interval: timedelta, now: datetime) -> datetime:
+    """When to ask (again)."""
+    if checked is None:
+        return now
+    wait = interval
+    if checked.failures:
+        wait = min(interval, FIRST_RETRY * 2 ** min(checked.failures - 1, 10))
+    if isinstance(checked.fault, faults.UpstreamRateLimited):
+        wait = max(wait, timedelta(seconds=min(checked.fault.retry_after or 0.0, 3600.0)))
+    return checked.at + wait
+
+
+def last_check(checked: Checked) -> dict[str, Any]:
+    """status.lastCheck."""
+    quota = checked.result.quota
+    limit = None
+    if quota is not None:
+        window = f"{quota.window:.0f}s" if quota.window is not None else None
+        limit = without_empty({"limit": quota.limit, "remaining": quota.remaining, "window": window})
+    latency = f"{max(1, round(checked.result.latency * 1000))}ms"
+    return without_empty({"time": format_time(checked.at), "latency": latency, "rateLimit": limit})
