@@ -10,9 +10,11 @@ COMMANDS = {
     "registry": Entry("pullgate_cli.registry", "registry", "Upstreams: test one, add one."),
     "license": Entry("pullgate_cli.license", "license_", "Who may pull what: create, list, suspend, extend, rotate …"),
     "explain": Entry("pullgate_cli.explain", "explain", "Why a License may pull an image, or not: step by step."),
+    "doctor": Entry("pullgate_cli.doctor", "doctor", "What of this installation is not well, and what to do."),
     "standalone": Entry("pullgate_cli.standalone", "standalone", "Serve a folder of YAML, without a cluster."),
     "proxy": Entry("pullgate_cli.proxy", "proxy", "Answer pulls by a cluster's resources."),
     "operator": Entry("pullgate_cli.operator", "operator", "Reconcile a cluster's resources."),
+    "completion": Entry("pullgate_cli.completion", "completion", "Completion of commands and options for a shell."),
     "demo": Entry("pullgate_cli.demo", "demo", "Start a private upstream with one image, and serve it."),
 }
 

@@ -76,6 +76,10 @@ class Folder:
         self._content, self._documents = FolderContent(), {}
         self._read()
 
+    def is_served(self) -> bool:
+        """Whether a process serves it now."""
+        return PrivateFolder(self._directory).is_held()
+
     # --- files ---
 
     def _read(self) -> None:

@@ -54,6 +54,20 @@ class PrivateFolder:
             os.close(self._lock)
             self._lock = None
 
+    def is_held(self) -> bool:
+        """Whether a process serves the folder now."""
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def record_path(self, key: Key) -> Path:
         """The file of a resource's record."""
         return self.status / key.namespace / f"{key.kind.lower()}.{key.name}.yaml"

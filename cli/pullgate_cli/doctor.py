@@ -1,0 +1,252 @@
+"""`pullgate doctor`: what of this installation is not well, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pullgate_cli.place.options import FAILED, PASSED, Where, output_option, place_options, run_in
+
+if TYPE_CHECKING:
+    from pullgate.store.port import Document
+    from pullgate_cli.place.cluster import Cluster
+    from pullgate_cli.place.folder import Folder
+    from pullgate_cli.place.port import Place
+
+SYSTEM = "pullgate-system"
+LEASE_LATE_SECONDS = 60
+CLOCK_SECONDS = 30
+KINDS = ("Registry", "License", "ImageTest")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    about: str
+    state: str
+    """ok, warning or problem."""
+    text: str
+    fix: str = ""
+
+
+@click.command()
+@click.option("--proxy", "proxy_url", metavar="URL", help="Where customers reach it.  [default: as it was installed]")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Look at the resources of every app.")
+@output_option
+@place_options
+def doctor(where: Where, proxy_url: str | None, all_namespaces: bool, output: str) -> None:
+    """Look at everything that must be well, and say what is not and what to do.
+
+    Exit code 0: no problem; 1: a problem; 2: it could not look.
+    """
+
+    async def work(place: Place) -> int:
+        findings = [f async for f in _examine(place, proxy_url, None if all_namespaces else place.namespace)]
+        _print(place, findings, output)
+        return FAILED if any(f.state == "problem" for f in findings) else PASSED
+
+    run_in(where, work)
+
+
+async def _examine(place: Place, proxy_url: str | None, namespace: str | None) -> AsyncIterator[Finding]:
+    from pullgate_cli.place.cluster import Cluster
+    from pullgate_cli.place.folder import Folder
+
+    url = proxy_url or ""
+    if isinstance(place, Cluster):
+        async for finding in _look_at_cluster(place):
+            yield finding
+        url = url or await _installed_url(place)
+    elif isinstance(place, Folder):
+        async for finding in _look_at_folder(place):
+            yield finding
+    if url:
+        async for finding in _look_at_proxy(url):
+            yield finding
+    for kind in KINDS:
+        async for finding in _look_at_resources(place, kind, namespace):
+            yield finding
+
+
+def _print(place: Place, findings: list[Finding], output: str) -> None:
+    from pullgate_cli.printing import console, escape, print_data
+
+    if output != "table":
+        print_data({"place": place.title, "findings": [asdict(f) for f in findings]}, output)
+        return
+    out = console()
+    marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
+    for finding in findings:
+        out.print(f"{marks[finding.state]} [bold]{escape(finding.about)}[/] {escape(finding.text)}", soft_wrap=True)
+        if finding.fix:
+            out.print(f"    {escape(finding.fix)}", soft_wrap=True)
+    bad = sum(f.state == "problem" for f in findings)
+    out.print("[green]no problem[/]" if not bad else f"[red]{bad} problem{'s' if bad > 1 else ''}[/]")
+
+
+# --- the installation --------------------------------------------------------------------------------------------
+
+
+async def _look_at_cluster(place: Cluster) -> AsyncIterator[Finding]:
+    from pullgate.store.cluster.kinds import PLURALS
+    from pullgate_cli.place.port import PlaceError
+
+    for kind in KINDS:
+        name = f"{PLURALS[kind]}.pullgate.dev"
+        try:
+            found = await _get(place, f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
+        except PlaceError as error:
+            yield Finding(f"CRD {name}", "warning", f"not looked at: {error}")
+            continue
+        if found is None:
+            yield Finding(f"CRD {name}", "problem", "is not installed", "kubectl apply -k deploy/crds")
+        else:
+            yield Finding(f"CRD {name}", "ok", "is installed")
+    for name in ("pullgate-operator", "pullgate-proxy"):
+        try:
+            yield _judge_deployment(name, await _get(place, f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/{name}"))
+        except PlaceError as error:
+            yield Finding(f"Deployment {name}", "warning", f"not looked at: {error}")
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/pullgate-operator"
+    try:
+        yield _judge_lease(await _get(place, path))
+    except PlaceError as error:
+        yield Finding("Lease pullgate-operator", "warning", f"not looked at: {error}")
+
+
+async def _get(place: Cluster, path: str) -> dict[str, Any] | None:
+    from pullgate.store.port import StoreUnavailable
+    from pullgate_cli.place.port import PlaceError
+
+    try:
+        return await place.api.get(path)
+    except StoreUnavailable as error:
+        raise PlaceError(str(error)) from error
+
+
+def _judge_deployment(name: str, found: dict[str, Any] | None) -> Finding:
+    about = f"Deployment {name}"
+    if found is None:
+        return Finding(about, "problem", f"is not in {SYSTEM}", "kubectl apply -k deploy/")
+    wanted, ready = found["spec"].get("replicas", 1), found.get("status", {}).get("readyReplicas", 0)
+    text = f"{ready} of {wanted} ready"
+    if ready == wanted:
+        return Finding(about, "ok", text)
+    fix = f"kubectl -n {SYSTEM} describe pods -l app.kubernetes.io/name={name}"
+    return Finding(about, "problem" if not ready else "warning", text, fix)
+
+
+def _judge_lease(found: dict[str, Any] | None) -> Finding:
+    about = "Lease pullgate-operator"
+    if found is None:
+        return Finding(about, "problem", "nobody has ever held it: no operator ran", f"kubectl -n {SYSTEM} get pods")
+    spec = found["spec"]
+    renewed = datetime.fromisoformat(str(spec.get("renewTime")).replace("Z", "+00:00"))
+    age = (datetime.now(UTC) - renewed).total_seconds()
+    holder = spec.get("holderIdentity") or "nobody"
+    if abs(age) > LEASE_LATE_SECONDS or holder == "nobody":
+        fix = f"no operator works, or a clock is wrong: kubectl -n {SYSTEM} logs deploy/pullgate-operator"
+        return Finding(about, "problem", f"held by {holder}, renewed {age:.0f} s ago", fix)
+    return Finding(about, "ok", f"held by {holder}")
+
+
+async def _installed_url(place: Cluster) -> str:
+    from pullgate_cli.place.port import PlaceError
+
+    try:
+        found = await _get(place, f"/api/v1/namespaces/{SYSTEM}/configmaps/pullgate")
+    except PlaceError:
+        return ""
+    return str(((found or {}).get("data") or {}).get("PULLGATE_EXTERNAL_URL", ""))
+
+
+async def _look_at_folder(place: Folder) -> AsyncIterator[Finding]:
+    for problem in place.problems:
+        yield Finding("file", "problem", problem, "mend it; the last good state goes on until then")
+    if not place.problems:
+        yield Finding("files", "ok", "every file is right")
+    if not place.is_served():
+        yield Finding("folder", "warning", "no process serves it", "pullgate standalone DIR")
+
+
+# --- the proxy, from outside -------------------------------------------------------------------------------------
+
+
+async def _look_at_proxy(url: str) -> AsyncIterator[Finding]:
+    import email.utils
+
+    import aiohttp
+
+    from pullgate.oci.challenge import parse_challenges
+
+    about = f"proxy {url}"
+    timeout = aiohttp.ClientTimeout(total=10)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{url.rstrip('/')}/v2/", allow_redirects=False) as answer,
+        ):
+            status, headers = answer.status, answer.headers
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        words = f"does not answer: {error or type(error).__name__}"
+        yield Finding(about, "problem", words, "look at DNS, the Ingress or Gateway, and its certificate")
+        return
+    realm = next((c.parameters.get("realm", "") for c in parse_challenges(headers.getall("WWW-Authenticate", ()))), "")
+    if status != 401 or not realm:
+        yield Finding(
+            about, "problem", f"answers {status} without a challenge: something else is there", "look at the route"
+        )
+    elif not realm.startswith(url.rstrip("/")):
+        fix = "clients cannot log in: set PULLGATE_EXTERNAL_URL, and PULLGATE_TRUSTED_PROXY to your ingress's pods"
+        yield Finding(about, "problem", f"sends clients to {realm} for a token", fix)
+    else:
+        yield Finding(about, "ok", "answers, and asks for a license")
+    date = email.utils.parsedate_to_datetime(headers["Date"]) if "Date" in headers else None
+    if date is not None and abs((datetime.now(UTC) - date).total_seconds()) > CLOCK_SECONDS:
+        seconds = (datetime.now(UTC) - date).total_seconds()
+        yield Finding("clock", "warning", f"the proxy's is {seconds:.0f} s behind this machine's", "Licenses end by it")
+
+
+# --- resources ---------------------------------------------------------------------------------------------------
+
+
+async def _look_at_resources(place: Place, kind: str, namespace: str | None) -> AsyncIterator[Finding]:
+    from pullgate_cli.place.port import PlaceError
+
+    try:
+        documents = await place.list(kind, namespace)
+    except PlaceError as error:
+        yield Finding(kind, "warning", f"not looked at: {error}")
+        return
+    findings = [finding for document in documents if (finding := _judge(kind, document)) is not None]
+    good = len(documents) - len(findings)
+    if good:
+        yield Finding(kind, "ok", f"{good} of {len(documents)} are well")
+    for finding in findings:
+        yield finding
+
+
+def _judge(kind: str, document: Document) -> Finding | None:
+    """What is not well with a resource; None where all is."""
+    from pullgate.resources.conditions import read_condition
+
+    metadata = document["metadata"]
+    about = f"{kind} {metadata['namespace']}/{metadata['name']}"
+    ready = read_condition(document, "Ready")
+    if document["spec"].get("suspend") or document["spec"].get("suspended") is not None:
+        return None
+    if not ready:
+        return Finding(about, "warning", "nobody looked at it yet", "does the operator run?")
+    if ready["status"] != "True":
+        return Finding(about, "problem", f"{ready['reason']}: {ready['message']}")
+    soon, valid = read_condition(document, "ExpiringSoon"), read_condition(document, "Valid")
+    if valid.get("status", "True") != "True":
+        return Finding(about, "warning", f"{valid['reason']}: {valid['message']}")
+    if soon:
+        return Finding(about, "warning", soon["message"])
+    return None

@@ -1,0 +1,134 @@
+"""Who is asked for the images: the Registries of a place, its proxy as a customer, or docker's own logins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from pullgate.oci.reference import InvalidReference, parse_reference
+from pullgate.resources import InvalidResource, Registry, parse_resource
+from pullgate.resources.registry_type import wire_host
+from pullgate.store.port import Document
+from pullgate.upstream.compile import proxy_config
+from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.probe import ImageResult, ProbeTarget
+from pullgate_cli.gate.docker_config import DockerLogins
+from pullgate_cli.gate.report import VENDOR
+from pullgate_cli.license.secret import read_docker_config
+from pullgate_cli.place.port import NotThere, Place, PlaceError, require
+from pullgate_cli.registry.subject import subject_of
+from pullgate_operator.plan.targets import Customer, Source, Sources
+
+ALL = "all"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Target = ProbeTarget | ImageResult
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """How the proxy is reached, where the options say it."""
+
+    url: str = ""
+    ca_pem: str | None = field(default=None, repr=False)
+
+
+async def fetch_targets(
+    place: Place, images: tuple[str, ...], who: tuple[str, ...], proxy: Proxy
+) -> dict[str, list[Target]]:
+    """For each who asks (Licenses, or nobody for the vendor) whom to ask for each image. Raises PlaceError."""
+    sources = await _fetch_sources(place)
+    if not who:
+        asker = Sources(place.namespace, sources)
+        return {VENDOR: [asker.target(image) for image in images]}
+    found: dict[str, list[Target]] = {}
+    for document in await _fetch_licenses(place, who):
+        customer = await _customer(place, document, proxy)
+        asker = Sources(place.namespace, sources, customer)
+        found[customer.license] = [asker.target(image) for image in images]
+    return found
+
+
+async def local_targets(images: tuple[str, ...], plain_http: frozenset[str]) -> dict[str, list[Target]]:
+    """Each image from its own host, with docker's login for it where there is one. Raises PlaceError."""
+    logins = DockerLogins.load()
+    configs: dict[str, UpstreamConfig] = {}
+    targets: list[Target] = []
+    for image in images:
+        try:
+            reference = parse_reference(image)
+        except InvalidReference as error:
+            targets.append(ImageResult(image, False, reason="ReferenceInvalid", message=str(error)))
+            continue
+        host = reference.host
+        if host not in configs:
+            configs[host] = UpstreamConfig(
+                registry=host,
+                host=host,
+                wire_host=wire_host(host),
+                credentials=await logins.find(host),
+                plain_http=host in plain_http,
+                allow_private=True,
+            )
+        targets.append(ProbeTarget(image, configs[host], reference.repository, reference.target))
+    return {VENDOR: targets}
+
+
+async def _fetch_sources(place: Place) -> tuple[Source, ...]:
+    documents = await place.list("Registry", place.namespace)
+    documents.sort(key=lambda d: (str(d["metadata"].get("creationTimestamp", "")), d["metadata"]["name"]))
+    found = []
+    for document in documents:
+        try:
+            resource = parse_resource(document)
+        except InvalidResource as error:
+            raise PlaceError(str(error)) from error
+        if not isinstance(resource, Registry):
+            raise TypeError("no Registry")
+        subject = await subject_of(place, resource)
+        found.append(Source(resource, None if subject.problem else subject.config, subject.problem, subject.fix))
+    return tuple(found)
+
+
+async def _fetch_licenses(place: Place, who: tuple[str, ...]) -> list[Document]:
+    if ALL not in who:
+        return [await require(place, "License", name) for name in dict.fromkeys(who)]
+    found = [d for d in await place.list("License", place.namespace) if _counts(d["spec"])]
+    if not found:
+        raise NotThere(f"there is no License in {place.namespace} that is valid now")
+    return found
+
+
+def _counts(spec: Mapping[str, Any]) -> bool:
+    """Whether a License is one of `all`: who may not pull anyway is not asked."""
+    from pullgate.resources.fields import parse_time
+
+    now, begin, end = datetime.now(UTC), spec.get("notBefore"), spec.get("expiresAt")
+    begun = not begin or parse_time(str(begin)) <= now
+    return spec.get("suspended") is None and begun and (not end or now < parse_time(str(end)))
+
+
+async def _customer(place: Place, document: Document, proxy: Proxy) -> Customer:
+    """As the License's pull Secret has it: its first host is the proxy's own."""
+    name = document["metadata"]["name"]
+    auths = (await read_docker_config(place, document)).get("auths") or {}
+    if not auths:
+        raise PlaceError(f"the pull Secret of License {name} names no host; look at spec.pullSecret.hosts")
+    key = str(next(iter(auths.values()))["password"])
+    hosts = list(auths)
+    if proxy.url:
+        hosts = [urlsplit(proxy.url).netloc, *(host for host in hosts if host != urlsplit(proxy.url).netloc)]
+    configs = {host: _proxy(host, key, proxy) for host in hosts}
+    return Customer(name, configs)
+
+
+def _proxy(host: str, key: str, proxy: Proxy) -> UpstreamConfig:
+    url = urlsplit(proxy.url)
+    if proxy.url and url.netloc == host:
+        return proxy_config(host, key, plain_http=url.scheme == "http", ca_pem=proxy.ca_pem)
+    # As docker does: no TLS on the machine itself.
+    plain = (urlsplit(f"//{host}").hostname or "") in LOOPBACK
+    return proxy_config(host, key, plain_http=plain, ca_pem=proxy.ca_pem)
