@@ -53,12 +53,11 @@ def operator(
     """Reconcile the Registries and Licenses of a cluster into Secrets, conditions and events."""
     from pullgate_operator.settings import OperatorSettings
 
-    host = urlsplit(external_url).netloc
-    if not host:
+    if not urlsplit(external_url).netloc:
         raise click.UsageError(f"external URL {external_url!r}: write it like https://images.example.com")
     identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
     settings = OperatorSettings(
-        host, identity, admin[0], admin[1], kubeconfig, audit_seconds, proxy_admin, usage_seconds
+        external_url, identity, admin[0], admin[1], kubeconfig, audit_seconds, proxy_admin, usage_seconds
     )
     sys.exit(_run(settings))
 

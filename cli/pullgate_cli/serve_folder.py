@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pullgate.resources.conditions import read_condition
 from pullgate.store.folder import FolderInUse, FolderStore
@@ -58,8 +57,7 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
         except (FolderInUse, OSError, StoreUnavailable) as error:
             raise CannotServe(str(error)) from error
         stack.push_async_callback(store.stop)
-        host = urlsplit(settings.external_url).netloc
-        reconciler = Reconciler(store, ReconcileSettings(host, usage_interval=timedelta(minutes=1)))
+        reconciler = Reconciler(store, ReconcileSettings(settings.external_url, usage_interval=timedelta(minutes=1)))
         await stack.enter_async_context(_background(reconciler.run()))
         proxy = Proxy(settings, store)
         stack.push_async_callback(proxy.stop)

@@ -55,7 +55,7 @@ class Operator:
 
     async def _work(self, api: Api, lead: Leadership) -> None:
         store = self._store = ClusterStore(api, dict.fromkeys(KINDS, None), "pullgate-operator")
-        settings = ReconcileSettings(external_host=self._settings.external_host)
+        settings = ReconcileSettings(self._settings.external_url)
         reconciler = self._reconciler = Reconciler(store, settings, on_done=self._count_done)
         try:
             async with asyncio.TaskGroup() as group:

@@ -10,8 +10,8 @@ from pathlib import Path
 class OperatorSettings:
     """How the operator runs on a cluster."""
 
-    external_host: str
-    """host[:port] by which customers reach the proxy; pull Secrets are for it."""
+    external_url: str
+    """How customers reach the proxy: scheme://host[:port]. Pull Secrets are for its host."""
     identity: str
     """Its name in the Lease: the pod's."""
     admin_host: str = "127.0.0.1"

@@ -74,7 +74,7 @@ async def operator(folder: Folder, clock: Callable[[], datetime] | None = None) 
     """Reconcilers at work on `folder`."""
     store = folder.open()
     await store.start()
-    settings = ReconcileSettings(external_host="images.example.com")
+    settings = ReconcileSettings("https://images.example.com")
     reconciler = Reconciler(store, settings, clock) if clock is not None else Reconciler(store, settings)
     task = asyncio.create_task(reconciler.run())
     try:

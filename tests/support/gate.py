@@ -117,7 +117,7 @@ class Gate:
         self.store = FolderStore(self.directory)
         await self.store.start()
         self._stack.push_async_callback(self.store.stop)
-        reconciler = Reconciler(self.store, ReconcileSettings(external_host="localhost"))
+        reconciler = Reconciler(self.store, ReconcileSettings(self._settings.get("external_url", "http://localhost")))
         task = asyncio.create_task(reconciler.run())
         self._stack.push_async_callback(_cancel, task)
         self.proxy = await self.start_proxy()

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from pullgate.resources import InvalidResource, parse_resource
 from pullgate.resources.fields import parse_duration
-from pullgate.resources.image_test import ImageTestSpec
+from pullgate.resources.image_test import ImageTestSpec, ImageTestStatus
 from pullgate.resources.license import LicenseSpec, LicenseStatus
 from pullgate.resources.registry import RegistrySpec, RegistryStatus
 from tests.support.documents import BROKEN, TAKEN, Broken, Document
@@ -31,6 +31,7 @@ MODELS: dict[tuple[str, str], type[BaseModel]] = {
     ("License", "spec"): LicenseSpec,
     ("License", "status"): LicenseStatus,
     ("ImageTest", "spec"): ImageTestSpec,
+    ("ImageTest", "status"): ImageTestStatus,
 }
 Schema = dict[str, Any]
 

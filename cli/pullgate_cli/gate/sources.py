@@ -6,24 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from pullgate.oci.reference import InvalidReference, parse_reference
-from pullgate.resources import InvalidResource, Registry, parse_resource
 from pullgate.resources.registry_type import wire_host
-from pullgate.store.port import Document
-from pullgate.upstream.compile import proxy_config
+from pullgate.store.port import Document, Key
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.probe import ImageResult, ProbeTarget
 from pullgate_cli.gate.docker_config import DockerLogins
 from pullgate_cli.gate.report import VENDOR
-from pullgate_cli.license.secret import read_docker_config
 from pullgate_cli.place.port import NotThere, Place, PlaceError, require
-from pullgate_cli.registry.subject import subject_of
-from pullgate_operator.plan.targets import Customer, Source, Sources
+from pullgate_operator.plan.targets import Customer, Sources
+from pullgate_operator.reconcile.sources import build_customer, gather_sources
 
 ALL = "all"
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Target = ProbeTarget | ImageResult
 
@@ -40,7 +35,7 @@ async def fetch_targets(
     place: Place, images: tuple[str, ...], who: tuple[str, ...], proxy: Proxy
 ) -> dict[str, list[Target]]:
     """For each who asks (Licenses, or nobody for the vendor) whom to ask for each image. Raises PlaceError."""
-    sources = await _fetch_sources(place)
+    sources = await gather_sources(place, place.namespace)
     if not who:
         asker = Sources(place.namespace, sources)
         return {VENDOR: [asker.target(image) for image in images]}
@@ -77,22 +72,6 @@ async def local_targets(images: tuple[str, ...], plain_http: frozenset[str]) -> 
     return {VENDOR: targets}
 
 
-async def _fetch_sources(place: Place) -> tuple[Source, ...]:
-    documents = await place.list("Registry", place.namespace)
-    documents.sort(key=lambda d: (str(d["metadata"].get("creationTimestamp", "")), d["metadata"]["name"]))
-    found = []
-    for document in documents:
-        try:
-            resource = parse_resource(document)
-        except InvalidResource as error:
-            raise PlaceError(str(error)) from error
-        if not isinstance(resource, Registry):
-            raise TypeError("no Registry")
-        subject = await subject_of(place, resource)
-        found.append(Source(resource, None if subject.problem else subject.config, subject.problem, subject.fix))
-    return tuple(found)
-
-
 async def _fetch_licenses(place: Place, who: tuple[str, ...]) -> list[Document]:
     if ALL not in who:
         return [await require(place, "License", name) for name in dict.fromkeys(who)]
@@ -112,23 +91,12 @@ def _counts(spec: Mapping[str, Any]) -> bool:
 
 
 async def _customer(place: Place, document: Document, proxy: Proxy) -> Customer:
-    """As the License's pull Secret has it: its first host is the proxy's own."""
-    name = document["metadata"]["name"]
-    auths = (await read_docker_config(place, document)).get("auths") or {}
-    if not auths:
-        raise PlaceError(f"the pull Secret of License {name} names no host; look at spec.pullSecret.hosts")
-    key = str(next(iter(auths.values()))["password"])
-    hosts = list(auths)
-    if proxy.url:
-        hosts = [urlsplit(proxy.url).netloc, *(host for host in hosts if host != urlsplit(proxy.url).netloc)]
-    configs = {host: _proxy(host, key, proxy) for host in hosts}
-    return Customer(name, configs)
-
-
-def _proxy(host: str, key: str, proxy: Proxy) -> UpstreamConfig:
-    url = urlsplit(proxy.url)
-    if proxy.url and url.netloc == host:
-        return proxy_config(host, key, plain_http=url.scheme == "http", ca_pem=proxy.ca_pem)
-    # As docker does: no TLS on the machine itself.
-    plain = (urlsplit(f"//{host}").hostname or "") in LOOPBACK
-    return proxy_config(host, key, plain_http=plain, ca_pem=proxy.ca_pem)
+    metadata = document["metadata"]
+    name = ((document.get("status") or {}).get("secrets") or {}).get("pull")
+    secret = await place.get(Key("Secret", metadata["namespace"], name)) if name else None
+    if secret is None:
+        raise NotThere(f"License {metadata['name']} has no pull Secret yet; is the operator running?")
+    try:
+        return build_customer(metadata["name"], secret, proxy.url, proxy.ca_pem)
+    except (ValueError, KeyError) as error:
+        raise PlaceError(str(error)) from error

@@ -124,7 +124,9 @@ def described_subject(described: Described, name: str = "registry", namespace: s
 async def fetch_subject(place: Place, name: str) -> Subject:
     """The Registry `name` of the place with the credentials of its Secret. Raises PlaceError."""
     from pullgate.resources import InvalidResource, Registry, parse_resource
+    from pullgate.upstream.compile import upstream_config
     from pullgate_cli.place.port import PlaceError, require
+    from pullgate_operator.reconcile.sources import gather_source
 
     document = await require(place, "Registry", name)
     try:
@@ -133,20 +135,5 @@ async def fetch_subject(place: Place, name: str) -> Subject:
         raise PlaceError(str(error)) from error
     if not isinstance(resource, Registry):
         raise TypeError("no Registry")
-    return await subject_of(place, resource)
-
-
-async def subject_of(place: Place, resource: Registry) -> Subject:
-    """The Registry with the credentials of its Secret. Raises PlaceError."""
-    from pullgate.store.port import Key
-    from pullgate.upstream.compile import upstream_config
-    from pullgate_operator.plan.registry import Resolved, resolve
-
-    async def secret(ref: Any) -> Any:
-        return await place.get(Key("Secret", resource.metadata.namespace, ref.name)) if ref is not None else None
-
-    spec = resource.spec
-    found = resolve(resource, await secret(spec.credentials.secret_ref), await secret(spec.tls.ca_secret_ref))
-    if isinstance(found, Resolved):
-        return Subject(resource, upstream_config(resource, found.credentials, found.ca_pem))
-    return Subject(resource, upstream_config(resource), found.message, found.fix)
+    source = await gather_source(place, resource)
+    return Subject(resource, source.config or upstream_config(resource), source.problem, source.fix)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pullgate.resources.config_map import ConfigMap
 from pullgate.resources.fields import show
 from pullgate.resources.image_test import ImageTest
 from pullgate.resources.license import License
@@ -17,13 +18,14 @@ from pullgate.resources.model import API_VERSION
 from pullgate.resources.registry import Registry
 from pullgate.resources.secret import Secret
 
-Resource = Registry | License | ImageTest | Secret
+Resource = Registry | License | ImageTest | Secret | ConfigMap
 
 MODELS: Final[Mapping[str, type[Resource]]] = {
     "Registry": Registry,
     "License": License,
     "ImageTest": ImageTest,
     "Secret": Secret,
+    "ConfigMap": ConfigMap,
 }
 
 _NOUNS = {
@@ -101,7 +103,7 @@ def _find_model(document: Mapping[str, Any]) -> type[Resource]:
         near = difflib.get_close_matches(str(kind), MODELS, 1)
         fix = f"did you mean {near[0]}?" if near else f"one of {', '.join(MODELS)}"
         raise InvalidResource(describe(document), [FieldError(("kind",), f"{show(kind)} is not known", fix)])
-    version = "v1" if model is Secret else API_VERSION
+    version = "v1" if model in {Secret, ConfigMap} else API_VERSION
     if document.get("apiVersion") != version:
         given = document.get("apiVersion")
         what = "is missing" if given is None else f"{show(given)} is not known for {kind}"

@@ -95,6 +95,10 @@ class FolderStore:
         """See Store."""
         return [d for k, d in self._documents.items() if k.kind == kind and namespace in {None, k.namespace}]
 
+    async def fetch(self, key: Key) -> Document | None:
+        """See Store."""
+        return self._documents.get(key)
+
     # --- writing ---
 
     async def patch_status(self, key: Key, status: Mapping[str, Any]) -> None:
@@ -188,13 +192,13 @@ class FolderStore:
             await self._remove(self._private.record_path(key))
             del self._records[key]
             self._show(key, None)
-        for key in [k for k in self._documents if k.kind == "Secret" and k not in wanted]:
+        for key in [k for k in self._documents if k.kind in {"Secret", "ConfigMap"} and k not in wanted]:
             self._show(key, self._own_secrets.get(key))
         for key, document in wanted.items():
             self._show(key, complete(key, document, await self._record(key, document)))
 
     async def _record(self, key: Key, document: Document) -> Record | None:
-        if key.kind == "Secret":
+        if key.kind in {"Secret", "ConfigMap"}:
             return None
         before = self._records.get(key)
         record = next_record(before, document, self._content.file_of(key), datetime.now(UTC))

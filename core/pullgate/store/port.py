@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol, final
 
 Document = dict[str, Any]
 
-KINDS: Final = frozenset({"Registry", "License", "ImageTest", "Secret"})
+KINDS: Final = frozenset({"Registry", "License", "ImageTest", "Secret", "ConfigMap"})
 
 
 class Key(NamedTuple):
@@ -66,6 +66,10 @@ class Store(Protocol):
 
     async def list(self, kind: str, namespace: str | None = None) -> list[Document]:
         """All documents of `kind`, of one namespace or of all."""
+        ...
+
+    async def fetch(self, key: Key) -> Document | None:
+        """The document now, also of a kind that is not watched. Raises StoreUnavailable."""
         ...
 
     async def patch_status(self, key: Key, status: Mapping[str, Any]) -> None:

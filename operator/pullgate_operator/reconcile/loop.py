@@ -16,6 +16,7 @@ from pullgate_operator.plan.claims import Claims, build_claim
 from pullgate_operator.plan.invalid import plan_invalid
 from pullgate_operator.plan.license import license_of_secret
 from pullgate_operator.reconcile.apply import apply_plan
+from pullgate_operator.reconcile.image_test import ImageTestReconciler
 from pullgate_operator.reconcile.license import LicenseReconciler
 from pullgate_operator.reconcile.queue import WorkQueue
 from pullgate_operator.reconcile.registry import RegistryReconciler
@@ -23,7 +24,7 @@ from pullgate_operator.reconcile.settings import Clock, ReconcileSettings, utc_n
 from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS, SigningReconciler
 from pullgate_operator.reconcile.usage import UsageLedger
 
-KINDS = frozenset({"Registry", "License", "Secret"})
+KINDS = frozenset({"Registry", "License", "ImageTest", "Secret"})
 RETRY_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,9 @@ class Reconciler:
         self._registry = RegistryReconciler(store, self._claims, clock, again=self._queue.add, checks=settings.checks)
         self._ledger = UsageLedger(clock)
         self._license = LicenseReconciler(store, self._claims, self._signing, self._ledger, clock, settings)
+        self._image_test = ImageTestReconciler(
+            store, clock, settings.external_url, again=self._queue.add, runs=settings.runs
+        )
         self._synced = False
 
     @property
@@ -89,6 +93,7 @@ class Reconciler:
                     group.create_task(self._work())
         finally:
             await self._registry.stop()
+            await self._image_test.stop()
 
     # --- changes ---
 
@@ -111,7 +116,7 @@ class Reconciler:
 
     async def _begin(self) -> None:
         """The first full list is in: everything is looked at once, and what was left behind is removed."""
-        present = {Key.of(d) for kind in ("Registry", "License") for d in await self._store.list(kind)}
+        present = {Key.of(d) for kind in ("Registry", "License", "ImageTest") for d in await self._store.list(kind)}
         known = {Key("Registry", *name) for name in self._claims.names()}
         known |= {key for keys in self._licenses.values() for key in keys}
         gone = known - present  # deleted while the watch was down
@@ -132,6 +137,8 @@ class Reconciler:
         elif key.kind == "License":
             keys = self._licenses[key.namespace]
             keys.discard(key) if change.document is None else keys.add(key)
+            self._add(key)
+        elif key.kind == "ImageTest":
             self._add(key)
         else:
             self._note_secret(key)
@@ -225,6 +232,8 @@ class Reconciler:
             return await self._registry.reconcile(key)
         if key.kind == "License":
             return await self._license.reconcile(key)
+        if key.kind == "ImageTest":
+            return await self._image_test.reconcile(key)
         await self._signing.fetch_license_key()
         return await self._signing.reconcile_token_keys()
 

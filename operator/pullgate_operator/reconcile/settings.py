@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 Clock = Callable[[], datetime]
 
@@ -18,10 +19,17 @@ def utc_now() -> datetime:
 class ReconcileSettings:
     """How reconcilers work."""
 
-    external_host: str
-    """host[:port] by which customers reach the proxy; pull Secrets are for it."""
+    external_url: str
+    """How customers reach the proxy: scheme://host[:port]. Pull Secrets are for its host."""
     workers: int = 4
     checks: int = 8
     """Registries that are asked at the same time."""
+    runs: int = 4
+    """ImageTests that run at the same time."""
     usage_interval: timedelta = timedelta(minutes=10)
     """Least time between two writes of one License's usage, so that no pull costs a write."""
+
+    @property
+    def external_host(self) -> str:
+        """host[:port] of it."""
+        return urlsplit(self.external_url).netloc

@@ -6,12 +6,20 @@ from typing import Final
 
 from pullgate.resources.model import API_VERSION
 
-PLURALS: Final = {"Registry": "registries", "License": "licenses", "ImageTest": "imagetests", "Secret": "secrets"}
+PLURALS: Final = {
+    "Registry": "registries",
+    "License": "licenses",
+    "ImageTest": "imagetests",
+    "Secret": "secrets",
+    "ConfigMap": "configmaps",
+}
+
+CORE: Final = frozenset({"Secret", "ConfigMap"})
 
 
 def api_version_of(kind: str) -> str:
     """Group and version."""
-    return "v1" if kind == "Secret" else API_VERSION
+    return "v1" if kind in CORE else API_VERSION
 
 
 def collection_path(kind: str, namespace: str | None) -> str:

@@ -113,6 +113,10 @@ class ClusterStore:
         """See `Store.list`."""
         return [d for k, d in self._documents[kind].items() if namespace is None or k.namespace == namespace]
 
+    async def fetch(self, key: Key) -> Document | None:
+        """See `Store.fetch`."""
+        return await self._api.get(document_path(*key))
+
     async def patch_status(self, key: Key, status: Mapping[str, Any]) -> None:
         """See `Store.patch_status`. Raises Conflict where the document is another than the one last seen."""
         before = self._documents[key.kind].get(key)

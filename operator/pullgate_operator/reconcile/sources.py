@@ -1,0 +1,89 @@
+"""Who can be asked for an app's images: its Registries with their credentials, and the proxy as a customer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from pullgate.providers.handoff import secret_data
+from pullgate.providers.table import CredentialsInvalid
+from pullgate.resources import InvalidResource, Registry, parse_resource
+from pullgate.store.port import Document, Key
+from pullgate.upstream.compile import proxy_config, upstream_config
+from pullgate_operator.plan.registry import resolve
+from pullgate_operator.plan.targets import Customer, Source
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Reader(Protocol):
+    """Where resources are read: a Store, or a place of the command line."""
+
+    async def get(self, key: Key) -> Document | None:
+        """A document, or None."""
+        ...
+
+    async def list(self, kind: str, namespace: str | None) -> list[Document]:
+        """All documents of a kind."""
+        ...
+
+
+async def gather_sources(reader: Reader, namespace: str) -> tuple[Source, ...]:
+    """The Registries of an app, the oldest first; one that cannot be read is left out."""
+    documents = await reader.list("Registry", namespace)
+    found = []
+    for document in sorted(documents, key=_age):
+        try:
+            resource = parse_resource(document)
+        except InvalidResource:
+            continue  # its own status says so
+        if isinstance(resource, Registry):
+            found.append(await gather_source(reader, resource))
+    return tuple(found)
+
+
+async def gather_source(reader: Reader, resource: Registry) -> Source:
+    """A Registry with the credentials of its Secret."""
+    namespace, spec = resource.metadata.namespace, resource.spec
+
+    async def secret(ref: Any) -> Document | None:
+        return await reader.get(Key("Secret", namespace, ref.name)) if ref is not None else None
+
+    found = resolve(resource, await secret(spec.credentials.secret_ref), await secret(spec.tls.ca_secret_ref))
+    if isinstance(found, CredentialsInvalid):
+        return Source(resource, None, found.message, found.fix)
+    return Source(resource, upstream_config(resource, found.credentials, found.ca_pem))
+
+
+def build_customer(license_name: str, pull_secret: Document, external_url: str, ca_pem: str | None = None) -> Customer:
+    """How the License's customer reaches the proxy: as the pull Secret has it, its first host is the proxy's own.
+
+    `external_url` says how that host is reached; without one all are by https, but for loopback as docker does it.
+    Raises ValueError for a Secret that names no host.
+    """
+    config: Any = json.loads(secret_data(pull_secret).get(".dockerconfigjson", b"{}"))
+    auths = config.get("auths") if isinstance(config, dict) else None
+    if not isinstance(auths, dict) or not auths:
+        raise ValueError(f"the pull Secret of License {license_name} names no host; look at spec.pullSecret.hosts")
+    key = str(next(iter(auths.values()))["password"])
+    own = urlsplit(external_url)
+    hosts = dict.fromkeys([*([own.netloc] if own.netloc else []), *auths])
+    return Customer(
+        license_name,
+        {
+            host: proxy_config(host, key, plain_http=_is_plain(host, own.netloc, own.scheme), ca_pem=ca_pem)
+            for host in hosts
+        },
+    )
+
+
+def _is_plain(host: str, own_host: str, own_scheme: str) -> bool:
+    if host == own_host:
+        return own_scheme == "http"
+    return (urlsplit(f"//{host}").hostname or "") in LOOPBACK
+
+
+def _age(document: Document) -> tuple[str, str]:
+    metadata = document["metadata"]
+    return str(metadata.get("creationTimestamp", "")), str(metadata["name"])

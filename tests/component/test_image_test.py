@@ -1,0 +1,152 @@
+"""An ImageTest on a folder: probed through the real parts, told in its status."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pullgate.store.port import Key
+from tests.support.catalog import API, STABLE, WORKER, seed
+from tests.support.folder import condition, eventually
+from tests.support.gate import API_VERSION, APP, Gate, license_, registry, running, secret
+from tests.support.ports import free_port
+from tests.support.upstreams import DockerRegistry, ScriptedRegistry, faults
+
+TEST = Key("ImageTest", APP, "release")
+RENDERED = f"""
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: api}}
+spec: {{template: {{spec: {{containers: [{{name: api, image: "upstream.test/{API}:{STABLE}"}}]}}}}}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {{name: nightly}}
+spec:
+  jobTemplate: {{spec: {{template: {{spec: {{containers: [{{name: x, image: "upstream.test/{WORKER}:1.0.0"}}]}}}}}}}}
+"""
+
+
+def image_test(*images: str, license_name: str = "", **spec: Any) -> dict[str, Any]:
+    body = {**({"images": list(images)} if images else {}), **spec}
+    if license_name:
+        body["as"] = {"licenseRef": {"name": license_name}}
+    metadata = {"name": "release", "namespace": APP}
+    return {"apiVersion": API_VERSION, "kind": "ImageTest", "metadata": metadata, "spec": body}
+
+
+def config_map(text: str) -> dict[str, Any]:
+    metadata = {"name": "rendered", "namespace": APP}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"all.yaml": text}}
+
+
+@pytest.fixture
+async def gate(docker_registry_basic: DockerRegistry, tmp_path: Path) -> AsyncIterator[Gate]:
+    upstream, port = docker_registry_basic, free_port()
+    documents = [
+        secret("vendor", upstream.username, upstream.password),
+        registry("upstream", upstream.host, secret="vendor", domains=["upstream.test"]),
+        license_("acme", {"repositories": ["my-org/*"]}),
+        license_("former", expiresAt="2026-01-01T00:00:00Z"),
+    ]
+    where = {"listen_port": port, "external_url": f"http://127.0.0.1:{port}"}
+    async with running(tmp_path / "resources", *documents, **where) as gate:
+        yield gate
+
+
+def write(gate: Gate, *documents: dict[str, Any]) -> None:
+    for document in documents:
+        (gate.directory / f"{document['metadata']['name']}.yaml").write_text(yaml.safe_dump(document))
+
+
+async def outcome(gate: Gate, reason: str) -> dict[str, Any]:
+    """The ImageTest once its condition Ready has `reason`."""
+
+    async def ask() -> dict[str, Any] | None:
+        document = await gate.store.get(TEST)
+        return document if condition(document, "Ready").get("reason") == reason else None
+
+    found = await eventually(ask)
+    assert found is not None
+    return found
+
+
+def failures(document: dict[str, Any]) -> dict[str, str]:
+    return {row["image"]: row["reason"] for row in document["status"]["results"] if not row["passed"]}
+
+
+async def test_images_are_tested_as_the_vendor(gate: Gate, docker_registry_basic: DockerRegistry) -> None:
+    host = docker_registry_basic.host
+    write(gate, image_test(f"{host}/{WORKER}:1.0.0", f"{host}/{API}:{STABLE}", "upstream.test/my-org/api:stable"))
+    document = await outcome(gate, "Passed")
+    assert document["status"]["summary"] == "3/3 passed"
+    rows = {row["image"]: row for row in document["status"]["results"]}
+    assert set(rows[f"{host}/{API}:{STABLE}"]["platforms"]) == {"linux/amd64", "linux/arm64"}
+    assert rows[f"{host}/{WORKER}:1.0.0"]["size"] > 0
+
+
+async def test_images_are_tested_as_a_customer(gate: Gate, docker_registry_basic: DockerRegistry) -> None:
+    host = docker_registry_basic.host
+    own = f"{gate.host}/proxy/{APP}/upstream/{API}:{STABLE}"
+    write(gate, image_test(f"{host}/{WORKER}:1.0.0", own, license_name="acme"))
+    await outcome(gate, "Passed")
+    assert {record["license"] for record in gate.records() if record["kind"] == "blobs"} == {"acme"}
+    write(gate, image_test(f"{host}/{WORKER}:1.0.0", f"{host}/other/thing:1", license_name="acme"))
+    document = await outcome(gate, "NotEntitled")
+    assert failures(document) == {f"{host}/other/thing:1": "NotEntitled"}
+    write(gate, image_test(f"{host}/{WORKER}:1.0.0", license_name="former"))
+    document = await outcome(gate, "LicenseExpired")
+    assert "license former expired on 2026-01-01" in document["status"]["results"][0]["message"]
+
+
+async def test_every_image_of_rendered_manifests_is_tested(gate: Gate) -> None:
+    ref = {"configMapKeyRef": {"name": "rendered", "key": "all.yaml"}}
+    write(gate, image_test(imagesFrom=ref))
+    await outcome(gate, "ConfigMapMissing")
+    write(gate, config_map("kind: Deployment\nspec: [\n"), image_test(imagesFrom=ref, retries=1))
+    document = await outcome(gate, "InputInvalid")
+    assert "line" in condition(document, "Ready")["message"]
+    write(gate, config_map(RENDERED), image_test(imagesFrom=ref))
+    document = await outcome(gate, "Passed")
+    assert document["status"]["summary"] == "2/2 passed"
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("upstream.test/my-org/worker-a:9.9.9", "ManifestUnknown"),
+        ("elsewhere.test/my-org/api:1", "RegistryUnknown"),
+        ("upstream.test/My-Org/api:1", "ReferenceInvalid"),
+    ],
+)
+async def test_an_image_that_cannot_be_pulled_fails_by_name(gate: Gate, image: str, reason: str) -> None:
+    write(gate, image_test(image))
+    document = await outcome(gate, reason)
+    assert failures(document) == {image: reason}
+    assert document["status"]["results"][0]["hint"]
+    assert condition(document, "Stalled")["status"] == "True"
+
+
+async def test_a_layer_that_is_missing_is_found_by_depth(gate: Gate) -> None:
+    async with ScriptedRegistry("basic") as upstream:
+        await seed(upstream)
+        upstream.on("GET|HEAD", "/blobs/", faults.refuse(404, "BLOB_UNKNOWN"), after_login=True)
+        documents = [
+            secret("scripted", upstream.username, upstream.password),
+            registry("scripted", upstream.host, secret="scripted"),
+        ]
+        await gate.apply(*documents)
+        write(gate, image_test(f"{upstream.host}/{WORKER}:1.0.0", depth="Manifest"))
+        await outcome(gate, "Passed")
+        write(gate, image_test(f"{upstream.host}/{WORKER}:1.0.0", depth="Blobs"))
+        await outcome(gate, "BlobUnknown")
+
+
+async def test_a_test_of_a_license_that_is_not_there_waits_for_it(gate: Gate) -> None:
+    write(gate, image_test("upstream.test/my-org/api:stable", license_name="nobody"))
+    document = await outcome(gate, "LicenseUnknown")
+    assert "there is no License nobody in my-app" in condition(document, "Ready")["message"]
