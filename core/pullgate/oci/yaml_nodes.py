@@ -1,0 +1,141 @@
+"""YAML text -> nodes that know their line, document by document.
+
+Not PyYAML's composer: libyaml's parser keeps its own stack, but the composer on top of it recurses in C, and a text of
+opening brackets ends the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import yaml
+
+DEPTH_LIMIT = 100
+NODE_LIMIT = 1_000_000
+"""Nodes of one document."""
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MERGE_DEPTH = 8
+
+
+class BrokenYAML(ValueError):
+    """Text that is no YAML, or breaks a bound; the message repeats none of it."""
+
+    def __init__(self, line: int, message: str) -> None:
+        self.line = line
+        super().__init__(message)
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A scalar, a list, or a mapping. An alias is the very node that it names, so the graph may have rings."""
+
+    line: int
+    """From 1."""
+    text: str | None = None
+    """Of a scalar."""
+    is_text: bool = False
+    """Whether the scalar is a string, and not a number, a truth value, a date or null."""
+    items: list[Node] | None = field(default=None, repr=False)
+    """Of a list; of a mapping, where keys and values take turns."""
+    is_mapping: bool = False
+
+    def get(self, key: str) -> Node | None:
+        """The value of `key` in a mapping, also where it comes by a merge (`<<`); of repeated keys the last counts."""
+        return _find(self, key, 0)
+
+    def elements(self) -> list[Node]:
+        """A list's; none of anything else."""
+        return [] if self.is_mapping or self.items is None else self.items
+
+    def string(self, key: str) -> str:
+        """The text of `key`, "" where there is none."""
+        found = self.get(key)
+        return found.text or "" if found is not None and found.is_text else ""
+
+
+def read_nodes(data: bytes) -> Iterator[Node]:
+    """The documents of `data` (UTF-8) that hold anything. Raises BrokenYAML when it comes to a mistake."""
+    events = yaml.parse(data, Loader=_LOADER)
+    line = 1
+    try:
+        for event in events:
+            line = _line(event)
+            if isinstance(event, yaml.DocumentStartEvent):
+                root = _read_document(events)
+                if root.items is not None or root.text:
+                    yield root
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        last = data.count(b"\n") + 1  # the mark of an early end stands behind it
+        raise BrokenYAML(min(mark.line + 1, last) if mark else line, error.problem or "is no YAML") from None
+    except yaml.YAMLError:
+        raise BrokenYAML(line, "a character that YAML does not allow") from None
+
+
+def _read_document(events: Iterator[yaml.Event]) -> Node:
+    open_nodes: list[Node] = []
+    anchors: dict[str, Node] = {}
+    count = 0
+    for event in events:
+        line = _line(event)
+        if isinstance(event, yaml.CollectionEndEvent):
+            node = open_nodes.pop()
+            if not open_nodes:
+                return node
+            continue
+        assert isinstance(event, yaml.NodeEvent)  # noqa: S101 - libyaml ends each document with its root
+        count += 1
+        if count > NODE_LIMIT or len(open_nodes) >= DEPTH_LIMIT:
+            raise BrokenYAML(line, "is nested too deep" if count <= NODE_LIMIT else "holds too much")
+        node = _build(event, line, anchors)
+        if open_nodes:
+            items = open_nodes[-1].items
+            assert items is not None  # noqa: S101 - only collections are open
+            items.append(node)
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append(node)
+        elif not open_nodes:
+            return node
+    raise BrokenYAML(1, "ends too early")
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark is not None else 1
+
+
+def _build(event: yaml.NodeEvent, line: int, anchors: dict[str, Node]) -> Node:
+    if isinstance(event, yaml.AliasEvent):
+        if event.anchor not in anchors:
+            raise BrokenYAML(line, "names an anchor that does not stand before it")
+        return anchors[event.anchor]
+    if isinstance(event, yaml.ScalarEvent):
+        plain = event.implicit[0] and event.tag is None
+        node = Node(line, event.value, is_text=not plain or _is_text(event.value))
+    else:
+        node = Node(line, items=[], is_mapping=isinstance(event, yaml.MappingStartEvent))
+    if event.anchor:
+        anchors[event.anchor] = node
+    return node
+
+
+def _is_text(plain: str) -> bool:
+    """Whether YAML takes a scalar without quotes for a string."""
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(plain[:1], ())
+    return not any(pattern.match(plain) for _, pattern in resolvers)
+
+
+def _find(node: Node, key: str, depth: int) -> Node | None:
+    if not node.is_mapping or node.items is None or depth > _MERGE_DEPTH:
+        return None
+    found: Node | None = None
+    merged: list[Node] = []
+    for name, value in zip(node.items[::2], node.items[1::2], strict=False):
+        if name.text == key:
+            found = value
+        elif name.text == "<<":
+            merged += [value] if value.is_mapping else value.elements()
+    if found is None:
+        found = next(filter(None, (_find(other, key, depth + 1) for other in merged[:16])), None)
+    return found
