@@ -132,6 +132,9 @@ def test_the_operator_writes_status_secrets_and_events_only(installed: Kubectl) 
         assert may(installed, "pullgate-operator", verb, "secrets", "any-app")
         assert not may(installed, "pullgate-operator", verb, "pods", SYSTEM)
     assert may(installed, "pullgate-operator", "create", "events", "any-app")
+    assert may(installed, "pullgate-operator", "get", "configmaps", "any-app")
+    for verb in ("list", "watch", *WRITE):
+        assert not may(installed, "pullgate-operator", verb, "configmaps", "any-app")
     assert may(installed, "pullgate-operator", "patch", "events.events.k8s.io", "any-app")
 
 

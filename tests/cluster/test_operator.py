@@ -189,6 +189,36 @@ def test_a_document_that_the_api_server_takes_and_the_operator_refuses_says_so_i
     assert "Stalled" not in {c["type"] for c in status["conditions"]}
 
 
+def image_test(app: str, *images: str, **spec: Any) -> Document:
+    head = {"apiVersion": gate.API_VERSION, "kind": "ImageTest", "metadata": {"name": "release", "namespace": app}}
+    return {**head, "spec": {"images": list(images), **spec}}
+
+
+def test_kubectl_waits_for_an_image_test_as_vendor_and_as_customer(world: World, vendor: str) -> None:
+    image = f"{world.upstream.host}/my-org/api"
+    world.cluster.apply(image_test(vendor, f"{image}:1"))
+    wait_for(world, vendor, "imagetest/release", "Passed")
+    world.cluster.apply(image_test(vendor, f"{image}:1", **{"as": {"licenseRef": {"name": "acme"}}}))
+    wait_for(world, vendor, "imagetest/release", "Passed")
+    world.cluster.apply(image_test(vendor, f"{image}:1", f"{image}:9.9.9"))
+    wait_for(world, vendor, "imagetest/release", "Stalled")
+    table = world.cluster.kubectl("get", "imagetests", "-n", vendor).splitlines()[1].split()
+    assert table[:4] == ["release", "False", "1/2", "passed"]
+    told = world.cluster.kubectl("get", "events", "-n", vendor, "--field-selector", "reason=ManifestUnknown")
+    assert "ImageTest" in told or "imagetest/release" in told
+
+
+def test_an_image_test_reads_the_rendered_manifests_of_a_config_map(world: World, vendor: str) -> None:
+    image = f"{world.upstream.host}/my-org/api:1"
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": [{"image": image}]}}
+    metadata = {"name": "rendered", "namespace": vendor}
+    data = {"all.yaml": json.dumps(pod)}
+    world.cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    ref = {"configMapKeyRef": {"name": "rendered", "key": "all.yaml"}}
+    world.cluster.apply(image_test(vendor, imagesFrom=ref))
+    wait_for(world, vendor, "imagetest/release", "Passed")
+
+
 def test_a_changed_secret_takes_effect(world: World, vendor: str) -> None:
     key = key_of(world, vendor)
     world.cluster.apply(secret(vendor, "wrong"))
