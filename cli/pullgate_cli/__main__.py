@@ -7,6 +7,8 @@ import click
 from pullgate_cli.lazy import Entry, LazyGroup
 
 COMMANDS = {
+    "gate": Entry("pullgate_cli.gate.command", "gate", "Can all images be pulled, by each customer? A release gate."),
+    "image": Entry("pullgate_cli.gate.image", "image", "Test one image; list those of manifests and charts."),
     "registry": Entry("pullgate_cli.registry", "registry", "Upstreams: test one, add one."),
     "license": Entry("pullgate_cli.license", "license_", "Who may pull what: create, list, suspend, extend, rotate …"),
     "explain": Entry("pullgate_cli.explain", "explain", "Why a License may pull an image, or not: step by step."),

@@ -58,6 +58,16 @@ class Board:
             sys.stdout.flush()
 
 
+def show(report: Report, *, shown: bool) -> Report:
+    """Tell a report that was made elsewhere."""
+    board = Board(0, shown=shown, several=len(report.runs) > 1)
+    for run in report.runs:
+        for result in run.results:
+            board.tell(run.who, result)
+    board.end(report)
+    return report
+
+
 def _size(size: int) -> str:
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024 or unit == "GiB":

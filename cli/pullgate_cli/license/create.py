@@ -89,14 +89,11 @@ async def _wait(place: Place, name: str) -> None:
 
     from pullgate.resources.conditions import read_condition
     from pullgate.store.port import Key
-    from pullgate_cli.place.folder import Folder
     from pullgate_cli.printing import tell
 
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end:
-        if isinstance(place, Folder):
-            await asyncio.to_thread(place.refresh)
-        document = await place.get(Key("License", place.namespace, name))
+        document = await place.fresh(Key("License", place.namespace, name))
         secrets = ((document or {}).get("status") or {}).get("secrets")
         if document is not None and secrets:
             ready = read_condition(document, "Ready")

@@ -53,6 +53,10 @@ class Cluster:
         with _explained():
             return await self.api.get(document_path(*key))
 
+    async def fresh(self, key: Key) -> Document | None:
+        """See Place."""
+        return await self.get(key)
+
     async def create(self, document: Document) -> str:
         """See Place."""
         metadata = document["metadata"]

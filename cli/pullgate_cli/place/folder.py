@@ -47,6 +47,11 @@ class Folder:
         """See Place."""
         return self._documents.get(key)
 
+    async def fresh(self, key: Key) -> Document | None:
+        """See Place."""
+        await asyncio.to_thread(self._refresh)
+        return self._documents.get(key)
+
     async def create(self, document: Document) -> str:
         """See Place: a new file named after the resource."""
         metadata = document["metadata"]
@@ -71,7 +76,7 @@ class Folder:
         await self._write(path, documents)
         return f"{key.kind} {key.namespace}/{key.name} changed in {path}"
 
-    def refresh(self) -> None:
+    def _refresh(self) -> None:
         """Read it again. Blocking. Raises PlaceError."""
         self._content, self._documents = FolderContent(), {}
         self._read()
@@ -109,7 +114,7 @@ class Folder:
             await asyncio.to_thread(write_whole, path, out.getvalue())
         except OSError as error:
             raise PlaceError(f"{path} cannot be written: {error.strerror}") from error
-        await asyncio.to_thread(self.refresh)
+        await asyncio.to_thread(self._refresh)
 
 
 def merge(document: MutableMapping[str, Any], patch: Mapping[str, Any]) -> None:

@@ -35,6 +35,10 @@ class Place(Protocol):
         """A document, or None."""
         ...
 
+    async def fresh(self, key: Key) -> Document | None:
+        """A document as it is now, whatever was read before."""
+        ...
+
     async def create(self, document: Document) -> str:
         """A new resource; what was done, in words. Raises PlaceError where it is there already."""
         ...
