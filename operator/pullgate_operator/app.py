@@ -24,6 +24,7 @@ from pullgate_operator.settings import OperatorSettings
 
 LEASE_NAME = "pullgate-operator"
 LIST_AGAIN_SECONDS = 2.0
+RESTART_SECONDS = 3.0
 DEAF_AUDITS = 2
 """So often in a row the audit found changes while the watch told of none: it is dead, and a new process helps."""
 
@@ -90,9 +91,13 @@ class Operator:
         """kopf tells no deletion that happened while its watch was down, and its watch may end unseen (kopf #1276)."""
         while True:
             told = watching.events
-            await asyncio.sleep(self._settings.audit_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.audit_seconds):
+                    await watching.restarted.wait()
+                    watching.restarted.clear()
+                    await asyncio.sleep(RESTART_SECONDS)  # kopf has listed by then, and tells what follows
             try:
-                unseen = sum([(await store.relist(kind))[1] for kind in sorted(KINDS)])
+                unseen = sum([await store.audit(kind) for kind in sorted(KINDS)])
             except (StoreUnavailable, Gone) as error:
                 log.warning("%s; the audit is made later", error)
                 continue

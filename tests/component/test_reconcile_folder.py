@@ -110,7 +110,7 @@ async def test_a_registry_and_a_license_become_ready(folder: Folder, docker_regi
         facts = await at_work.facts()
         assert facts["hosts"] == ["images.example.com", "images.myapp.com"]
         assert facts["key"].startswith("pgk_")
-        assert folder.reasons("acme") == ["KeyIssued", "Ready", "Valid"]
+        assert folder.reasons("acme") == ["KeyIssued"]
         assert folder.reasons("up") == ["Ready"]
 
 

@@ -18,6 +18,11 @@ from kubernetes.aio.client import Configuration
 from pullgate.store.cluster.kinds import PLURALS, api_version_of
 from pullgate.store.cluster.store import ClusterStore
 
+WATCHER = "watcher for "
+"""How kopf names the task of a watch."""
+GUARD_SECONDS = 0.5
+RESTART_SECONDS = 1.0
+
 log = logging.getLogger(__name__)
 
 Take = Callable[[str, str | None, dict[str, Any]], None]
@@ -62,13 +67,16 @@ def build_settings() -> kopf.OperatorSettings:
 
 
 class Watching:
-    """kopf in its thread."""
+    """kopf in its thread. Where it loses a watch, which it does not begin again by itself, it is started anew."""
 
     def __init__(self, store: ClusterStore, kinds: frozenset[str], configuration: Configuration) -> None:
         self._store, self._kinds, self._configuration = store, kinds, configuration
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
+        self._round_stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self.restarted = asyncio.Event()
+        """Set when it was started anew: what happened in between is known to a list only."""
         self.events = 0
         """Events that came in."""
 
@@ -84,21 +92,42 @@ class Watching:
     async def stop(self) -> None:
         """End it."""
         self._stop.set()
+        self._round_stop.set()
         await asyncio.to_thread(self._thread.join, 10.0)
 
     def _run(self) -> None:
-        try:
-            asyncio.run(
-                kopf.operator(
-                    registry=build_handlers(self._kinds, self._take_elsewhere, self._configuration),
-                    settings=build_settings(),
-                    standalone=True,
-                    clusterwide=True,
-                    stop_flag=self._stop,
-                )
-            )
-        except Exception:
-            log.exception("watching ended")
+        while not self._stop.is_set():
+            self._round_stop.clear()
+            try:
+                asyncio.run(self._watch())
+            except Exception:
+                log.exception("watching ended")
+            if not self._stop.wait(RESTART_SECONDS):
+                log.warning("watching is begun again")
+                self._loop.call_soon_threadsafe(self.restarted.set)
+
+    async def _watch(self) -> None:
+        """One run of kopf, which ends every task of its loop when it stops."""
+        guard = asyncio.create_task(self._guard_watchers(), name="guard of the watchers")
+        guard.add_done_callback(lambda _: self._round_stop.set())
+        await kopf.operator(
+            registry=build_handlers(self._kinds, self._take_elsewhere, self._configuration),
+            settings=build_settings(),
+            standalone=True,
+            clusterwide=True,
+            stop_flag=self._round_stop,
+        )
+
+    async def _guard_watchers(self) -> None:
+        """Return when a watcher is gone: an answer that kopf does not try again (a 410 in place of a watch) ends it."""
+        most = 0
+        while True:
+            await asyncio.sleep(GUARD_SECONDS)
+            found = sum(task.get_name().startswith(WATCHER) for task in asyncio.all_tasks())
+            if found < most:
+                log.warning("kopf watches %d of %d kinds", found, most)
+                return
+            most = found
 
     def _take_elsewhere(self, kind: str, type_: str | None, document: dict[str, Any]) -> None:
         self._loop.call_soon_threadsafe(self._take, kind, type_, document)

@@ -154,9 +154,10 @@ def _put_ready(conditions: Conditions, inputs: LicenseInputs, keys: KeyPlan) -> 
 
 def _events(inputs: LicenseInputs, conditions: Conditions, events: Iterable[Event]) -> tuple[Event, ...]:
     found = list(events)
+    new = not inputs.resource.status.conditions  # its key was issued: one Event says all
     for type_ in ("Ready", "Valid"):
         condition = turned(inputs.resource.status.conditions, conditions, type_)
-        if condition is not None:
+        if condition is not None and not (new and condition.status == "True"):
             kind = "Normal" if condition.status == "True" else "Warning"
             found.append(Event(kind, condition.reason, condition.message))
     return tuple(found)

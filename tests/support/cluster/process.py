@@ -27,6 +27,11 @@ class Program:
         """Whether it has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of the process, while it runs."""
+        return self._process.pid if self._process is not None else 0
+
     def start(self) -> None:
         """Start it."""
         with self._log.open("ab") as log:

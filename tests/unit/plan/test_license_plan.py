@@ -99,7 +99,7 @@ def test_a_new_license_gets_a_key_and_both_secrets() -> None:
     assert world.facts["customer"] == {"name": "ACME"}
     config = json.loads(secret_data(world.secrets["acme-pull"])[".dockerconfigjson"])
     assert base64.b64decode(config["auths"]["images.example.com"]["auth"]).decode() == f"acme:{world.key}"
-    assert reasons(plan) == ["KeyIssued", "Ready", "Valid"]
+    assert reasons(plan) == ["KeyIssued"]
     assert world.key not in json.dumps(plan.status)
     assert world.key not in repr(plan)
 

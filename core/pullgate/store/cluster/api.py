@@ -25,6 +25,7 @@ SILENCE_SECONDS: Final = 100.0
 """A watch with bookmarks says something every minute; one that is silent for longer is dead."""
 REQUEST_SECONDS: Final = 30.0
 
+METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 KUBECONFIG: Final = "~/.kube/config"
 POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -98,9 +99,9 @@ class Api:
         """Where the API server is, and the credentials for it."""
         return self._configuration
 
-    async def list_page(self, path: str, params: Params) -> dict[str, Any]:
-        """A page of a list. Raises Gone, StoreUnavailable."""
-        return await self._json("GET", path, params=params)
+    async def list_page(self, path: str, params: Params, *, metadata_only: bool = False) -> dict[str, Any]:
+        """A page of a list, or of its metadata alone. Raises Gone, StoreUnavailable."""
+        return await self._json("GET", path, params=params, accept=METADATA if metadata_only else None)
 
     async def get(self, path: str) -> dict[str, Any] | None:
         """A document, or None. Raises StoreUnavailable."""
@@ -160,9 +161,11 @@ class Api:
         body: Any = None,
         media_type: str = "application/json",
         params: Params | None = None,
+        accept: str | None = None,
     ) -> dict[str, Any]:
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Content-Type": media_type} if data is not None else {}
+        headers |= {"Accept": accept} if accept else {}
         if method != "GET":
             self._on_write(_resource_of(path))
         async with self._request(method, path, params=params, headers=headers, data=data) as response:

@@ -31,6 +31,8 @@ class ClusterStore:
         self._api, self._scopes, self._component = api, dict(scopes), component
         self._documents: defaultdict[str, dict[Key, Document]] = defaultdict(dict)
         self._listed = {kind: asyncio.Event() for kind in scopes}
+        self._foreign: set[Key] = set()
+        """Secrets that are not kept."""
         self._feeds = Feeds()
 
     # --- taking in ---
@@ -61,13 +63,35 @@ class ClusterStore:
         self._listed[kind].set()
         return version, changes
 
+    async def audit(self, kind: str) -> int:
+        """Compare what is kept with the metadata of what is there; where they differ, take in the whole list.
+
+        Returns how many had changed unseen. Raises Gone, StoreUnavailable.
+        """
+        params, versions = {"limit": str(PAGE)}, dict[Key, str]()
+        while True:
+            page = await self._api.list_page(self.path_of(kind), params, metadata_only=True)
+            for item in page["items"]:
+                metadata = item["metadata"]
+                versions[Key(kind, metadata["namespace"], metadata["name"])] = metadata["resourceVersion"]
+            if not page["metadata"].get("continue"):
+                break
+            params = {"limit": str(PAGE), "continue": page["metadata"]["continue"]}
+        kept = {key: document["metadata"]["resourceVersion"] for key, document in self._documents[kind].items()}
+        known = {key: version for key, version in versions.items() if key not in self._foreign}
+        return 0 if kept == known else (await self.relist(kind))[1]
+
     def take(self, type_: str | None, kind: str, document: Document) -> bool:
         """Take in an event of a watch, by its type and the document as it is, or last was; whether it is news."""
         # The items of a list lack what the list says for all of them.
         document["apiVersion"], document["kind"] = api_version_of(kind), kind
         if type_ == "DELETED":
+            self._foreign.discard(Key.of(document))
             return self._remove(document)
-        if document.get("type") in FOREIGN_SECRETS or not self._keep(document):
+        if document.get("type") in FOREIGN_SECRETS:
+            self._foreign.add(Key.of(document))
+            return False
+        if not self._keep(document):
             return False
         self._feeds.publish(Key.of(document), document)
         return True
