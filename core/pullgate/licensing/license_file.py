@@ -30,6 +30,10 @@ FILE_LIMIT = 64 * 1024
 """Bytes of a license file that are read."""
 _TYPE = "pullgate-license+jws"
 
+# With libyaml ten times faster: an operator writes and reads one for each License.
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 class InvalidLicenseFile(ValueError):
     """A file that is no license file, was altered, or is signed by somebody else; the message says which."""
@@ -52,7 +56,7 @@ def sign_license(facts: Mapping[str, Any], private_pem: str) -> str:
     headers = {"typ": _TYPE, "kid": _fingerprint(private.public_key())}
     signature = jwt.encode(dict(facts), private, algorithm="EdDSA", headers=headers)
     document = {"apiVersion": API_VERSION, "kind": KIND, "license": dict(facts), "signature": signature}
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=4096)
+    return str(yaml.dump(document, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=4096))
 
 
 def verify_license(text: str, public_pems: Iterable[str]) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def _read(text: str) -> dict[str, Any]:
     if len(text) > FILE_LIMIT:
         raise InvalidLicenseFile("the file is too large for a license file")
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, RecursionError) as error:
         raise InvalidLicenseFile("the file is not YAML") from error
     if not isinstance(document, dict):
