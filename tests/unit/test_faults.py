@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullgate.faults import FAULTS, MESSAGE_LIMIT, Actor, Fault, plain_text
+from pullgate.faults import FAULTS, MESSAGE_LIMIT, Actor, Fault, fault_in_words, plain_text
 
 TABLE = {
     "LoginRequired": (401, "UNAUTHORIZED"),
@@ -109,3 +109,12 @@ def test_a_login_turns_a_denial_into_a_401_and_nothing_else() -> None:
     missing.turn_into_login_refusal()
     assert (denied.status, denied.code) == (401, "UNAUTHORIZED")
     assert missing.status == 503
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_fault_can_be_told_in_the_words_of_another_proxy(name: str) -> None:
+    fault = fault_in_words(name, 'what it "said"', retry_after=7)
+    assert type(fault) is FAULTS[name]
+    assert (fault.message, fault.hint, fault.retry_after) == ("what it said", fault.default_hint.replace("'", " "), 7)
+    assert str(fault) == fault.message
+    assert fault_in_words(name, "x", hint="y").sentence == "x; y"

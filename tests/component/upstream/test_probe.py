@@ -138,6 +138,26 @@ async def test_storage_that_refuses_head_is_asked_by_get(registry: ScriptedRegis
     assert outcomes(await run(registry)) == ["passed"]
 
 
+async def test_layers_that_a_registry_need_not_hold_are_not_asked(registry: ScriptedRegistry) -> None:
+    document = IMAGE.document
+    document["layers"][0] = {
+        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": "sha256:" + "0" * 64,
+        "size": 7,
+    }
+    body = json.dumps(document).encode()
+    registry.add(REPOSITORY, "foreign", replace(IMAGE, manifest=body, digest=digest_of(body)))
+    assert outcomes(await run(registry, "foreign", depth="Download")) == ["passed"]
+
+
+async def test_indexes_that_name_indexes_are_followed_to_a_bound(registry: ScriptedRegistry) -> None:
+    nested = TWO
+    for depth in range(3):
+        registry.add(REPOSITORY, f"nested{depth}", nested := index([replace(nested, platform="linux/amd64")]))
+    results = await run(registry, "nested0", "nested1", "nested2", depth="Manifest")
+    assert outcomes(results) == ["passed", "passed", "UpstreamProtocol"]
+
+
 async def test_a_broken_manifest_is_told(registry: ScriptedRegistry) -> None:
     registry.on("GET", "/manifests/", faults.body(b"[]"), faults.no_digest())
     results = await run(registry)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pullgate.faults import DigestInvalid
 from pullgate.oci.digest import digest_of, hasher, is_digest, parse_digest
-from pullgate.oci.errors import decode_errors, encode_errors
+from pullgate.oci.errors import decode_detail, decode_errors, encode_errors
 from pullgate.oci.manifest import DESCRIPTOR_LIMIT, MANIFEST_LIMIT, OCI_INDEX, parse_manifest
 from tests.support.images import DOCKER_SCHEMA2, artifact, helm_chart, image, index
 
@@ -36,6 +36,32 @@ def test_an_index_names_its_manifests_with_their_platforms() -> None:
 def test_a_signature_names_what_it_is_about() -> None:
     subject = image("a")
     assert parse_manifest(artifact(subject).manifest).subject == subject.digest
+
+
+def test_a_manifest_names_its_config_and_the_size_of_each_blob() -> None:
+    built = image("a")
+    manifest = parse_manifest(built.manifest)
+    assert manifest.config == built.config
+    assert dict(zip(manifest.blobs, manifest.sizes, strict=True)) == {d: len(blob) for d, blob in built.blobs.items()}
+    assert manifest.foreign == frozenset()
+
+
+@pytest.mark.parametrize("size", [None, -1, "5", True, 1.5])
+def test_a_size_that_is_none_is_not_known(size: object) -> None:
+    body = json.dumps({"layers": [{"digest": A, "size": size}]}).encode()
+    assert parse_manifest(body).sizes == (None,)
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+    ],
+)
+def test_a_layer_that_lies_elsewhere_is_told(media_type: str) -> None:
+    body = json.dumps({"layers": [{"digest": A, "mediaType": media_type}, {"digest": B}]}).encode()
+    assert parse_manifest(body).foreign == {A}
 
 
 def test_schema_1_names_its_layers() -> None:
@@ -105,3 +131,13 @@ def test_an_error_body_reads_back_and_foreign_ones_are_understood() -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_error_body_or_nothing(body: bytes) -> None:
     decode_errors(body)
+
+
+def test_the_detail_of_a_refusal_is_read_back() -> None:
+    body = encode_errors("DENIED", "no", {"reason": "LicenseExpired", "hint": "renew it", "n": 7})
+    assert decode_detail(body) == {"reason": "LicenseExpired", "hint": "renew it"}
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"7", b'{"errors": []}', b'{"errors": [{"detail": "x"}]}', b"[" * 60_000])
+def test_a_refusal_without_detail_has_none(body: bytes) -> None:
+    assert decode_detail(body) == {}

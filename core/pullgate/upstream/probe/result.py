@@ -46,9 +46,9 @@ class ProbeOptions:
     """Seconds of the whole run."""
     retries: int = 2
     """New tries of one request, where the fault may pass."""
-    concurrency: int = 64
+    concurrency: int = 128
     """Requests under way at once, and images that are looked at."""
-    per_host: int = 32
+    per_host: int = 64
     """Requests under way at once at one host."""
 
 
