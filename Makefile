@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 ARGS ?=
 
-.PHONY: run test tools lint types bench bench-operator docs lock clean
+.PHONY: run test tools lint types bench bench-gate bench-operator docs lock clean
 
 run: $(VENV)/.run
 	@scripts/debian-packages docker-registry apache2-utils skopeo
@@ -30,6 +30,9 @@ types: $(VENV)/.dev
 
 bench: $(VENV)/.dev tools
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-gate: $(VENV)/.dev tools
+	$(BIN)/python -m benchmarks.gate $(ARGS)
 
 bench-operator: $(VENV)/.dev tools
 	$(BIN)/python -m benchmarks.operator $(ARGS)

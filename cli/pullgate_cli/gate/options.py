@@ -50,7 +50,9 @@ _PROBE = (
     click.option("--platform", "platforms", multiple=True, metavar="OS/ARCH", help="Must be there; repeatable."),
     click.option("--timeout", default="2m", show_default=True, metavar="DURATION", help="Of the whole run."),
     click.option("--retries", type=click.IntRange(0, 10), default=2, show_default=True, help="Where one may help."),
-    click.option("--concurrency", type=click.IntRange(1, 512), default=64, show_default=True, help="Requests at once."),
+    click.option(
+        "--concurrency", type=click.IntRange(1, 512), default=128, show_default=True, help="Requests at once."
+    ),
     click.option("--proxy", "proxy_url", metavar="URL", help="Where customers reach it.  [default: the pull Secret's]"),
     click.option(
         "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Whom to trust for the proxy, PEM."

@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.exceptions import PyJWTError
 from jwt.types import Options
 
+from pullgate.oci.yaml_nodes import BrokenYAML, require_shallow
+
 API_VERSION = "pullgate.dev/v1alpha1"
 KIND = "LicenseFile"
 FILE_LIMIT = 64 * 1024
@@ -98,8 +100,9 @@ def _read(text: str) -> dict[str, Any]:
     if len(text) > FILE_LIMIT:
         raise InvalidLicenseFile("the file is too large for a license file")
     try:
+        require_shallow(text)
         document = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, BrokenYAML) as error:
         raise InvalidLicenseFile("the file is not YAML") from error
     if not isinstance(document, dict):
         raise InvalidLicenseFile("this is no license file")

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import yaml
 
 DEPTH_LIMIT = 100
+SHORT = 8_000
+"""Characters. libyaml's composer was seen to end the process at 40,000 levels, and not at 20,000."""
 NODE_LIMIT = 1_000_000
 """Nodes of one document."""
 
@@ -53,6 +55,24 @@ class Node:
         """The text of `key`, "" where there is none."""
         found = self.get(key)
         return found.text or "" if found is not None and found.is_text else ""
+
+
+def require_shallow(text: str) -> None:
+    """Raise BrokenYAML for text that is nested deeper than `DEPTH_LIMIT`, before a loader that recurses sees it.
+
+    Short text is not looked at: it cannot be deep enough to end the process.
+    """
+    if len(text) < SHORT:
+        return
+    depth, line = 0, 1
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            line = _line(event)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEPTH_LIMIT:
+                raise BrokenYAML(line, "is nested too deep")
+    except yaml.YAMLError:
+        return  # the loader says it better
 
 
 def read_nodes(data: bytes) -> Iterator[Node]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from pullgate.oci.yaml_nodes import BrokenYAML, require_shallow
 from pullgate.resources.fields import is_label, is_subdomain
 from pullgate.resources.model import API_VERSION
 from pullgate.resources.parse import InvalidResource, describe, parse_resource
@@ -182,6 +183,10 @@ _Loader.yaml_implicit_resolvers = {
 
 def load_yaml(text: str) -> Any:
     """One YAML document, as Kubernetes reads it. Raises yaml.YAMLError, RecursionError."""
+    try:
+        require_shallow(text)
+    except BrokenYAML as error:
+        raise RecursionError(str(error)) from None
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
 
 

@@ -283,3 +283,12 @@ def test_a_status_field_of_somebody_else_is_kept() -> None:
     world.status = {"seenBy": "an auditor"}
     world.plan()
     assert world.status["seenBy"] == "an auditor"
+
+
+@pytest.mark.parametrize("text", ["[" * 60_000, "{a: " * 30_000, "- " * 30_000, "x" * 10**6])
+def test_a_secret_that_somebody_filled_with_nonsense_costs_a_new_key_and_not_the_operator(text: str) -> None:
+    world = World()
+    world.plan()
+    secret = world.secrets["acme-license"]
+    secret["data"] = {"license.yaml": base64.b64encode(text.encode()).decode()}
+    assert "KeyReissued" in reasons(world.plan())
