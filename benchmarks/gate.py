@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-
 from tests.support.content import digest_of
 from tests.support.images import Image, image
 from tests.support.tools import tool
@@ -58,7 +57,7 @@ class SlowRegistry:
         asyncio.set_event_loop(self._loop)
 
         async def start() -> None:
-            runner = web.ServerRunner(web.Server(self._answer))  # type: ignore[arg-type]
+            runner = web.ServerRunner(web.Server(self._answer))
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             self.host = f"127.0.0.1:{runner.addresses[0][1]}"
@@ -139,8 +138,9 @@ def main() -> None:
     page = f"""\
 # The gate
 
-Written by `make bench-gate` on {datetime.now(UTC):%Y-%m-%d}: {count} images of {LAYERS} layers, each answer of the upstream
-{LATENCY * 1000:.0f} ms late; both processes and the upstream share {os.cpu_count()} cores. `crane manifest` fetches manifests only.
+Written by `make bench-gate` on {datetime.now(UTC):%Y-%m-%d}: {count} images of {LAYERS} layers, each answer of the
+upstream {LATENCY * 1000:.0f} ms late; both processes and the upstream share {os.cpu_count()} cores. `crane manifest`
+fetches manifests only.
 
 | | | as fast |
 |---|---|---|

@@ -52,8 +52,6 @@ async def test_a_proxy_that_is_not_there_or_is_none_is_found(gate: Gate, docker_
     assert "for a token" in (await findings(gate, "--proxy", other))[f"proxy {other}"]
     admin = f"http://127.0.0.1:{gate.proxy.admin_port}"
     assert "something else" in (await findings(gate, "--proxy", admin))[f"proxy {admin}"]
-    named = gate.url.replace("127.0.0.1", "localhost")
-    assert "for a token" in (await findings(gate, "--proxy", named))[f"proxy {named}"]
 
 
 async def test_mistakes_in_files_and_resources_that_are_not_well_are_found(gate: Gate) -> None:
