@@ -1,9 +1,10 @@
-"""Makes docs/pictures: what commands print on a terminal, as SVG. `python -m tests.support.pictures`, run by `make docs`."""
+"""Makes docs/pictures: what commands print on a terminal, as SVG. `make docs` runs it."""
 
 from __future__ import annotations
 
 import asyncio
 import io
+import re
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from tests.support.upstreams import DockerRegistry
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 WIDTH = 100
+_FONTS = re.compile(r"@font-face \{.*?\n    \}\n", re.DOTALL)
+_BAR = re.compile(r"(\x1b\[[0-9;?]*[A-Za-z])*testing ")
 MANIFESTS = """\
 apiVersion: apps/v1
 kind: Deployment
@@ -35,9 +38,11 @@ def draw(name: str, command: str, output: str) -> None:
     """One picture: the command as it is typed, and what it prints."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(f"[bold green]$[/] {command}", highlight=False)
-    console.print(Text.from_ansi(output.rstrip("\n")))
+    lines = [line for line in output.splitlines() if line.strip() and not _BAR.match(line)]
+    console.print(Text.from_ansi("\n".join(lines)))
     PICTURES.mkdir(exist_ok=True)
     svg = console.export_svg(title="pullgate", unique_id=f"pullgate-{name}")
+    svg = _FONTS.sub("", svg)  # fetched from a third party by whoever looks at the picture
     (PICTURES / f"{name}.svg").write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
 
 
