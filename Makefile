@@ -41,6 +41,7 @@ docs: $(VENV)/.dev tools
 	@rm -rf build/errors
 	PULLGATE_ERRORS_DIR=build/errors $(BIN)/pytest -n 2 --dist loadgroup tests/clients/test_errors.py
 	$(BIN)/python -m tests.clients.errors_page build/errors
+	$(BIN)/python -m tests.support.guide_pages
 	$(BIN)/python -m tests.support.pictures
 
 lock: $(VENV)/.dev

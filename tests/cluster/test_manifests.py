@@ -17,8 +17,8 @@ from tests.support.cluster.wait import until
 from tests.support.kustomize import COMPONENTS, DEPLOY, build, of_kind, write_overlay
 
 EXAMPLES = DEPLOY.parent / "examples"
-NOT_APPLIED = {"01-standalone", "ci"}
-"""A folder that is served without a cluster; pieces for the reader's own pipelines."""
+NOT_APPLIED = {"01-standalone", "ci", "registries"}
+"""A folder that is served without a cluster; pieces for the reader's own pipelines and registries."""
 ON_A_CLUSTER = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name not in NOT_APPLIED)
 FOREIGN_CRDS = Path(__file__).parent / "foreign_crds"
 STRICT = ("--validate=strict", "--warnings-as-errors")
@@ -63,10 +63,10 @@ def test_the_licenses_of_the_flux_example_apply_as_they_are(installed: Kubectl) 
     installed.kubectl("apply", "-k", EXAMPLES / "06-flux-gitops" / "licenses", "--dry-run=server", *STRICT)
 
 
-def test_the_gates_of_argo_cd_and_flux_are_taken(installed: Kubectl) -> None:
+def test_the_gates_of_argo_cd_and_flux_and_every_registry_are_taken(installed: Kubectl) -> None:
     installed.kubectl("apply", "-f", EXAMPLES / "02-registry-and-license" / "app.yaml")
-    for name in ("argo-cd/hook.yaml", "flux"):
-        installed.kubectl("create", "-f", EXAMPLES / "ci" / name, "--dry-run=server", *STRICT)
+    for name in ("ci/argo-cd/hook.yaml", "ci/flux", "registries"):
+        installed.kubectl("create", "-f", EXAMPLES / name, "--dry-run=server", *STRICT)
 
 
 # --- pod security ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pullgate_cli.lazy import Entry, LazyGroup
 
 COMMANDS = {
     "test": Entry("pullgate_cli.registry.test", "test", "Reach it, log in, fetch an image: step by step."),
+    "guide": Entry("pullgate_cli.registry.guide", "guide", "What to do at a provider, by type."),
     "list": Entry("pullgate_cli.registry.list", "list_", "All of them, and how they stand."),
     "add": Entry("pullgate_cli.registry.add", "add", "Test one, then write its YAML or apply it."),
 }

@@ -145,3 +145,16 @@ async def test_a_mistake_is_a_usage_error(arguments: list[str], words: str) -> N
     ran = await pullgate("registry", "test", *arguments)
     assert ran.code == 2, ran.output
     assert words in " ".join(ran.output.split())
+
+
+async def test_a_guide_is_filled_in_for_whoever_asks() -> None:
+    table = await pullgate("registry", "guide")
+    assert table.code == 0
+    assert "DockerHub" in table.output
+    filled = await pullgate("registry", "guide", "ecr", "--name", "prod", "-n", "shop", "--set", "region=eu-west-1")
+    assert "pullgate registry test prod -n shop" in filled.output
+    assert "arn:aws:ecr:eu-west-1:ACCOUNT:repository/*" in filled.output
+    document = await pullgate("registry", "guide", "Quay", "-o", "yaml", "--repository", "my-org/**")
+    assert [part["kind"] for part in yaml.safe_load_all(document.output)] == ["Secret", "Registry"]
+    typo = await pullgate("registry", "guide", "Quey")
+    assert (typo.code, "did you mean Quay?" in typo.output) == (2, True)

@@ -1,0 +1,103 @@
+"""What a vendor does at a provider so that Pullgate can pull from it, by type, ready to fill in. Pure.
+
+A type's guide is in `pullgate.providers.types`; the same text is `pullgate registry guide TYPE` and docs/registries.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+UNFILLED = re.compile(r"\{([a-z]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """An error that a vendor may see, and what it means there."""
+
+    seen: str
+    """A reason of the faults table, or words of the provider."""
+    means: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """One type. Texts hold placeholders such as {host}, {name}, {app}, {repository}."""
+
+    type: str
+    title: str
+    summary: str
+    steps: tuple[str, ...]
+    """At the provider, in order."""
+    secret: Mapping[str, str]
+    """What the Secret holds: key -> placeholder; empty for anonymous."""
+    secret_type: str = "Opaque"  # noqa: S105 - a type's name
+    permission: str = ""
+    """The least that is needed, ready to paste."""
+    commands: tuple[str, ...] = ()
+    host: str = ""
+    """An example, where the type does not fix it."""
+    troubles: tuple[Trouble, ...] = ()
+    notes: tuple[str, ...] = ()
+    user_example: str = "my-org"
+
+
+GENERAL = (
+    Trouble(
+        "UpstreamUnreachable", "no connection: the name, a firewall, a NetworkPolicy", "check spec.host and egress"
+    ),
+    Trouble("UpstreamTLS", "its certificate is not trusted", "name its CA in spec.tls.caSecretRef"),
+    Trouble("UpstreamRateLimited", "the provider limits the account", "wait, or use an account with a higher limit"),
+)
+"""Of every type."""
+
+
+def render_guide(guide: Guide, values: Mapping[str, str]) -> str:
+    """The guide as Markdown, filled in with `values`; what is not given stays as an UPPERCASE word."""
+    parts = [f"# {guide.title}", "", guide.summary, "", "## At the provider", ""]
+    parts += [f"{number}. {step}" for number, step in enumerate(guide.steps, 1)]
+    if guide.permission:
+        parts += ["", "The least permission:", "", "```", guide.permission, "```"]
+    for command in guide.commands:
+        parts += ["", "```", command, "```"]
+    parts += [
+        "",
+        "## The Secret and the Registry",
+        "",
+        "```yaml",
+        render_yaml(guide),
+        "```",
+        "",
+        "## Test it",
+        "",
+        "```",
+    ]
+    parts += ["pullgate registry test {name} -n {app} --image {repository}:{tag}", "```", "", "## What you may see", ""]
+    parts += ["| | means | do |", "|---|---|---|"]
+    parts += [f"| {t.seen} | {t.means} | {t.do} |" for t in (*guide.troubles, *GENERAL)]
+    if guide.notes:
+        parts += ["", "## Good to know", "", *[f"- {note}" for note in guide.notes]]
+    return fill("\n".join(parts) + "\n", values)
+
+
+def render_yaml(guide: Guide) -> str:
+    """Secret and Registry, with placeholders."""
+    lines = []
+    if guide.secret:
+        lines += ["apiVersion: v1", "kind: Secret", "metadata: {name: {name}-credentials, namespace: {app}}"]
+        lines += [f"type: {guide.secret_type}", "stringData:"]
+        for key, value in guide.secret.items():
+            lines += [f"  {key}: |", f"    {value}"] if key == "serviceAccountKey" else [f'  {key}: "{value}"']
+        lines += ["---"]
+    credentials = "{secretRef: {name: {name}-credentials}}" if guide.secret else "{anonymous: {}}"
+    lines += ["apiVersion: pullgate.dev/v1alpha1", "kind: Registry", "metadata: {name: {name}, namespace: {app}}"]
+    lines += ["spec:", f"  type: {guide.type}", *(["  host: {host}"] if guide.host else [])]
+    lines += [f"  credentials: {credentials}", '  repositories: ["{repository}"]']
+    return "\n".join(lines)
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """`text` with its placeholders replaced; one without a value becomes an UPPERCASE word."""
+    return UNFILLED.sub(lambda found: values.get(found[1]) or found[1].upper(), text)

@@ -1,0 +1,46 @@
+"""Azure Container Registry."""
+
+from __future__ import annotations
+
+from pullgate.providers.guide import Guide, Trouble
+
+GUIDE = Guide(
+    type="ACR",
+    title="Azure Container Registry",
+    summary="A service principal with AcrPull, or a token of the registry with a scope map.",
+    steps=(
+        "Create a service principal for Pullgate alone, with AcrPull on this registry and nothing else.",
+        "Put its id and secret into the Secret. The secret ends (a year by default): note the day.",
+        (
+            "Or, for some repositories only: the registry, Repository permissions, Tokens: a token with content/read and metadata/read; its name and "
+            "password are the user and password of a basic-auth Secret."
+        ),
+    ),
+    permission="AcrPull",
+    commands=(
+        (
+            "az ad sp create-for-rbac --name pullgate --role AcrPull \\\n"
+            '  --scopes "$(az acr show --name {registry} --query id --output tsv)" --query "{clientID: appId, clientSecret: password}"'
+        ),
+    ),
+    secret={"clientID": "{user}", "clientSecret": "{token}"},
+    host="myregistry.azurecr.io",
+    troubles=(
+        Trouble(
+            "UpstreamUnauthorized", "the secret is over, or was reset", "az ad sp credential reset; change the Secret"
+        ),
+        Trouble(
+            "UpstreamForbidden",
+            "no AcrPull here, or the token's scope map lacks the repository",
+            "az role assignment list",
+        ),
+        Trouble(
+            "UpstreamForbidden, from outside only", "the registry's firewall", "Networking: allow the proxy's addresses"
+        ),
+    ),
+    notes=(
+        "The admin user works and should not be used: it cannot be limited.",
+        "A geo-replicated registry redirects blobs to a data endpoint of its own domain.",
+    ),
+    user_example="00000000-0000-0000-0000-000000000000",
+)

@@ -1,0 +1,80 @@
+"""Every type has its guide, its hints, its page and its example, and these are not stale."""
+
+from __future__ import annotations
+
+import pytest
+
+from pullgate.faults import FAULTS, MESSAGE_LIMIT, fault_in_words, plain_text
+from pullgate.providers.guide import UNFILLED, render_guide
+from pullgate.providers.hints import hint
+from pullgate.providers.table import BASIC_AUTH, OPAQUE_KEYS, CredentialsInvalid, resolve_credentials
+from pullgate.providers.types import GUIDES
+from pullgate.resources import Registry, Secret, parse_resource
+from pullgate.resources.registry_type import REGISTRY_TYPES
+from pullgate.store.documents import read_documents
+from tests.support.guide_pages import EXAMPLES, pages, values_of
+
+VENDORS = (
+    "UpstreamUnauthorized",
+    "UpstreamForbidden",
+    "RepositoryUnknown",
+    "ManifestUnknown",
+    "UpstreamRateLimited",
+    "CredentialsMissing",
+    "UpstreamUnreachable",
+    "UpstreamTLS",
+    "RealmRefused",
+)
+
+
+def test_every_type_has_a_guide() -> None:
+    assert set(GUIDES) == set(REGISTRY_TYPES) == set(OPAQUE_KEYS)
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: f"{path.parent.parent.name}-{path.name}")
+def test_a_page_is_what_the_guides_say(path: object) -> None:
+    from pathlib import Path
+
+    assert isinstance(path, Path)
+    assert path.read_text() == pages()[path], "run `make docs`"
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_a_guide_is_filled_in_and_the_rest_stands_out(name: str) -> None:
+    text = render_guide(GUIDES[name], values_of(GUIDES[name]))
+    assert not UNFILLED.search(text)
+    assert "pullgate registry test" in text
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_an_example_is_taken_with_the_credentials_of_its_type(name: str) -> None:
+    content = read_documents((EXAMPLES / f"{name}.yaml").read_text(), name)
+    assert not content.problems
+    resources = [parse_resource(found.document) for found in content.documents.values()]
+    registry = next(resource for resource in resources if isinstance(resource, Registry))
+    assert registry.spec.type == name
+    for secret in (resource for resource in resources if isinstance(resource, Secret)):
+        data = dict.fromkeys(secret.all_data(), b"some-value")
+        assert resolve_credentials(name, secret.type, data, registry.spec.host).password
+
+
+@pytest.mark.parametrize("name", GUIDES)
+@pytest.mark.parametrize("reason", FAULTS)
+def test_a_hint_is_plain_text_that_fits(name: str, reason: str) -> None:
+    text = hint(name, fault_in_words(reason, "x"), username="my-org+puller", repository="my-org/api")
+    assert text == plain_text(text)
+    assert len(text) <= MESSAGE_LIMIT
+    assert "{" not in text
+    assert text or reason not in VENDORS
+
+
+def test_a_hint_speaks_of_the_provider() -> None:
+    refused = fault_in_words("UpstreamForbidden", "x")
+    assert "my-org+puller" in hint("Quay", refused, username="my-org+puller", repository="my-org/api")
+    assert "SSO" in hint("GHCR", refused, repository="my-org/api")
+    assert "AcrPull" in hint("ACR", refused)
+
+
+def test_a_secret_of_no_use_is_told_by_type() -> None:
+    with pytest.raises(CredentialsInvalid, match="username"):
+        resolve_credentials("Quay", BASIC_AUTH, {"password": b"x"}, "quay.io")
