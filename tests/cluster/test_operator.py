@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,8 @@ from tests.support.ports import free_port
 from tests.support.upstreams.docker_registry import DockerRegistry
 
 SYSTEM = "pullgate-system"
+OUTAGE_SECONDS = float(os.environ.get("PULLGATE_OUTAGE_SECONDS", "12"))
+"""How long the API server is away."""
 ACCEPT = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 Document = dict[str, Any]
@@ -317,25 +322,72 @@ def leads(port: int) -> bool:
         return False
 
 
+class Pulls:
+    """Pulls of one key from every replica, without a pause, until told to stop."""
+
+    def __init__(self, world: World, app: str, key: str) -> None:
+        self.world, self.app, self.key = world, app, key
+        self.done = 0
+        self.failed: list[tuple[int, str]] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(replica,)) for replica in range(2)]
+
+    def __enter__(self) -> Pulls:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, replica: int) -> None:
+        while not self._stop.is_set():
+            answer = pull(self.world, self.app, self.key, replica)
+            self.done += 1
+            if answer[0] != 200:
+                self.failed.append(answer)
+
+
 @pytest.mark.own_control_plane
-def test_pulls_go_on_while_the_api_server_is_away_and_changes_are_seen_after_it(world: World, vendor: str) -> None:
-    key = key_of(world, vendor)
-    until(lambda: pull(world, vendor, key)[0] == 200)
+@pytest.mark.timeout(OUTAGE_SECONDS + 120)
+def test_no_pull_fails_while_the_api_server_is_away_and_a_license_still_ends_on_time(
+    world: World, vendor: str, record_property: Callable[[str, object], None]
+) -> None:
     plane = world.cluster
     assert isinstance(plane, ControlPlane)
-    plane.stop_api_server()
+    key = key_of(world, vendor)
+    until(lambda: pull(world, vendor, key)[0] == 200)
+    ends = datetime.now(UTC) + timedelta(seconds=max(8.0, OUTAGE_SECONDS / 2))
+    short = license_(vendor, expiresAt=ends.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    short["metadata"]["name"] = "short"
+    plane.apply(short)
+    wait_for(world, vendor, "license/short", "Ready")
+    data = plane.get("secret", "short-pull", vendor)["data"][".dockerconfigjson"]
+    ending = str(next(iter(json.loads(base64.b64decode(data))["auths"].values()))["password"])
+    until(lambda: pull(world, vendor, ending)[0] == 200)
     admin = f"http://127.0.0.1:{world.proxy_admin[0]}"
-    until(lambda: "cannot be reached" in fetch(f"{admin}/readyz")[1])
-    assert fetch(f"{admin}/readyz")[0] == 200
-    assert "pullgate_watch_connected 0.0" in fetch(f"{admin}/metrics")[1]
-    assert pull(world, vendor, key)[0] == 200
-    plane.start_api_server()
+    with Pulls(world, vendor, key) as pulls:
+        plane.stop_api_server()
+        away = time.monotonic()
+        until(lambda: "cannot be reached" in fetch(f"{admin}/readyz")[1])
+        assert fetch(f"{admin}/readyz")[0] == 200
+        assert "pullgate_watch_connected 0.0" in fetch(f"{admin}/metrics")[1]
+        refused = until(lambda: (a := pull(world, vendor, ending))[0] != 200 and a, OUTAGE_SECONDS + 20)
+        assert "expired" in refused[1]
+        assert ends <= datetime.now(UTC) < ends + timedelta(seconds=3)
+        time.sleep(max(0.0, OUTAGE_SECONDS - (time.monotonic() - away)))
+        plane.start_api_server()
+        until(lambda: "pullgate_watch_connected 1.0" in fetch(f"{admin}/metrics")[1])
+        until(lambda: one_leads(world))
+    record_property("pulls", pulls.done)
+    print(f"{pulls.done} pulls in {time.monotonic() - away:.0f} s of outage and return, {len(pulls.failed)} failed")
+    assert not pulls.failed
+    assert pulls.done > 20
     plane.apply(license_(vendor, suspended={}))
     until(lambda: pull(world, vendor, key)[0] != 200)
-    assert "pullgate_watch_connected 1.0" in until(
-        lambda: "connected 1.0" in (text := fetch(f"{admin}/metrics")[1]) and text
-    )
-    until(lambda: one_leads(world))
+    wait_for(world, vendor, "license/acme", "Valid", "False")
 
 
 def one_leads(world: World) -> bool:

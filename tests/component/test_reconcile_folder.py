@@ -74,7 +74,7 @@ async def operator(folder: Folder, clock: Callable[[], datetime] | None = None) 
     """Reconcilers at work on `folder`."""
     store = folder.open()
     await store.start()
-    settings = ReconcileSettings("https://images.example.com")
+    settings = ReconcileSettings("https://images.example.com", longest_sleep=0.1)
     reconciler = Reconciler(store, settings, clock) if clock is not None else Reconciler(store, settings)
     task = asyncio.create_task(reconciler.run())
     try:
@@ -281,6 +281,30 @@ async def test_time_alone_expires_a_license_and_rotates_keys(folder: Folder) -> 
             return "KeyRotated" in folder.reasons("acme")
 
         await eventually(rotated)
+
+
+async def test_a_clock_that_is_set_is_followed_and_costs_one_key_and_no_endless_writes(folder: Folder) -> None:
+    offset = timedelta()
+    end = (datetime.now(UTC) + timedelta(days=180)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    folder.write("license.yaml", license_text(expiresAt=end, keys="{rotation: 90d, overlap: 1d}"))
+    async with operator(folder, lambda: datetime.now(UTC) + offset) as at_work:
+        await at_work.until(ACME, "Valid", "True")
+        for days, status in ((365, "False"), (0, "True"), (-365, "True"), (365, "False"), (0, "True")):
+            offset = timedelta(days=days)
+            await at_work.until(ACME, "Valid", status)
+        assert folder.reasons("acme").count("KeyRotated") == 1
+        await at_rest(at_work.store)
+
+
+async def at_rest(store: FolderStore) -> None:
+    """Wait until nothing is written any more."""
+
+    async def rested() -> bool:
+        before = store.writes
+        await asyncio.sleep(1)
+        return store.writes == before
+
+    await eventually(rested)
 
 
 async def test_the_older_of_two_registries_holds_host_and_domain(

@@ -25,8 +25,9 @@ def plan_token_keys(
     keys: Sequence[TokenKey], now: datetime, fresh: Callable[[], bytes]
 ) -> tuple[tuple[TokenKey, ...], datetime]:
     """The token keys from now on, newest first, and when to ask again. `fresh` gives 32 random bytes."""
-    live = sorted((k for k in keys if now < k.not_after), key=lambda k: k.created_at, reverse=True)
-    # A key from the future (a clock that was wrong) does not count as new.
+    # A key from the future (a clock that was wrong) does not count as new: it stands behind all others.
+    valid = (k for k in keys if now < k.not_after)
+    live = sorted(valid, key=lambda k: (k.created_at <= now, k.created_at), reverse=True)
     if not live or not live[0].created_at <= now < live[0].created_at + ROTATION:
         secret = fresh()
         key = TokenKey(hashlib.sha256(secret).hexdigest()[:12], secret, now.replace(microsecond=0), now + OUTAGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
@@ -26,6 +27,8 @@ from pullgate_operator.reconcile.usage import UsageLedger
 
 KINDS = frozenset({"Registry", "License", "ImageTest", "Secret"})
 RETRY_SECONDS = 1.0
+CLOCK_SECONDS = 5.0
+"""A wall clock that differs by so much from the time that passed was set."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ class Reconciler:
     ) -> None:
         """`on_done` is told the kind, and `ok` or `error`, whenever something was worked on."""
         self._store, self._settings, self._on_done, self._clock = store, settings, on_done, clock
-        self._queue = WorkQueue(clock)
+        self._queue = WorkQueue(clock, settings.longest_sleep)
         self._claims = Claims()
         self._licenses: defaultdict[str, set[Key]] = defaultdict(set)
         self._signing = SigningReconciler(store, clock)
@@ -89,11 +92,26 @@ class Reconciler:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._queue.run_timers())
                 group.create_task(self._follow_for_ever())
+                group.create_task(self._watch_clock())
                 for _ in range(self._settings.workers):
                     group.create_task(self._work())
         finally:
             await self._registry.stop()
             await self._image_test.stop()
+
+    async def _watch_clock(self) -> None:
+        """A wall clock that was set changes what is due; set back, it makes nothing due: look at all again."""
+        offset = self._clock().timestamp() - time.monotonic()
+        while True:
+            await asyncio.sleep(self._settings.longest_sleep)
+            before, offset = offset, self._clock().timestamp() - time.monotonic()
+            if abs(offset - before) < CLOCK_SECONDS:
+                continue
+            log.warning("the clock was set by %+.0f s: everything is looked at again", offset - before)
+            for kind in ("Registry", "License", "ImageTest"):
+                for document in await self._store.list(kind):
+                    self._add(Key.of(document))
+            self._add(TOKEN_KEYS)
 
     # --- changes ---
 

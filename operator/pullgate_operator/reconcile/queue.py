@@ -9,9 +9,6 @@ from datetime import datetime, timedelta
 
 from pullgate.store.port import Key
 
-LONGEST_SLEEP = 30.0
-"""Seconds: a wall clock that was set is noticed within them."""
-
 FIRST_BACKOFF = 0.5
 LAST_BACKOFF = 60.0
 
@@ -19,8 +16,9 @@ LAST_BACKOFF = 60.0
 class WorkQueue:
     """Keys to work on. A key that is added while it is worked on comes again afterwards, once."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], datetime], longest_sleep: float = 30.0) -> None:
+        """`longest_sleep`: seconds in which a wall clock that was set is noticed."""
+        self._clock, self._longest_sleep = clock, longest_sleep
         self._waiting: dict[Key, None] = {}
         self._working: set[Key] = set()
         self._again: set[Key] = set()
@@ -110,8 +108,8 @@ class WorkQueue:
                 continue
             left = (when - self._clock()).total_seconds()
             if left > 0:
-                return min(left, LONGEST_SLEEP)
+                return min(left, self._longest_sleep)
             heapq.heappop(self._heap)
             del self._due[key]
             self.add(key)
-        return LONGEST_SLEEP
+        return self._longest_sleep

@@ -28,6 +28,8 @@ class ReconcileSettings:
     """ImageTests that run at the same time."""
     usage_interval: timedelta = timedelta(minutes=10)
     """Least time between two writes of one License's usage, so that no pull costs a write."""
+    longest_sleep: float = 30.0
+    """Seconds in which a wall clock that was set is noticed."""
 
     @property
     def external_host(self) -> str:

@@ -45,3 +45,6 @@ def test_a_key_from_the_future_is_replaced() -> None:
     keys, _ = plan((), NOW + timedelta(days=400))
     replaced, _ = plan(keys, NOW)
     assert {k.id for k in replaced} > {keys[0].id}
+    again, due = plan(replaced, NOW + timedelta(seconds=1))
+    assert [k.id for k in again] == [k.id for k in replaced], "it is replaced once"
+    assert due > NOW + timedelta(seconds=1)
