@@ -176,9 +176,10 @@ async def test_an_audit_finds_what_no_watch_told_and_reads_no_more_than_it_must(
     for name in ("stays", "goes"):
         cluster.apply(gate.license_(name, namespace=app))
     async with await Api.load(proxy.kubeconfig(tmp_path / "config", token)) as api:
-        store = ClusterStore(api, {"License": app}, "test")
-        await store.relist("License")
-        assert await store.audit("License") == 0
+        store = ClusterStore(api, {"License": app, "ImageTest": app}, "test")
+        for kind in ("License", "ImageTest"):
+            await store.relist(kind)
+            assert await store.audit(kind) == 0
         cluster.kubectl("delete", "license", "goes", "-n", app)
         cluster.apply(gate.license_("stays", namespace=app, suspended={}), gate.license_("comes", namespace=app))
         assert await store.audit("License") == 3

@@ -13,7 +13,9 @@ from pullgate.store.port import StoreUnavailable
 
 LEASE_SECONDS: Final = 15
 """A leader that is silent for so long is replaced."""
-RENEW_SECONDS: Final = 5.0
+RENEW_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 5.0
+"""How long one try may take: an API server under load is slow, and that alone costs no lead."""
 RETRY_SECONDS: Final = 1.0
 GIVE_UP_SECONDS: Final = 10.0
 """A leader that could not renew for so long stops, well before another one begins."""
@@ -39,7 +41,7 @@ class Leadership:
 
     async def acquire(self) -> None:
         """Return once this process leads."""
-        self._renewed = await self._renew(RENEW_SECONDS / 2)
+        self._renewed = await self._renew(RETRY_SECONDS * 2)
         self.holds = True
         log.warning("%s leads", self._identity)
 
@@ -60,7 +62,7 @@ class Leadership:
             return
         self.holds = False
         try:
-            async with asyncio.timeout(RENEW_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 lease = await self._api.get(self._path)
                 if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
                     await self._api.replace(self._path, {**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
@@ -77,7 +79,7 @@ class Leadership:
 
     async def _try(self) -> bool:
         try:
-            async with asyncio.timeout(RENEW_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._take()
         except (StoreUnavailable, TimeoutError) as error:
             if not isinstance(error, Conflict):

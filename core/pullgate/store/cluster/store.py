@@ -49,7 +49,7 @@ class ClusterStore:
         params, seen, changes = {"limit": str(PAGE)}, set[Key](), 0
         while True:
             page = await self._api.list_page(self.path_of(kind), params)
-            for item in page["items"]:
+            for item in page.get("items") or ():
                 changes += self.take("ADDED", kind, item)
                 seen.add(Key.of(item))
             if not page["metadata"].get("continue"):
@@ -71,7 +71,7 @@ class ClusterStore:
         params, versions = {"limit": str(PAGE)}, dict[Key, str]()
         while True:
             page = await self._api.list_page(self.path_of(kind), params, metadata_only=True)
-            for item in page["items"]:
+            for item in page.get("items") or ():  # null, where there is none
                 metadata = item["metadata"]
                 versions[Key(kind, metadata["namespace"], metadata["name"])] = metadata["resourceVersion"]
             if not page["metadata"].get("continue"):
