@@ -17,11 +17,15 @@ BUILT = {
     "kube-apiserver": "kubernetes/kube-apiserver",
     "kube-controller-manager": "kubernetes/kube-controller-manager",
     "kubectl": "kubernetes/kubectl",
+    "kubelet": "kubernetes/kubelet",
+    "pause": "pause",
     "containerd-2": "containerd/containerd",
     "ctr-2": "containerd/ctr",
     "containerd-shim-runc-v2": "containerd/containerd-shim-runc-v2",
 }
-"""Name -> module/binary, built from the go.mod and go.sum in the folder of that name."""
+"""Name -> module/binary, built from the folder of that name."""
+KEYED = ("go.mod", "go.sum", "main.go")
+"""The files of such a folder that decide what is built; install.sh reads the same."""
 DEBIAN = {
     "docker": "/usr/bin/docker",
     "dockerd": "/usr/sbin/dockerd",
@@ -51,6 +55,7 @@ def tool(name: str) -> Path:
 def _built(place: str) -> Path:
     module, _, binary = place.rpartition("/")
     folder = HERE / (module or binary)
-    key = hashlib.sha256((folder / "go.mod").read_bytes() + (folder / "go.sum").read_bytes()).hexdigest()[:16]
+    content = b"".join((folder / name).read_bytes() for name in KEYED if (folder / name).exists())
+    key = hashlib.sha256(content).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "pullgate" / "tools" / f"{folder.name}-{key}" / binary

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Everything that `make test` needs beside Python: Debian's registries and clients, and clients built from source by Go.
-# Built once, into a cache outside the checkout keyed by each module's go.mod and go.sum. `install.sh crane oras` builds only these.
+# Built once, into a cache outside the checkout keyed by each module's go.mod and go.sum, and main.go where the program is our own.
+# `install.sh crane oras` builds only these.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pullgate/tools
-go_packages=(crane oras containerd helm conformance etcd kubernetes)
+go_packages=(crane oras containerd helm conformance etcd kubernetes pause)
 
 packages_of() {
     case $1 in
@@ -23,7 +24,9 @@ packages_of() {
             echo k8s.io/kubernetes/cmd/kube-apiserver
             echo k8s.io/kubernetes/cmd/kube-controller-manager
             echo k8s.io/kubernetes/cmd/kubectl
+            echo k8s.io/kubernetes/cmd/kubelet
             ;;
+        pause) echo pause ;;
         *)
             echo "no such tool: $1 (one of ${go_packages[*]})" >&2
             return 2
@@ -59,17 +62,44 @@ find_go() {
     echo "$venv/bin/go"
 }
 
+key_of() {
+    local file
+    for file in go.mod go.sum main.go; do
+        if [ -f "$here/$1/$file" ]; then
+            cat "$here/$1/$file"
+        fi
+    done | sha256sum | cut -c1-16
+}
+
+# A package that was added to a module need not change its go.sum, so the key alone does not tell what was built.
+is_complete() {
+    local target=$1 package
+    shift
+    for package in "$@"; do
+        if [ ! -x "$target/$(program_of "$package")" ]; then
+            return 1
+        fi
+    done
+}
+
+program_of() {
+    case $1 in
+        go.etcd.io/etcd/server/v3) echo etcd ;;
+        *) basename "$1" ;;
+    esac
+}
+
 build() {
-    local name=$1 key target work log packages
-    key=$(cat "$here/$name/go.mod" "$here/$name/go.sum" | sha256sum | cut -c1-16)
-    target=$cache/$name-$key
-    if [ -d "$target" ]; then
+    local name=$1 target work log packages
+    target=$cache/$name-$(key_of "$name")
+    packages=$(packages_of "$name")
+    # shellcheck disable=SC2086 # several packages, one word each
+    if is_complete "$target" $packages; then
         return
     fi
     echo "Building $name (once) …"
     work=$(mktemp -d "$cache/.build-XXXXXX")
     log=$work/build.log
-    packages=$(packages_of "$name")
     # shellcheck disable=SC2086 # several packages, one word each
     if ! (cd "$here/$name" && CGO_ENABLED=0 GOFLAGS='-mod=readonly -trimpath' GOTOOLCHAIN=local "$go" build \
         -buildvcs=false -ldflags "-s -w $(flags_of "$name")" -o "$work/" $packages) >"$log" 2>&1; then
@@ -81,6 +111,7 @@ build() {
     if [ "$name" = etcd ]; then # its main package is the module's root, which names the program "server"
         mv "$work/server" "$work/etcd"
     fi
+    rm -rf "$target"
     mv "$work" "$target"
 }
 
