@@ -129,6 +129,27 @@ def large_image(size: int, seed: str = "large", *, flavour: Flavour = OCI) -> Im
     return _image(manifest, flavour.manifest, blobs={digest_of(config): config}, streams={digest: layer})
 
 
+def runnable(seed: str, program: bytes) -> Image:
+    """A linux image that runs: `program`, linked statically, is all that is in it."""
+    layer = _tar({"program": program}, mode=0o755)
+    config = _config(seed, "amd64", [digest_of(layer)], command=["/program"])
+    packed = gzip.compress(layer, compresslevel=1, mtime=0)
+    manifest = _manifest(OCI, config, [descriptor(OCI.layer, packed)])
+    return _image(manifest, OCI.manifest, blobs={digest_of(blob): blob for blob in (config, packed)})
+
+
+def oci_layout(image: Image, name: str) -> bytes:
+    """A tar of an OCI image layout with `image`, which `ctr images import` takes in as `name`."""
+    named = {**image.descriptor, "annotations": {"io.containerd.image.name": name}}
+    blobs = {digest: blob for manifest in image.walk() for digest, blob in manifest.blobs.items()}
+    blobs |= {manifest.digest: manifest.manifest for manifest in image.walk()}
+    files = {
+        "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
+        "index.json": json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [named]}).encode(),
+    }
+    return _tar(files | {f"blobs/{digest.replace(':', '/')}": blob for digest, blob in blobs.items()})
+
+
 def index(images: Sequence[Image], *, flavour: Flavour = OCI) -> Image:
     """An index (Docker's flavour: a manifest list) of `images`, each with its own platform."""
     named = []
@@ -224,13 +245,13 @@ def _manifest(flavour: Flavour, config: bytes, layers: list[Json]) -> Json:
     }
 
 
-def _config(seed: str, architecture: str, diff_ids: list[str]) -> bytes:
+def _config(seed: str, architecture: str, diff_ids: list[str], command: Sequence[str] = ("/bin/true",)) -> bytes:
     created = "2026-01-01T00:00:00Z"
     document = {
         "created": created,
         "architecture": architecture,
         "os": "linux",
-        "config": {"Cmd": ["/bin/true"], "Labels": {"dev.pullgate.seed": seed}},
+        "config": {"Cmd": list(command), "Labels": {"dev.pullgate.seed": seed}},
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
         "history": [{"created": created, "created_by": f"layer {number}"} for number in range(len(diff_ids))],
     }
@@ -241,12 +262,12 @@ def _layer_tar(seed: str, name: str, size: int) -> bytes:
     return _tar({name: random.Random(seed).randbytes(size)})
 
 
-def _tar(files: Mapping[str, bytes]) -> bytes:
+def _tar(files: Mapping[str, bytes], mode: int = 0o644) -> bytes:
     """A tar with nothing of this machine or this moment in it."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, data in files.items():
             entry = tarfile.TarInfo(name)
-            entry.size = len(data)
+            entry.size, entry.mode = len(data), mode
             archive.addfile(entry, io.BytesIO(data))
     return buffer.getvalue()

@@ -22,10 +22,15 @@ from tests.support.tools import tool
 
 READY_SECONDS = 90.0
 ADMIN_TOKEN = "admin-of-the-tests"
+NODE_NAME = "node-of-the-tests"
+NODE_TOKEN = "kubelet-of-the-tests"
 
 
 class ControlPlane(Kubectl):
-    """A cluster without nodes. The API server can be stopped and comes back with its data on the same port."""
+    """A cluster without nodes; one may join as NODE_NAME with NODE_TOKEN.
+
+    The API server can be stopped and comes back with its data on the same port.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -69,7 +74,10 @@ class ControlPlane(Kubectl):
     def start(self) -> None:
         """Start all, and wait until the API server is ready. Raises ProgramFailed."""
         _write_keys(self._directory)
-        (self._directory / "tokens.csv").write_text(f'{ADMIN_TOKEN},admin,admin,"system:masters"\n')
+        (self._directory / "tokens.csv").write_text(
+            f'{ADMIN_TOKEN},admin,admin,"system:masters"\n'
+            f'{NODE_TOKEN},system:node:{NODE_NAME},{NODE_NAME},"system:nodes"\n'
+        )
         self._etcd.start()
         self.start_api_server()
         self.kubeconfig.write_text(self.kubeconfig_for(ADMIN_TOKEN))

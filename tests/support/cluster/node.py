@@ -1,0 +1,189 @@
+"""A node of a test's control plane: containerd and a kubelet, which run pods on this machine for real.
+
+Pods need `hostNetwork: true` (no network plugin is here) and `nodeName`; what they run is on loopback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.cluster.control_plane import NODE_NAME, NODE_TOKEN, ControlPlane
+from tests.support.cluster.node_config import CNI, SANDBOX_IMAGE, containerd_config, kubelet_config
+from tests.support.cluster.process import Program
+from tests.support.images import oci_layout, runnable
+from tests.support.ports import free_port
+from tests.support.tools import tool
+
+READY_SECONDS = 60.0
+SYSCTLS = {
+    "kernel/keys/root_maxbytes": "25000000",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+}
+"""What a kubelet sets on its machine; with protectKernelDefaults it would refuse to start instead."""
+LOG_LINKS = Path("/var/log/containers")
+"""Where a kubelet links each container's log, whatever its podLogsDir."""
+
+Document = dict[str, Any]
+
+
+class Node:
+    """`with node(plane, directory) as found`: Ready, without pods and without images but the sandbox's.
+
+    `directory` has a short path: sockets are in it. Needs root, as a kubelet does.
+    """
+
+    name = NODE_NAME
+
+    def __init__(self, plane: ControlPlane, directory: Path) -> None:
+        self.plane, self._directory = plane, directory
+        self.hosts = directory / "hosts"
+        """containerd's `certs.d`: HOST/hosts.toml is read at each pull."""
+        self._socket = directory / "containerd.sock"
+        self._before: dict[str, str] = {}
+        self._own_images: list[str] = []
+        config = directory / "containerd.toml"
+        self._containerd = Program([tool("containerd-2"), "--config", config], directory / "containerd.log")
+        self._kubelet = Program(
+            [
+                tool("kubelet"),
+                f"--config={directory / 'kubelet.json'}",
+                f"--kubeconfig={directory / 'kubelet.kubeconfig'}",
+                f"--root-dir={directory / 'kubelet'}",
+                f"--cert-dir={directory / 'pki'}",
+                f"--hostname-override={self.name}",
+            ],
+            directory / "kubelet.log",
+        )
+
+    def start(self) -> None:
+        """Start all, and wait until the node is Ready. Raises ProgramFailed."""
+        self._write_files()
+        self._before = {name: _sysctl(name).read_text().strip() for name in SYSCTLS}
+        self._containerd.start()
+        self._until(lambda: self._ctr("version").returncode == 0, self._containerd)
+        layout = self._directory / "pause.tar"
+        layout.write_bytes(oci_layout(runnable("pause", tool("pause").read_bytes()), SANDBOX_IMAGE))
+        imported = self._ctr("images", "import", "--snapshotter", "native", "--local", layout)
+        if imported.returncode != 0:
+            raise self._containerd.failed(f"did not take the sandbox's image: {imported.stderr}")
+        self._own_images = self._images()
+        self._kubelet.start()
+        self._until(self._is_ready, self._kubelet)
+
+    def stop(self) -> None:
+        """End all, and take away whatever the pods left: processes, mounts, and what the kubelet set."""
+        self._kubelet.stop()
+        if self._containerd.running:
+            for container in self._ctr("tasks", "ls", "--quiet").stdout.split():
+                self._ctr("tasks", "rm", "--force", container)
+        self._containerd.stop()
+        _end_processes_of(self._directory)
+        _unmount_below(self._directory)
+        for link in LOG_LINKS.glob("*"):
+            if link.is_symlink() and link.readlink().is_relative_to(self._directory):
+                link.unlink()
+        for name, value in self._before.items():
+            if _sysctl(name).read_text().strip() == SYSCTLS[name]:  # another test's node may have put it back already
+                _sysctl(name).write_text(value)
+
+    def pod(self, name: str, namespace: str, image: str, *, pull_secret: str = "") -> Document:
+        """A pod of one container on this node, which pulls `image` each time."""
+        spec: Document = {
+            "nodeName": self.name,
+            "hostNetwork": True,
+            "tolerations": [{"operator": "Exists"}],
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "main", "image": image, "imagePullPolicy": "Always"}],
+        }
+        if pull_secret:
+            spec["imagePullSecrets"] = [{"name": pull_secret}]
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": spec,
+        }
+
+    def blobs(self) -> list[Path]:
+        """The files of containerd's content store, named by their digests."""
+        store = self._directory / "root" / "io.containerd.content.v1.content" / "blobs" / "sha256"
+        return list(store.iterdir()) if store.is_dir() else []
+
+    def remove_images(self) -> None:
+        """Forget all that was pulled, so that the next pull brings everything again."""
+        pulled = [name for name in self._images() if name not in self._own_images]
+        if pulled:
+            self._ctr("images", "rm", "--sync", *pulled)
+
+    def _images(self) -> list[str]:
+        return self._ctr("images", "ls", "--quiet").stdout.split()
+
+    def _write_files(self) -> None:
+        ports = free_port(), free_port()
+        cni = self._directory / "cni"
+        for folder in (self.hosts, cni):
+            folder.mkdir(parents=True, exist_ok=True)
+        (cni / "none.conflist").write_text(json.dumps(CNI))
+        (self._directory / "containerd.toml").write_text(containerd_config(self._directory, self._socket))
+        (self._directory / "kubelet.json").write_text(json.dumps(kubelet_config(self._directory, self._socket, ports)))
+        (self._directory / "kubelet.kubeconfig").write_text(self.plane.kubeconfig_for(NODE_TOKEN))
+
+    def _ctr(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [tool("ctr-2"), "--address", self._socket, "--namespace", "k8s.io", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    def _is_ready(self) -> bool:
+        path = "{.items[*].status.conditions[?(@.type=='Ready')].status}"
+        return self.plane.kubectl("get", "nodes", "-o", f"jsonpath={path}") == "True"
+
+    def _until(self, holds: Callable[[], bool], program: Program) -> None:
+        end = time.monotonic() + READY_SECONDS
+        while not holds():
+            if time.monotonic() > end or not program.running:
+                raise program.failed("did not become ready")
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def node(plane: ControlPlane, directory: Path) -> Iterator[Node]:
+    """One that runs while the context is open."""
+    found = Node(plane, directory)
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()
+
+
+def _sysctl(name: str) -> Path:
+    return Path("/proc/sys") / name
+
+
+def _end_processes_of(directory: Path) -> None:
+    """Shims outlive containerd by design; theirs is what has our socket in its command line."""
+    marker = str(directory).encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if marker in (process / "cmdline").read_bytes() and int(process.name) != os.getpid():
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def _unmount_below(directory: Path) -> None:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    for mounted in sorted((line.split()[4] for line in lines), reverse=True):
+        if Path(mounted).is_relative_to(directory):
+            subprocess.run(["umount", "--lazy", mounted], check=False)
