@@ -6,13 +6,9 @@ import asyncio
 import base64
 import json
 import os
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,125 +16,38 @@ from typing import Any
 import pytest
 
 from tests.support import gate
-from tests.support.background import in_background
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.cluster.kubectl import Kubectl, KubectlFailed
-from tests.support.cluster.process import Program
+from tests.support.cluster.pullgate import (
+    SYSTEM,
+    Document,
+    World,
+    apply_vendor,
+    fetch,
+    key_of,
+    license_,
+    secret,
+    wait_for,
+    world_on,
+)
 from tests.support.cluster.wait import until
 from tests.support.images import image
-from tests.support.kustomize import DEPLOY
-from tests.support.ports import free_port
-from tests.support.upstreams.docker_registry import DockerRegistry
 
-SYSTEM = "pullgate-system"
 OUTAGE_SECONDS = float(os.environ.get("PULLGATE_OUTAGE_SECONDS", "12"))
 """How long the API server is away."""
-ACCEPT = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
-
-Document = dict[str, Any]
-
-
-@dataclass
-class World:
-    """Everything that runs."""
-
-    cluster: Kubectl
-    upstream: DockerRegistry
-    operators: list[Program]
-    operator_admin: list[int]
-    proxies: list[int]
-    proxy_admin: list[int]
-    proxy_kubeconfig: Path
-
-
-def fetch(url: str, key: str = "") -> tuple[int, str]:
-    """Status and body."""
-    headers = {"Accept": ACCEPT}
-    if key:
-        headers["Authorization"] = "Basic " + base64.b64encode(f"x:{key}".encode()).decode()
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
-def start(directory: Path, name: str, command: str, kubeconfig: Path, *options: str) -> Program:
-    program = Program(
-        [sys.executable, "-m", "pullgate_cli", command, "--kubeconfig", kubeconfig, *options], directory / f"{name}.log"
-    )
-    program.start()
-    return program
 
 
 @pytest.fixture(scope="module")
 def world(cluster: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    directory = tmp_path_factory.mktemp("operator")
-    cluster.kubectl("apply", "-k", DEPLOY)
-    cluster.kubectl("delete", "deployment", "-n", SYSTEM, "pullgate-operator", "pullgate-proxy")
-    programs: list[Program] = []
-    operator_admin, proxies, proxy_admin = (
-        [free_port(), free_port()],
-        [free_port(), free_port()],
-        [free_port(), free_port()],
-    )
-    url = f"http://127.0.0.1:{proxies[0]}"
-    operator = cluster.kubeconfig_of(SYSTEM, "pullgate-operator", directory)
-    proxy = cluster.kubeconfig_of(SYSTEM, "pullgate-proxy", directory)
-
-    with in_background(DockerRegistry("basic")) as upstream:
-        try:
-            for n, port in enumerate(operator_admin):
-                options = ["--external-url", url, "--admin", f"127.0.0.1:{port}", "--audit-seconds", "60"]
-                options += ["--usage-seconds", "1"]
-                for admin in proxy_admin:
-                    options += ["--proxy-admin", f"127.0.0.1:{admin}"]
-                programs.append(start(directory, f"operator-{n}", "operator", operator, *options))
-                until(lambda port=port: fetch(f"http://127.0.0.1:{port}/readyz")[0] == 200)  # type: ignore[misc]
-            for n, port in enumerate(proxies):
-                options = ["--external-url", url, "--listen", f"127.0.0.1:{port}"]
-                options += ["--admin", f"127.0.0.1:{proxy_admin[n]}"]
-                programs.append(start(directory, f"proxy-{n}", "proxy", proxy, *options))
-            for port in proxy_admin:
-                until(lambda port=port: fetch(f"http://127.0.0.1:{port}/readyz")[0] == 200)  # type: ignore[misc]
-            yield World(cluster, upstream, programs[:2], operator_admin, proxies, proxy_admin, proxy)
-        finally:
-            for program in programs:
-                program.stop()
-            for log in directory.glob("*.log"):
-                print(log.name, log.read_text()[-3000:])
+    with world_on(cluster, tmp_path_factory.mktemp("operator"), replicas=2) as running:
+        yield running
 
 
 @pytest.fixture
 def vendor(world: World, app: str) -> str:
     """A namespace with a Registry, its Secret and the License acme, all Ready."""
-    world.cluster.apply(secret(app, world.upstream.password), registry(app, world.upstream.host), license_(app))
-    wait_for(world, app, "registry/upstream", "Ready")
-    wait_for(world, app, "license/acme", "Valid")
+    apply_vendor(world, app)
     return app
-
-
-def secret(app: str, password: str) -> Document:
-    return gate.secret("robot", "puller", password, namespace=app)
-
-
-def registry(app: str, host: str) -> Document:
-    return gate.registry("upstream", host, secret="robot", network={"allowPrivate": True}, namespace=app)
-
-
-def license_(app: str, **spec: Any) -> Document:
-    return gate.license_("acme", {"repositories": ["my-org/**"]}, namespace=app, **spec)
-
-
-def wait_for(world: World, app: str, what: str, condition: str, status: str = "True") -> None:
-    world.cluster.kubectl("wait", what, "-n", app, f"--for=condition={condition}={status}", "--timeout=45s")
-
-
-def key_of(world: World, app: str) -> str:
-    """The key in the pull Secret."""
-    data = world.cluster.get("secret", "acme-pull", app)["data"][".dockerconfigjson"]
-    auths = json.loads(base64.b64decode(data))["auths"]
-    return str(next(iter(auths.values()))["password"])
 
 
 def pull(world: World, app: str, key: str, replica: int = 0) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,11 +12,21 @@ UNRESOLVABLE_HOST = "registry.invalid"
 """No resolver knows it (RFC 6761, section 6.4)."""
 
 
+_BELOW_EPHEMERAL = range(20_000, 32_768)
+"""Linux takes none of these for an outgoing connection, which would hold it when the server comes to bind it."""
+_given: set[int] = set()
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free now. Another process may take it first, so whoever binds it must be ready to try again."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that is free now, and is given once. Another process may take it first, though hardly."""
+    while True:
+        port = secrets.choice(_BELOW_EPHEMERAL)
+        if port in _given:
+            continue
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            _given.add(port)
+            return port
 
 
 @contextlib.contextmanager

@@ -10,8 +10,10 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,16 @@ LOG_LINKS = Path("/var/log/containers")
 Document = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class PullEvent:
+    """What `kubectl describe pod` says of a pull."""
+
+    pulled: bool
+    message: str
+
+
 class Node:
-    """`with node(plane, directory) as found`: Ready, without pods and without images but the sandbox's.
+    """`with node(plane) as found`: Ready, without pods and without images but the sandbox's.
 
     `directory` has a short path: sockets are in it. Needs root, as a kubelet does.
     """
@@ -48,8 +58,6 @@ class Node:
 
     def __init__(self, plane: ControlPlane, directory: Path) -> None:
         self.plane, self._directory = plane, directory
-        self.hosts = directory / "hosts"
-        """containerd's `certs.d`: HOST/hosts.toml is read at each pull."""
         self._socket = directory / "containerd.sock"
         self._before: dict[str, str] = {}
         self._own_images: list[str] = []
@@ -118,6 +126,23 @@ class Node:
             "spec": spec,
         }
 
+    def pull_event(self, name: str, namespace: str) -> PullEvent | None:
+        """How the pod's first pull ended; None while it goes on."""
+        selector = f"involvedObject.kind=Pod,involvedObject.name={name}"
+        found = self.plane.kubectl("get", "events", "-n", namespace, "--field-selector", selector, "-o", "json")
+        for event in json.loads(found)["items"]:
+            pulled = event["reason"] == "Pulled"
+            if pulled or event["message"].startswith("Failed to pull image"):
+                return PullEvent(pulled, event["message"])
+        return None
+
+    def mirror(self, host: str, mirror: str) -> None:
+        """Ask the registry at the URL `mirror` for images of `host`."""
+        folder = self._directory / "hosts" / host
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = f'server = "http://{host}"\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
+        (folder / "hosts.toml").write_text(lines)
+
     def blobs(self) -> list[Path]:
         """The files of containerd's content store, named by their digests."""
         store = self._directory / "root" / "io.containerd.content.v1.content" / "blobs" / "sha256"
@@ -135,8 +160,7 @@ class Node:
     def _write_files(self) -> None:
         ports = free_port(), free_port()
         cni = self._directory / "cni"
-        for folder in (self.hosts, cni):
-            folder.mkdir(parents=True, exist_ok=True)
+        cni.mkdir()
         (cni / "none.conflist").write_text(json.dumps(CNI))
         (self._directory / "containerd.toml").write_text(containerd_config(self._directory, self._socket))
         (self._directory / "kubelet.json").write_text(json.dumps(kubelet_config(self._directory, self._socket, ports)))
@@ -159,14 +183,15 @@ class Node:
 
 
 @contextlib.contextmanager
-def node(plane: ControlPlane, directory: Path) -> Iterator[Node]:
+def node(plane: ControlPlane) -> Iterator[Node]:
     """One that runs while the context is open."""
-    found = Node(plane, directory)
-    try:
-        found.start()
-        yield found
-    finally:
-        found.stop()
+    with tempfile.TemporaryDirectory(prefix="pullgate-node-", ignore_cleanup_errors=True) as directory:
+        found = Node(plane, Path(directory))
+        try:
+            found.start()
+            yield found
+        finally:
+            found.stop()
 
 
 def _sysctl(name: str) -> Path:

@@ -38,6 +38,9 @@ disabled_plugins = [{unused}]
     sandbox = "{sandbox}"
   [plugins."io.containerd.cri.v1.images".registry]
     config_path = "{directory}/hosts"
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux/amd64"
+  snapshotter = "native"
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   [plugins."io.containerd.cri.v1.runtime".cni]

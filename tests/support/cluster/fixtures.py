@@ -1,4 +1,4 @@
-"""One control plane for all tests of this folder, which share a worker; or the cluster of PULLGATE_TEST_KUBECONFIG."""
+"""One control plane for tests/cluster and tests/e2e, which share a worker, or PULLGATE_TEST_KUBECONFIG's."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from tests.support.cluster.control_plane import control_plane
 from tests.support.cluster.kubectl import ExistingCluster, Kubectl
 
 OTHER_CLUSTER = os.environ.get("PULLGATE_TEST_KUBECONFIG")
-CRDS = Path(__file__).parents[2] / "deploy" / "crds"
+TESTS = Path(__file__).parents[2]
+FOLDERS = (TESTS / "cluster", TESTS / "e2e")
+CRDS = TESTS.parent / "deploy" / "crds"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of this folder share a worker; those that stop the API server run on a control plane of their own only."""
-    here = Path(__file__).parent
-    stopping = [item for item in items if OTHER_CLUSTER and item.get_closest_marker("own_control_plane")]
+    """These tests share a worker; some run on a control plane of their own only."""
+    elsewhere = [item for item in items if OTHER_CLUSTER and item.get_closest_marker("own_control_plane")]
     for item in items:
-        if here in item.path.parents:
+        if any(folder in item.path.parents for folder in FOLDERS):
             item.add_marker(pytest.mark.xdist_group("cluster"))
-    if stopping:
-        config.hook.pytest_deselected(items=stopping)
-        items[:] = [item for item in items if item not in stopping]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
 
 
 @pytest.fixture(scope="session")
