@@ -59,13 +59,14 @@ def world_on(cluster: Kubectl, directory: Path, replicas: int) -> Iterator[World
     programs: list[Program] = []
     with in_background(DockerRegistry("basic")) as upstream:
         try:
+            polled = [word for admin in proxy_admin for word in ("--proxy-admin", f"127.0.0.1:{admin}")]
             for n, port in enumerate(operator_admin):
-                options = (*external, "--admin", f"127.0.0.1:{port}", "--audit-seconds", "60", "--usage-seconds", "1")
-                options += tuple(word for admin in proxy_admin for word in ("--proxy-admin", f"127.0.0.1:{admin}"))
+                options = [*external, *polled, "--usage-seconds", "1", "--audit-seconds", "60"]
+                options += ["--admin", f"127.0.0.1:{port}"]
                 operators.append(_start(directory, f"operator-{n}", "operator", operator, *options))
                 _wait_until_ready(port)
             for n, port in enumerate(proxies):
-                options = (*external, "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{proxy_admin[n]}")
+                options = [*external, "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{proxy_admin[n]}"]
                 programs.append(_start(directory, f"proxy-{n}", "proxy", proxy, *options))
             for port in proxy_admin:
                 _wait_until_ready(port)
