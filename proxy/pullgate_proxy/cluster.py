@@ -24,7 +24,7 @@ async def serve_cluster(settings: ProxySettings, kubeconfig: Path | None) -> Non
     """
     stopped = stop_on_signals()
     async with await Api.load(kubeconfig) as api:
-        store, contact = ClusterStore(api, SCOPES, "pullgate-proxy"), Contact()
+        store, contact = ClusterStore(api, SCOPES, "pullgate-proxy", lean=True), Contact()
         proxy = Proxy(settings, store, contact=contact)
         await proxy.start()
         following = [asyncio.create_task(reflect(api, store, kind, contact)) for kind in SCOPES]

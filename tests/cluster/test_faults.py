@@ -17,7 +17,7 @@ import pytest
 from pullgate.store.cluster.api import Api
 from pullgate.store.cluster.reflector import Contact, reflect
 from pullgate.store.cluster.store import ClusterStore
-from pullgate.store.port import Key
+from pullgate.store.port import Key, Synced
 from tests.support import gate
 from tests.support.background import in_background
 from tests.support.cluster.api_proxy import ApiProxy, Cut, When
@@ -149,10 +149,13 @@ async def test_a_forgotten_watch_lists_again_and_misses_no_change(
     for name in ("stays", "goes"):
         cluster.apply(gate.license_(name, namespace=app))
     async with await Api.load(proxy.kubeconfig(tmp_path / "config", token)) as api:
-        store = ClusterStore(api, {"License": app}, "test")
+        store = ClusterStore(api, {"License": app}, "test", lean=how == "gone_events")
         contact = Contact()
+        seen: dict[Key, bool] = {}
+        watching = asyncio.create_task(follow(store, seen))
+        await asyncio.sleep(0)
         await store.relist("License")
-        assert len(await store.list("License")) == 2
+        await until_async(lambda: len(seen) == 2)
         cluster.kubectl("delete", "license", "goes", "-n", app)
         cluster.apply(gate.license_("stays", namespace=app, suspended={}), gate.license_("comes", namespace=app))
         setattr(proxy.script, how, 2)
@@ -161,13 +164,24 @@ async def test_a_forgotten_watch_lists_again_and_misses_no_change(
             await until_async(lambda: {k.name for k in store._documents["License"]} == {"stays", "comes"})
             await until_async(lambda: getattr(proxy.script, how) == 0)
             cluster.kubectl("delete", "license", "comes", "-n", app)
-            await until_async(lambda: {k.name for k in store._documents["License"]} == {"stays"})
+            await until_async(lambda: {k.name for k in seen} == {"stays"})
         finally:
             following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-        document = await store.get(Key("License", app, "stays"))
-        assert document is not None
-        assert "suspended" in document["spec"]
+            watching.cancel()
+            await asyncio.gather(following, watching, return_exceptions=True)
+        assert seen[Key("License", app, "stays")] is True
+        assert set(seen) == {Key("License", app, "stays")}
+
+
+async def follow(store: ClusterStore, seen: dict[Key, bool]) -> None:
+    """What a watcher holds: whether each License is suspended."""
+    async for change in store.watch(frozenset({"License"})):
+        if isinstance(change, Synced):
+            continue
+        if change.document is None:
+            seen.pop(change.key, None)
+        else:
+            seen[change.key] = "suspended" in change.document["spec"]
 
 
 async def test_an_audit_finds_what_no_watch_told_and_reads_no_more_than_it_must(

@@ -26,9 +26,13 @@ FOREIGN_SECRETS: Final = frozenset({"helm.sh/release.v1", "kubernetes.io/service
 class ClusterStore:
     """See `pullgate.store.port.Store`."""
 
-    def __init__(self, api: Api, scopes: Mapping[str, str | None], component: str) -> None:
-        """`scopes`: each kind that is kept, and its one namespace; None is all. `component` writes the events."""
-        self._api, self._scopes, self._component = api, dict(scopes), component
+    def __init__(self, api: Api, scopes: Mapping[str, str | None], component: str, *, lean: bool = False) -> None:
+        """`scopes`: each kind that is kept, and its one namespace; None is all. `component` writes the events.
+
+        A `lean` store keeps names and versions only: it has one watcher, who comes before the first list and holds
+        what it needs of a document itself; `get` and `list` tell nothing. It takes a tenth of the memory.
+        """
+        self._api, self._scopes, self._component, self._lean = api, dict(scopes), component, lean
         self._documents: defaultdict[str, dict[Key, Document]] = defaultdict(dict)
         self._listed = {kind: asyncio.Event() for kind in scopes}
         self._foreign: set[Key] = set()
@@ -61,6 +65,7 @@ class ClusterStore:
             if key not in seen and _version(document) <= int(version):
                 changes += self._remove(document)
         self._listed[kind].set()
+        self._feeds.publish(_listed_mark(kind), None)
         return version, changes
 
     async def audit(self, kind: str) -> int:
@@ -103,7 +108,7 @@ class ClusterStore:
         if before is not None and _version(before) >= _version(document):
             return False
         document["metadata"].pop("managedFields", None)
-        self._documents[key.kind][key] = document
+        self._documents[key.kind][key] = _stub(document) if self._lean else document
         return True
 
     def _remove(self, document: Document) -> bool:
@@ -118,7 +123,11 @@ class ClusterStore:
     # --- pullgate.store.port.Store ---
 
     async def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
-        """See `Store.watch`; nothing is told before the first full lists are in."""
+        """See `Store.watch`; nothing is told before the first full lists are in, unless the store is lean."""
+        if self._lean:
+            async for change in self._watch_lists(kinds):
+                yield change
+            return
         for kind in kinds:
             await self._listed[kind].wait()
 
@@ -127,7 +136,22 @@ class ClusterStore:
                 yield from self._documents[kind].items()
 
         async for change in self._feeds.watch(kinds, present):
-            yield change
+            if isinstance(change, Synced) or change.key.name:
+                yield change
+
+    async def _watch_lists(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
+        """Each document as its list or watch brings it; Synced once all lists are in."""
+        missing: set[str] | None = set(kinds)
+        async for change in self._feeds.watch(kinds, dict[Key, Document]().items):
+            if isinstance(change, Synced):
+                continue
+            if change.key.name:
+                yield change
+            elif missing is not None:
+                missing.discard(change.key.kind)
+                if not missing:
+                    missing = None
+                    yield Synced()
 
     async def get(self, key: Key) -> Document | None:
         """See `Store.get`."""
@@ -177,6 +201,18 @@ class ClusterStore:
         if document is not None:
             event = _event(document, self._component, type_, reason, message)
             await self._api.create(f"/api/v1/namespaces/{key.namespace}/events", event)
+
+
+def _listed_mark(kind: str) -> Key:
+    """What tells watchers, after its documents, that a whole list is in."""
+    return Key(kind, "", "")
+
+
+def _stub(document: Document) -> Document:
+    """What says whether another is newer."""
+    metadata = document["metadata"]
+    kept = {name: metadata[name] for name in ("name", "namespace", "resourceVersion")}
+    return {"kind": document["kind"], "metadata": kept}
 
 
 _MANAGED: Final = {"fieldManager": FIELD_MANAGER}
