@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 ARGS ?=
 
-.PHONY: run test tools lint types bench bench-gate bench-operator docs lock clean
+.PHONY: run test test-kind tools lint types bench bench-gate bench-operator docs lock clean
 
 run: $(VENV)/.run
 	@scripts/debian-packages docker-registry apache2-utils skopeo
@@ -14,6 +14,9 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev tools
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+test-kind: $(VENV)/.dev tools
+	@scripts/test-kind $(ARGS)
 
 tools: $(VENV)/.dev
 	@tests/support/tools/install.sh
