@@ -102,16 +102,20 @@ def _row(step: DiagnosedStep, subject: Subject, repository: str) -> dict[str, An
     if step.fault is None:
         return {**row, "text": step.text}
     from pullgate.providers.hints import hint
+    from pullgate.providers.suspicion import suspect
 
-    credentials = subject.config.credentials
+    type_, credentials = subject.resource.spec.type, subject.config.credentials
     user = credentials.username if credentials is not None else ""
-    return {
+    found = {
         **row,
         "reason": step.fault.reason,
         "text": step.fault.message,
         "actors": [str(actor) for actor in step.fault.actors],
-        "hint": hint(subject.resource.spec.type, step.fault, username=user, repository=repository),
+        "hint": hint(type_, step.fault, username=user, repository=repository),
     }
+    refused = step.fault.reason in {"UpstreamUnauthorized", "UpstreamForbidden"}
+    suspicion = suspect(type_, credentials) if credentials is not None and refused else None
+    return {**found, "suspicion": suspicion} if suspicion else found
 
 
 def _missing(subject: Subject) -> dict[str, Any]:
@@ -126,6 +130,7 @@ def _print(out: Any, row: dict[str, Any]) -> None:
     out.print(f"{mark} {row['step']:<11} {row['seconds'] * 1000:>6.0f} ms  {escape(row['text'])}", soft_wrap=True)
     if not row["passed"]:
         who = " or ".join(row["actors"])
-        out.print(
-            f"  [bold]{row['reason']}[/]; the move is the [bold]{who}[/]'s: {escape(row['hint'])}", soft_wrap=True
-        )
+        words = f"[bold]{row['reason']}[/]; the move is the [bold]{who}[/]'s: {escape(row['hint'])}"
+        out.print(f"  {words}", soft_wrap=True)
+        if row.get("suspicion"):
+            out.print(f"  [yellow]{escape(row['suspicion'])}[/]", soft_wrap=True)

@@ -78,6 +78,14 @@ async def test_a_fault_is_named_with_whose_move_it_is(
     assert password not in ran.output + text.output
 
 
+async def test_a_refused_credential_of_the_wrong_kind_is_suspected(upstream: ScriptedRegistry) -> None:
+    options = ["--type", "Quay", "--host", upstream.host, "--plain-http", "--username", "somebody", "--password-stdin"]
+    ran = await pullgate("registry", "test", *options, "-o", "json", stdin="wrong")
+    assert ran.data["steps"][-1]["suspicion"] == "this is no robot account: its name reads my-org+robot"
+    text = await pullgate("registry", "test", *options, stdin="wrong")
+    assert "no robot account" in text.output
+
+
 @pytest.mark.parametrize(
     ("reason", "step", "host"),
     [("UpstreamUnreachable", "name", "registry.invalid"), ("UpstreamUnreachable", "connection", "127.0.0.1:PORT")],
