@@ -21,10 +21,11 @@ pytestmark = [pytest.mark.clients, pytest.mark.asyncio(loop_scope="module")]
 
 TIMEOUTS = {"connect_timeout": 1.0, "first_byte_timeout": 0.5, "idle_timeout": 1.0}
 
-_UNKNOWN = {"ManifestUnknown", "RepositoryUnknown"}
+_UNKNOWN = ("ManifestUnknown", "RepositoryUnknown", "BlobUnknown")
+_SHORT = ("containerd 1.6", "containerd 2.4", "kubelet", "oras", "helm")
+"""They say "not found" to a 404 and nothing else."""
 HIDDEN: dict[tuple[str, str], str] = {
-    **{(c, r): "not found" for c in ("containerd 1.6", "containerd 2.4", "oras", "helm") for r in _UNKNOWN},
-    **{(c, "BlobUnknown"): "not found" for c in ("containerd 1.6", "containerd 2.4", "oras", "helm")},
+    **{(c, r): "not found" for c in _SHORT for r in _UNKNOWN},
     ("docker", "BlobUnknown"): "unknown blob",
     **{(c, "BlobUnknown"): "404 (Not Found)" for c in ("skopeo", "podman")},
     **{(c, "Overloaded"): "503 (Service Unavailable)" for c in ("skopeo", "podman")},

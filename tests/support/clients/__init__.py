@@ -6,8 +6,9 @@ from tests.support.clients.command import Pull
 from tests.support.clients.containerd import Containerd
 from tests.support.clients.daemonless import Crane, Curl, Helm, Oras, Podman, Skopeo
 from tests.support.clients.docker import Docker
+from tests.support.clients.kubelet import Kubelet
 
-Client = Docker | Skopeo | Podman | Containerd | Crane | Oras | Helm | Curl
+Client = Docker | Skopeo | Podman | Containerd | Crane | Oras | Helm | Curl | Kubelet
 
 CLIENTS: dict[str, Callable[[], Client]] = {
     "docker": Docker,
@@ -15,6 +16,7 @@ CLIENTS: dict[str, Callable[[], Client]] = {
     "podman": Podman,
     "containerd 1.6": lambda: Containerd("1.6"),
     "containerd 2.4": lambda: Containerd("2.4"),
+    "kubelet": Kubelet,
     "crane": Crane,
     "oras": Oras,
     "helm": Helm,
