@@ -17,6 +17,7 @@ from kubernetes.aio.client import Configuration
 
 from pullgate.store.cluster.kinds import PLURALS, api_version_of
 from pullgate.store.cluster.store import ClusterStore
+from pullgate.store.port import Key
 
 WATCHER = "watcher for "
 """How kopf names the task of a watch."""
@@ -25,7 +26,7 @@ RESTART_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
-Take = Callable[[str, str | None, dict[str, Any]], None]
+Take = Callable[[str, str | None, Mapping[str, Any]], None]
 """Kind, type of the event (None: it was there already), document."""
 
 
@@ -50,7 +51,7 @@ def build_handlers(kinds: frozenset[str], take: Take, configuration: Configurati
         group, _, version = api_version_of(kind).rpartition("/")
 
         def on_event(event: Any, kind: str = kind, **_: Any) -> None:
-            take(kind, event["type"], copy.deepcopy(dict(event["object"])))
+            take(kind, event["type"], event["object"])
 
         kopf.on.event(group, version, PLURALS[kind], id=f"take-{kind}", registry=registry)(on_event)
     return registry
@@ -129,9 +130,14 @@ class Watching:
                 return
             most = found
 
-    def _take_elsewhere(self, kind: str, type_: str | None, document: dict[str, Any]) -> None:
-        self._loop.call_soon_threadsafe(self._take, kind, type_, document)
+    def _take_elsewhere(self, kind: str, type_: str | None, document: Mapping[str, Any]) -> None:
+        """In kopf's thread. At its start it tells of everything, which the operator has just listed itself."""
+        self.events += 1
+        metadata = document["metadata"]
+        key = Key(kind, metadata["namespace"], metadata["name"])
+        if type_ != "DELETED" and self._store.holds(key, metadata["resourceVersion"]):
+            return
+        self._loop.call_soon_threadsafe(self._take, kind, type_, copy.deepcopy(dict(document)))
 
     def _take(self, kind: str, type_: str | None, document: dict[str, Any]) -> None:
-        self.events += 1
         self._store.take(type_, kind, document)
