@@ -87,6 +87,8 @@ def _duration(text: str) -> Any:
 
 def _change(where: Where, name: str, patch: Any) -> None:
     async def work(place: Place) -> int:
+        import copy
+
         from pullgate.resources.parse import InvalidResource, parse_resource
         from pullgate.store.port import Key
         from pullgate_cli.place.folder import merge
@@ -94,8 +96,6 @@ def _change(where: Where, name: str, patch: Any) -> None:
 
         document = await require(place, "License", name)
         changes = patch(document)
-        import copy
-
         try:  # before it is written: a folder has no API server that refuses it
             changed = copy.deepcopy(document)
             merge(changed, changes)
