@@ -88,6 +88,8 @@ def kubelet_config(directory: Path, socket: Path, ports: tuple[int, int]) -> dic
         "cgroupDriver": "cgroupfs",
         "cgroupsPerQOS": False,
         "enforceNodeAllocatable": [],
+        # A pull Secret is asked for, not awaited: a pod that is new as its Secret pulls with it at once.
+        "configMapAndSecretChangeDetectionStrategy": "Get",
         "failSwapOn": False,
         "localStorageCapacityIsolation": False,
         "makeIPTablesUtilChains": False,
