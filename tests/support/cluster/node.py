@@ -127,12 +127,19 @@ class Node:
         }
 
     def pull_event(self, name: str, namespace: str) -> PullEvent | None:
-        """How the pod's first pull ended; None while it goes on."""
+        """How the pod's first pull ended; None while it goes on.
+
+        A node may read a Secret once the API server's node authorizer has seen the pod that names it. A kubelet that is
+        faster pulls without, says so, and pulls again: that first pull does not count.
+        """
         selector = f"involvedObject.kind=Pod,involvedObject.name={name}"
         found = self.plane.kubectl("get", "events", "-n", namespace, "--field-selector", selector, "-o", "json")
-        for event in json.loads(found)["items"]:
+        events = json.loads(found)["items"]
+        too_fast = any(event["reason"] == "FailedToRetrieveImagePullSecret" for event in events)
+        for event in events:
             pulled = event["reason"] == "Pulled"
-            if pulled or event["message"].startswith("Failed to pull image"):
+            failed = event["message"].startswith("Failed to pull image")
+            if pulled or (failed and not (too_fast and "no credentials were sent" in event["message"])):
                 return PullEvent(pulled, event["message"])
         return None
 
@@ -149,7 +156,7 @@ class Node:
         return list(store.iterdir()) if store.is_dir() else []
 
     def remove_images(self) -> None:
-        """Forget all that was pulled, so that the next pull brings everything again."""
+        """Forget all that was pulled, as far as no container that has ended still holds it."""
         pulled = [name for name in self._images() if name not in self._own_images]
         if pulled:
             self._ctr("images", "rm", "--sync", *pulled)
