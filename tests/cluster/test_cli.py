@@ -93,6 +93,7 @@ async def test_a_license_is_issued_shown_suspended_and_explained(
 
 
 async def test_rights_that_are_missing_are_told_and_end_with_2(cluster: Kubectl, vendor: str, tmp_path: Path) -> None:
+    cluster.kubectl("wait", "serviceaccount/default", "-n", vendor, "--for=create", "--timeout=45s")
     nobody = cluster.kubeconfig_of(vendor, "default", tmp_path)
     ran = await pullgate("license", "list", "--kubeconfig", nobody, "-n", vendor)
     assert ran.code == 2
