@@ -18,6 +18,7 @@ FOLDERS = (TESTS / "cluster", TESTS / "e2e")
 CRDS = TESTS.parent / "deploy" / "crds"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """These tests share a worker; some run on a control plane of their own only."""
     elsewhere = [item for item in items if OTHER_CLUSTER and item.get_closest_marker("own_control_plane")]
