@@ -74,7 +74,7 @@ _RUN = (
     (re.compile(r"localhost:\d+"), "quay.io"),
     (re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d "), ""),
     (re.compile(r"sha256:([0-9a-f]{8})[0-9a-f]{56}"), r"sha256:\1…"),
-    (re.compile(r'"ref": "[0-9a-f]+"'), '"ref": "…"'),
+    (re.compile(r'(\bref(?:": "|:| ))[0-9a-f]{16}\b'), r"\1…"),
     (re.compile(r"\b20\d\d-\d\d-\d\d(?=[ ;\"]|$)(?<!2026-10-01)(?<!2090-01-01)"), "2026-11-24"),
 )
 

@@ -36,3 +36,5 @@ def test_the_page_shows_each_fault_for_each_client(scenario: Scenario) -> None:
 def test_what_differs_from_run_to_run_is_not_on_the_page() -> None:
     text = clean('time="2026-11-24T04:48:13Z" level=fatal msg="127.0.0.1:4711 sha256:' + "a" * 64 + '"')
     assert text == 'level=fatal msg="images.example.com sha256:aaaaaaaa…"'
+    for ref in ('"ref": "{}"', "reason:Internal ref:{}]", "tell the vendor; ref {}"):
+        assert clean(ref.format("a1dfef06f5e1829a")) == ref.format("…")
