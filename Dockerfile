@@ -6,7 +6,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /src
 RUN python -m venv /opt/pullgate
 COPY requirements/ requirements/
-RUN /opt/pullgate/bin/pip install --require-hashes -r requirements/run.lock -r requirements/build.lock
+RUN /opt/pullgate/bin/pip install --require-hashes -r requirements/image.lock -r requirements/build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY core/ core/
 COPY operator/ operator/
