@@ -101,7 +101,9 @@ def build_secret(described: Described, name: str, namespace: str) -> dict[str, A
 
 def described_subject(described: Described, name: str = "registry", namespace: str = "default") -> Subject:
     """The Subject that the options describe. Raises click.UsageError."""
-    from pullgate.providers.table import BASIC_AUTH, CredentialsInvalid, resolve_credentials
+    from pullgate.providers.credentials import Credentials
+    from pullgate.providers.exchange import CredentialsInvalid
+    from pullgate.providers.resolve import BASIC_AUTH, resolve_credentials
     from pullgate.resources import InvalidResource, Registry, parse_resource
     from pullgate.upstream.compile import upstream_config
 
@@ -115,9 +117,10 @@ def described_subject(described: Described, name: str = "registry", namespace: s
     if described.username and described.password:
         data = {"username": described.username.encode(), "password": described.password.encode()}
         try:
-            credentials = resolve_credentials(described.type, BASIC_AUTH, data, resource.spec.host)
+            found = resolve_credentials(described.type, BASIC_AUTH, data, resource.spec.host)
         except CredentialsInvalid as error:
             raise click.UsageError(str(error).replace(" in it", "")) from error
+        credentials = found if isinstance(found, Credentials) else None  # basic-auth is never exchanged
     return Subject(resource, upstream_config(resource, credentials))
 
 

@@ -40,6 +40,11 @@ class Handoff:
     credentials: Credentials | None
     """None: anonymous."""
     ca_pem: str | None = None
+    kind: str = ""
+    """Of a token that was issued: ECRToken …"""
+    source: str = ""
+    """Fingerprint of the exchange that issued it."""
+    refreshed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,9 @@ def encode_handoff(handoff: Handoff) -> dict[str, Any]:
         body |= {"username": credentials.username, "password": credentials.password}
         if credentials.expires_at is not None:
             body["expiresAt"] = format_time(credentials.expires_at)
+    if handoff.source and handoff.refreshed_at is not None:
+        issued = {"kind": handoff.kind, "source": handoff.source, "at": format_time(handoff.refreshed_at)}
+        body["issued"] = issued
     if handoff.ca_pem is not None:
         body["caPEM"] = handoff.ca_pem
     labels = {**MANAGED_BY, REGISTRY_LABEL: handoff.name, NAMESPACE_LABEL: handoff.namespace}
@@ -101,6 +109,7 @@ def decode_handoff(document: Mapping[str, Any]) -> Handoff:
             )
         elif body["kind"] != "Anonymous":
             raise ValueError("another kind of credentials than this version knows")
+        issued = body.get("issued") or {}
         return Handoff(
             namespace=str(body["namespace"]),
             name=str(body["name"]),
@@ -108,6 +117,9 @@ def decode_handoff(document: Mapping[str, Any]) -> Handoff:
             generation=int(body["generation"]),
             credentials=credentials,
             ca_pem=body.get("caPEM"),
+            kind=str(issued.get("kind", "")),
+            source=str(issued.get("source", "")),
+            refreshed_at=parse_time(issued["at"]) if issued else None,
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"upstream.json lacks a field or has a wrong one: {type(error).__name__}") from None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pullgate.resources.fields import Domain, Duration, Glob, Host, Time, wrong
+from pullgate.resources.fields import Domain, Duration, Glob, Host, Subdomain, Time, wrong
 from pullgate.resources.model import LabelMeta, Part, Reported, ResourceStatus, SecretRef, Unique
 from pullgate.resources.registry_type import REGISTRY_TYPES, TypeName
 
@@ -18,28 +18,45 @@ class Anonymous(Part):
     """No credentials: the upstream is public."""
 
 
-class AWSIdentity(Part):
-    """A role that the operator's own cloud identity may assume."""
+RoleARN = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$", max_length=2048)]
 
-    role_arn: Annotated[str, Field(alias="roleARN", min_length=1)]
+
+class AWSIdentity(Part):
+    """A role of AWS."""
+
+    role_arn: Annotated[RoleARN | None, Field(alias="roleARN")] = None
+    """Left out: the operator's own identity as it is."""
+    region: Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d$")] | None = None
+    """Where the host does not name it."""
 
 
 class GCPIdentity(Part):
-    """A service account that the operator's own cloud identity may act as."""
+    """A service account of Google, or a workload identity pool."""
 
-    service_account: Annotated[str, Field(min_length=1)]
+    service_account: Annotated[str, Field(pattern=r"^[^@\s/]+@[a-z0-9.-]+$")] | None = None
+    """Whom to act as; left out: the identity itself is given the role."""
+    provider: (
+        Annotated[
+            str,
+            Field(pattern=r"^projects/\d+/locations/global/workloadIdentityPools/[a-z0-9-]+/providers/[a-z0-9-]+$"),
+        ]
+        | None
+    ) = None
+    """The pool's provider that trusts the cluster's ServiceAccount tokens."""
 
 
 class AzureIdentity(Part):
-    """An application that trusts the operator's own identity."""
+    """An application or managed identity that trusts a ServiceAccount of the cluster."""
 
-    tenant_id: Annotated[str, Field(alias="tenantID", min_length=1)]
-    client_id: Annotated[str, Field(alias="clientID", min_length=1)]
+    tenant_id: Annotated[str, Field(alias="tenantID", pattern=r"^[A-Za-z0-9.-]+$", max_length=128)]
+    client_id: Annotated[str, Field(alias="clientID", pattern=r"^[A-Za-z0-9-]+$", max_length=128)]
 
 
 class WorkloadIdentity(Part):
     """The cloud's own identity instead of a stored secret."""
 
+    service_account_name: Subdomain | None = None
+    """A ServiceAccount of this namespace, whose token the operator asks for; left out: the operator's own identity."""
     aws: AWSIdentity | None = None
     gcp: GCPIdentity | None = None
     azure: AzureIdentity | None = None
@@ -48,6 +65,12 @@ class WorkloadIdentity(Part):
     def _exactly_one(self) -> WorkloadIdentity:
         if len(self.model_fields_set & {"aws", "gcp", "azure"}) != 1:
             raise wrong("needs exactly one cloud", "keep one of aws, gcp, azure")
+        if self.service_account_name is None:
+            return self
+        if self.aws is not None and self.aws.role_arn is None:
+            raise wrong("has a serviceAccountName and no aws.roleARN", "name the role that trusts it")
+        if self.gcp is not None and self.gcp.provider is None:
+            raise wrong("has a serviceAccountName and no gcp.provider", "name the provider that trusts it")
         return self
 
 
@@ -150,6 +173,8 @@ class CredentialsStatus(Reported):
     kind: str = ""
     expires_at: Time | None = None
     refreshed_at: Time | None = None
+    warned_days: int | None = None
+    """The step of the warnings of their end that an Event told of."""
 
 
 class LastCheck(Reported):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -59,6 +59,18 @@ class Checked:
     image: str | None = None
     """spec.check.image, which was asked for after a login that went well."""
     image_fault: faults.Fault | None = None
+    source: str = ""
+    """The exchange that the credentials came from: a token of it that is renewed does not void the check."""
+    credentials_end: datetime | None = None
+    """When the provider says that the credentials end."""
+
+    def is_of(self, config: UpstreamConfig | None, image: str | None, source: str) -> bool:
+        """Whether it tells of these settings."""
+        if config is None or image != self.image or source != self.source:
+            return False
+        if source:
+            config = replace(config, credentials=self.config.credentials)
+        return config == self.config
 
     @property
     def fault(self) -> faults.Fault | None:

@@ -7,9 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pullgate import faults
-from pullgate.providers.credentials import Credentials
-from pullgate.providers.handoff import SYSTEM_NAMESPACE, Handoff, encode_handoff, handoff_name, secret_data
-from pullgate.providers.table import CredentialsInvalid, resolve_credentials, unsupported_identity
+from pullgate.providers.handoff import SYSTEM_NAMESPACE, Handoff, encode_handoff, handoff_name
 from pullgate.resources.fields import format_time
 from pullgate.resources.registry import Registry
 from pullgate.store.port import Document
@@ -17,7 +15,18 @@ from pullgate.upstream.compile import upstream_config
 from pullgate.upstream.config import UpstreamConfig
 from pullgate_operator.plan.check import PERMANENT, STEADY, STEPS, Checked, last_check, next_check
 from pullgate_operator.plan.claims import Name
+from pullgate_operator.plan.credentials import (
+    Ending,
+    Resolved,
+    Usable,
+    put_available,
+    put_ending,
+    resolve,
+    source_of,
+    use,
+)
 from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
+from pullgate_operator.plan.renewal import Renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +40,8 @@ class RegistryInputs:
     older_by_domain: tuple[str, Name] | None
     checked: Checked | None
     now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """Usable credentials."""
-
-    credentials: Credentials | None
-    ca_pem: str | None = field(repr=False)
-    kind: str
-    """Basic or Anonymous."""
+    renewal: Renewal | None = None
+    """Of the token, where the credentials are an exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class RegistryPlan:
 
     plan: Plan
     check: UpstreamConfig | None
+    source: str = ""
+    """Of the credentials that it is made with: `Usable.source`."""
 
 
 def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
@@ -56,28 +59,32 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
     resource, now = inputs.resource, inputs.now
     conditions = Conditions(resource.status.conditions, resource.metadata.generation, now)
     found = resolve(resource, inputs.secret, inputs.ca_secret)
-    config = None
-    if isinstance(found, Resolved):
-        config = upstream_config(resource, found.credentials, found.ca_pem)
-        conditions.put("CredentialsAvailable", True, "Available", _source(resource))
-    else:
-        conditions.put("CredentialsAvailable", False, "CredentialsMissing", str(found))
+    usable = use(found, inputs.renewal, now)
+    config = upstream_config(resource, usable.credentials, usable.ca_pem) if usable is not None else None
+    put_available(conditions, resource, found, inputs.renewal)
+    source = usable.source if usable is not None else ""
     checked = inputs.checked
-    if checked is not None and (checked.config, checked.image) != (config, resource.spec.check.image):
+    if checked is not None and not checked.is_of(config, resource.spec.check.image, source):
         checked = None
+    ending = put_ending(conditions, resource, inputs.secret, usable, checked.credentials_end if checked else None)
     _put_check(conditions, checked, resource, first=inputs.checked is None)
     _put_ready(conditions, inputs, checked)
     due = None
     if config is not None and not resource.spec.suspend:
         due = next_check(checked, resource.spec.check.interval, now)
+        if checked is not None and checked.config != config:  # its token was renewed
+            due = now
+    renew_at = inputs.renewal.renew_at if inputs.renewal is not None else None
+    waits = usable is None and isinstance(found, Resolved) and (inputs.renewal is None or not inputs.renewal.failures)
     plan = Plan(
-        status=_status(inputs, conditions, found, checked),
-        secrets=(encode_handoff(_handoff(resource, found)),) if isinstance(found, Resolved) else (),
-        unwanted=() if isinstance(found, Resolved) else (handoff_of(resource),),
-        events=_events(inputs, conditions),
-        due=due,
+        status=_status(inputs, conditions, usable, ending, checked),
+        secrets=(encode_handoff(_handoff(resource, usable)),) if usable is not None else (),
+        # Until the first answer for new keys is there, the last token may serve.
+        unwanted=() if usable is not None or waits else (handoff_of(resource),),
+        events=(*_events(inputs, conditions), *ending.events),
+        due=min((d for d in (due, renew_at, ending.next_step) if d is not None), default=None),
     )
-    return RegistryPlan(plan, config if due is not None and due <= now else None)
+    return RegistryPlan(plan, config if due is not None and due <= now else None, source)
 
 
 def handoff_of(resource: Registry) -> tuple[str, str]:
@@ -88,58 +95,19 @@ def handoff_of(resource: Registry) -> tuple[str, str]:
 # --- credentials -------------------------------------------------------------------------------------------------
 
 
-def resolve(resource: Registry, secret: Document | None, ca_secret: Document | None) -> Resolved | CredentialsInvalid:
-    """The credentials that a Registry names, from its Secrets (None: not there), or why there are none."""
-    spec = resource.spec
-    try:
-        ca_pem = _ca_pem(resource, ca_secret)
-        if spec.credentials.anonymous is not None:
-            return Resolved(None, ca_pem, "Anonymous")
-        if spec.credentials.secret_ref is None:
-            return unsupported_identity(spec.type)
-        name = spec.credentials.secret_ref.name
-        if secret is None:
-            return CredentialsInvalid(f"there is no Secret {name}", f"create it in {resource.metadata.namespace}")
-        data = _data(secret, name)
-        type_ = str(secret.get("type", "Opaque"))
-        try:
-            credentials = resolve_credentials(spec.type, type_, data, spec.host)
-        except CredentialsInvalid as error:
-            return CredentialsInvalid(f"Secret {name}: {error.message}", error.fix)
-        return Resolved(credentials, ca_pem, "Basic")
-    except CredentialsInvalid as error:
-        return error
-
-
-def _ca_pem(resource: Registry, ca_secret: Document | None) -> str | None:
-    ref = resource.spec.tls.ca_secret_ref
-    if ref is None:
-        return None
-    if ca_secret is None:
-        raise CredentialsInvalid(
-            f"there is no Secret {ref.name} for the CA", "create it, or remove spec.tls.caSecretRef"
-        )
-    pem = _data(ca_secret, ref.name).get(ref.key, b"").decode("utf-8", "replace")
-    if "-----BEGIN CERTIFICATE-----" not in pem:
-        raise CredentialsInvalid(f"Secret {ref.name} has no certificate in PEM under {ref.key}", f"add {ref.key}")
-    return pem
-
-
-def _data(secret: Document, name: str) -> dict[str, bytes]:
-    try:
-        return secret_data(secret)
-    except ValueError as error:
-        raise CredentialsInvalid(f"Secret {name}: {error}", "write it anew") from None
-
-
-def _source(resource: Registry) -> str:
-    ref = resource.spec.credentials.secret_ref
-    return f"Secret {ref.name}" if ref is not None else "anonymous"
-
-
-def _handoff(resource: Registry, found: Resolved) -> Handoff:
+def _handoff(resource: Registry, usable: Usable) -> Handoff:
     meta = resource.metadata
-    return Handoff(meta.namespace, meta.name, meta.uid, meta.generation, found.credentials, found.ca_pem)
+    return Handoff(
+        meta.namespace,
+        meta.name,
+        meta.uid,
+        meta.generation,
+        usable.credentials,
+        usable.ca_pem,
+        usable.kind,
+        usable.source,
+        usable.refreshed_at,
+    )
 
 
 # --- the check ---------------------------------------------------------------------------------------------------
@@ -178,7 +146,7 @@ def _holds_still(conditions: Conditions, resource: Registry) -> bool:
 
 
 def _words(fault: faults.Fault, resource: Registry) -> str:
-    step = STEPS.get(fault.reason, "").format(source=_source(resource))
+    step = STEPS.get(fault.reason, "").format(source=source_of(resource))
     return f"{fault.message}; {step}" if step else fault.message
 
 
@@ -229,17 +197,22 @@ def _summary(conditions: Conditions, inputs: RegistryInputs, checked: Checked | 
 
 
 def _status(
-    inputs: RegistryInputs, conditions: Conditions, found: Resolved | CredentialsInvalid, checked: Checked | None
+    inputs: RegistryInputs, conditions: Conditions, usable: Usable | None, ending: Ending, checked: Checked | None
 ) -> dict[str, Any]:
     status: dict[str, Any] = {
         "observedGeneration": inputs.resource.metadata.generation,
         "host": inputs.resource.spec.host,
         "conditions": conditions.documents(),
     }
-    if isinstance(found, Resolved):
-        expires = found.credentials.expires_at if found.credentials is not None else None
+    if usable is not None:
+        end = ending.at
         status["credentials"] = without_empty(
-            {"kind": found.kind, "expiresAt": format_time(expires) if expires is not None else None}
+            {
+                "kind": usable.kind,
+                "expiresAt": format_time(end) if end is not None else None,
+                "refreshedAt": format_time(usable.refreshed_at) if usable.refreshed_at is not None else None,
+                "warnedDays": ending.warned_days,
+            }
         )
     told = inputs.resource.status
     same = status["conditions"] == [c.model_dump(mode="json", by_alias=True) for c in told.conditions]

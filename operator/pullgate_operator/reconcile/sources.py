@@ -6,13 +6,15 @@ import json
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from pullgate.providers.handoff import secret_data
-from pullgate.providers.table import CredentialsInvalid
+from pullgate.providers.credentials import Credentials
+from pullgate.providers.exchange import CredentialsInvalid
+from pullgate.providers.handoff import SYSTEM_NAMESPACE, decode_handoff, handoff_name, secret_data
 from pullgate.resources import InvalidResource, Registry, parse_resource
 from pullgate.store.port import Document, Key
 from pullgate.upstream.compile import proxy_config, upstream_config
-from pullgate_operator.plan.registry import resolve
+from pullgate_operator.plan.credentials import resolve
 from pullgate_operator.plan.targets import Customer, Source
+from pullgate_operator.reconcile.settings import utc_now
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -53,7 +55,28 @@ async def gather_source(reader: Reader, resource: Registry) -> Source:
     found = resolve(resource, await secret(spec.credentials.secret_ref), await secret(spec.tls.ca_secret_ref))
     if isinstance(found, CredentialsInvalid):
         return Source(resource, None, found.message, found.fix)
-    return Source(resource, upstream_config(resource, found.credentials, found.ca_pem))
+    credentials = found.credentials
+    if credentials is None or isinstance(credentials, Credentials):
+        return Source(resource, upstream_config(resource, credentials, found.ca_pem))
+    issued = await _issued(reader, resource)
+    if issued is not None:
+        return Source(resource, upstream_config(resource, issued, found.ca_pem), exchange=credentials)
+    fix = "look at the condition CredentialsAvailable of the Registry"
+    return Source(resource, None, f"no token was issued yet with {credentials.source}", fix, credentials)
+
+
+async def _issued(reader: Reader, resource: Registry) -> Credentials | None:
+    """The token that the operator handed to the proxy, if it serves."""
+    meta = resource.metadata
+    document = await reader.get(Key("Secret", SYSTEM_NAMESPACE, handoff_name(meta.namespace, meta.name)))
+    try:
+        handoff = decode_handoff(document) if document is not None else None
+    except ValueError:
+        return None
+    if handoff is None or handoff.uid != meta.uid or handoff.credentials is None:
+        return None
+    end = handoff.credentials.expires_at
+    return handoff.credentials if end is None or utc_now() < end else None
 
 
 def build_customer(license_name: str, pull_secret: Document, external_url: str, ca_pem: str | None = None) -> Customer:

@@ -126,8 +126,8 @@ def test_a_failed_check_is_repeated_soon_then_later() -> None:
         ({"secret": secret_document("my-app", "robot", {"user": b"x"})}, "Secret robot: it holds user; for type Quay"),
         ({"secret": {**SECRET, "data": {"username": "!"}}}, "Secret robot: its data is not base64"),
         (
-            {"resource": registry(credentials={"workloadIdentity": {"gcp": {"serviceAccount": "a"}}})},
-            "type Quay cannot use a workload identity yet",
+            {"resource": registry(credentials={"workloadIdentity": {"gcp": {"serviceAccount": "a@b.example"}}})},
+            "type Quay knows no workload identity",
         ),
         ({"resource": registry(tls={"caSecretRef": {"name": "ca"}})}, "there is no Secret ca for the CA"),
         (

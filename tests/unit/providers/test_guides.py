@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pullgate.faults import FAULTS, MESSAGE_LIMIT, fault_in_words, plain_text
+from pullgate.providers.credentials import Credentials
+from pullgate.providers.exchange import CredentialsInvalid
 from pullgate.providers.guide import UNFILLED, render_guide
 from pullgate.providers.hints import hint
-from pullgate.providers.table import BASIC_AUTH, OPAQUE_KEYS, CredentialsInvalid, resolve_credentials
-from pullgate.providers.types import GUIDES
+from pullgate.providers.resolve import BASIC_AUTH, resolve_credentials
+from pullgate.providers.types import GUIDES, PROVIDERS
 from pullgate.resources import Registry, Secret, parse_resource
 from pullgate.resources.registry_type import REGISTRY_TYPES
 from pullgate.store.documents import read_documents
@@ -28,7 +30,7 @@ VENDORS = (
 
 
 def test_every_type_has_a_guide() -> None:
-    assert set(GUIDES) == set(REGISTRY_TYPES) == set(OPAQUE_KEYS)
+    assert set(GUIDES) == set(REGISTRY_TYPES) == set(PROVIDERS)
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: f"{path.parent.parent.name}-{path.name}")
@@ -55,7 +57,9 @@ def test_an_example_is_taken_with_the_credentials_of_its_type(name: str) -> None
     assert registry.spec.type == name
     for secret in (resource for resource in resources if isinstance(resource, Secret)):
         data = dict.fromkeys(secret.all_data(), b"some-value")
-        assert resolve_credentials(name, secret.type, data, registry.spec.host).password
+        found = resolve_credentials(name, secret.type, data, registry.spec.host)
+        assert isinstance(found, Credentials)
+        assert found.password
 
 
 @pytest.mark.parametrize("name", GUIDES)

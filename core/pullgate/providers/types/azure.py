@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pullgate.providers.guide import Guide, Trouble
+import re
 
-GUIDE = Guide(
+from pullgate.providers.guide import Guide, Trouble
+from pullgate.providers.provider import PASSWORD, TOKEN, KeyPair, Provider
+
+_GUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.I)
+
+_GUIDE = Guide(
     type="ACR",
     title="Azure Container Registry",
     summary="A service principal with AcrPull, or a token of the registry with a scope map.",
@@ -43,4 +48,22 @@ GUIDE = Guide(
         "A geo-replicated registry redirects blobs to a data endpoint of its own domain.",
     ),
     user_example="00000000-0000-0000-0000-000000000000",
+)
+
+_HINTS = {
+    "UpstreamUnauthorized": "the secret of the service principal is over or was reset: az ad sp credential reset",
+    "UpstreamForbidden": "give the service principal AcrPull on the registry, or the token a scope map with {repository}; look at the firewall, too",
+}
+
+
+def _suspect(user: str, password: str) -> str | None:
+    if password.startswith("eyJ") and user != "00000000-0000-0000-0000-000000000000":
+        return "a token of az acr login wants the user 00000000-0000-0000-0000-000000000000, and ends after three hours"
+    if _GUID.match(password):
+        return "the secret is a GUID: that is its id; use its value, which is shown once"
+    return None
+
+
+PROVIDERS = (
+    Provider(_GUIDE, ways=(KeyPair("clientID", "clientSecret"), PASSWORD, TOKEN), hints=_HINTS, suspect=_suspect),
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pullgate.providers.guide import Guide, Trouble
+from pullgate.providers.provider import Provider
 
-GUIDE = Guide(
+_GUIDE = Guide(
     type="DockerHub",
     title="Docker Hub",
     summary="An access token of an account (or an organization) that may read the repositories. Never the account's password.",
@@ -34,3 +35,21 @@ GUIDE = Guide(
     ),
     user_example="my-bot",
 )
+
+_HINTS = {
+    "UpstreamUnauthorized": "generate a new access token at Docker Hub for {username}, with Read-only",
+    "UpstreamForbidden": "give the team of {username} Read-only access to {repository} at Docker Hub",
+    "RepositoryUnknown": "check the name; Docker Hub says so, too, of a private repository that {username} may not see",
+    "UpstreamRateLimited": "the pulls of the Docker Hub plan are used up: wait, or use a paid account",
+}
+
+
+def _suspect(user: str, password: str) -> str | None:
+    if "@" in user:
+        return "the user name is a mail address: Docker Hub wants the account name"
+    if not password.startswith(("dckr_pat_", "dckr_oat_")):
+        return "the password looks like that of an account: use an access token (dckr_pat_ or dckr_oat_)"
+    return None
+
+
+PROVIDERS = (Provider(_GUIDE, hints=_HINTS, suspect=_suspect),)

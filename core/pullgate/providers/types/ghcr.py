@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pullgate.providers.guide import Guide, Trouble
+from pullgate.providers.provider import PASSWORD, TOKEN, Provider
 
-GUIDE = Guide(
+_GUIDE = Guide(
     type="GHCR",
     title="GitHub Container Registry",
     summary="A classic personal access token with read:packages, of an account that may read the packages.",
@@ -34,3 +35,20 @@ GUIDE = Guide(
     ),
     user_example="my-bot",
 )
+
+_HINTS = {
+    "UpstreamUnauthorized": "generate a new classic token with read:packages: this one is wrong or expired",
+    "UpstreamForbidden": "the token needs read:packages, SSO authorization where the organization requires it, and access to the package {repository}",
+    "ManifestUnknown": "check the tag, and that the account may see the package",
+}
+
+
+def _suspect(user: str, password: str) -> str | None:
+    if password.startswith("github_pat_"):
+        return "a fine-grained token cannot read packages: use a classic one (ghp_) with read:packages"
+    if not password.startswith(("ghp_", "ghs_", "gho_")):
+        return "this is no GitHub token: use a classic one (ghp_) with read:packages, not the password of the account"
+    return None
+
+
+PROVIDERS = (Provider(_GUIDE, ways=(TOKEN, PASSWORD), hints=_HINTS, suspect=_suspect),)

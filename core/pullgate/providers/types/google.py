@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from pullgate.providers.guide import Guide, Trouble
+from pullgate.providers.provider import PASSWORD, KeyPair, Provider
 
 _COMMANDS = (
     (
@@ -53,7 +56,36 @@ def _guide(type_: str, title: str, host: str) -> Guide:
     )
 
 
-GUIDES = (
-    _guide("GAR", "Google Artifact Registry", "europe-west1-docker.pkg.dev"),
-    _guide("GCR", "gcr.io, served by Artifact Registry", ""),
+_HINTS = {
+    "UpstreamUnauthorized": "create a new key of the service account and put the whole JSON into serviceAccountKey",
+    "UpstreamForbidden": "give the service account Artifact Registry Reader on the repository of {repository}",
+    "RepositoryUnknown": "images read PROJECT/REPOSITORY/IMAGE: check all three",
+}
+
+
+def _suspect(user: str, password: str) -> str | None:
+    if user == "oauth2accesstoken":
+        return "an access token ends after an hour: use a service account key" if password.startswith("ya29.") else None
+    if user == "_json_key_base64":
+        return None
+    try:
+        key = json.loads(password)
+    except ValueError:
+        cut = password.lstrip().startswith("{")
+        return "the JSON key was cut, at a line break perhaps: put the whole file" if cut else "this is no JSON key"
+    if not isinstance(key, dict) or key.get("type") != "service_account":
+        return "this JSON is no key of a service account"
+    if user != "_json_key":
+        return "the user name of a JSON key is _json_key"
+    return None
+
+
+_WAYS = (KeyPair(None, "serviceAccountKey", "_json_key"), PASSWORD)
+
+PROVIDERS = tuple(
+    Provider(guide, ways=_WAYS, hints=_HINTS, suspect=_suspect)
+    for guide in (
+        _guide("GAR", "Google Artifact Registry", "europe-west1-docker.pkg.dev"),
+        _guide("GCR", "gcr.io, served by Artifact Registry", ""),
+    )
 )

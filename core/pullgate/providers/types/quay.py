@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pullgate.providers.guide import Guide, Trouble
+from pullgate.providers.provider import Provider
 
-GUIDE = Guide(
+_GUIDE = Guide(
     type="Quay",
     title="Quay",
     summary="A robot account of the organization with Read on the repositories.",
@@ -32,3 +33,17 @@ GUIDE = Guide(
     ),
     user_example="my-org+pullgate",
 )
+
+_HINTS = {
+    "UpstreamUnauthorized": "copy the token of the robot account {username} again: it was regenerated, or the robot deleted",
+    "UpstreamForbidden": "give the robot account {username} read access to {repository}",
+}
+
+
+def _suspect(user: str, password: str) -> str | None:
+    if user not in {"$oauthtoken", "$token"} and "+" not in user:
+        return "this is no robot account: its name reads my-org+robot"
+    return None
+
+
+PROVIDERS = (Provider(_GUIDE, hints=_HINTS, suspect=_suspect),)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from pullgate.providers.guide import Guide, Trouble
+from pullgate.providers.provider import LOGINS, KeyPair, Provider, Suspect
 
 _BASIC = "kubernetes.io/basic-auth"
 _LOGIN = {"username": "{user}", "password": "{token}"}
 _WRONG = Trouble("UpstreamUnauthorized", "the user or the password is wrong, or was renewed", "change the Secret")
 
-GUIDES = (
+_GUIDES = (
     Guide(
         type="Harbor",
         title="Harbor",
@@ -166,4 +170,62 @@ GUIDES = (
         notes=("Without TLS: spec.tls.plainHTTP: true. With a private CA: spec.tls.caSecretRef.",),
         user_example="puller",
     ),
+)
+
+_HINTS: Mapping[str, Mapping[str, str]] = {
+    "Harbor": {
+        "UpstreamUnauthorized": "renew the secret of the robot account {username} in Harbor",
+        "UpstreamForbidden": "let the robot account {username} pull from the project of {repository}; it may be disabled or over",
+        "RealmRefused": "mend the external URL of Harbor, or list its host in spec.network.realmHosts",
+    },
+    "GitLab": {
+        "UpstreamUnauthorized": "add a new deploy token with read_registry: this one is wrong, revoked or over",
+        "UpstreamForbidden": "use a deploy token with read_registry of the project or group of {repository}",
+        "RealmRefused": "list the host of GitLab itself in spec.network.realmHosts: it gives the tokens",
+    },
+    "Artifactory": {
+        "UpstreamForbidden": "add Read on {repository} to the permission target of {username}",
+        "RepositoryUnknown": "check the Docker repository in the path, or its subdomain in spec.host",
+    },
+    "Nexus": {
+        "UpstreamUnauthorized": "check the login, and that the Docker Bearer Token realm is active under Security, Realms",
+        "UpstreamForbidden": "give the role of {username} read and browse on the Docker repository",
+        "UpstreamProtocol": "name the port of the Docker connector in spec.host, not that of Nexus",
+    },
+    "DigitalOcean": {
+        "UpstreamUnauthorized": "generate a new API token with registry read",
+        "RepositoryUnknown": "images read REGISTRY/IMAGE: check the name of the registry",
+    },
+}
+
+
+def _harbor(user: str, password: str) -> str | None:
+    if user.startswith("robot") and not re.match(r"robot[$+_-]", user):
+        return "the dollar in the name of the robot account is gone: put the name in single quotes"
+    return None
+
+
+def _gitlab(user: str, password: str) -> str | None:
+    if password.startswith("glrt-"):
+        return "this is a token of a runner: use a deploy token with read_registry"
+    return None
+
+
+def _digital_ocean(user: str, password: str) -> str | None:
+    if password.startswith("dop_v1_") and user != password and "@" not in user:
+        return "the API token is user name and password both"
+    return None
+
+
+_SUSPECTS: Mapping[str, Suspect] = {"Harbor": _harbor, "GitLab": _gitlab, "DigitalOcean": _digital_ocean}
+_WAYS: Mapping[str, tuple[KeyPair, ...]] = {"DigitalOcean": (*LOGINS, KeyPair("token", "token"))}
+
+PROVIDERS = tuple(
+    Provider(
+        guide,
+        ways=_WAYS.get(guide.type, LOGINS),
+        hints=_HINTS.get(guide.type, {}),
+        suspect=_SUSPECTS.get(guide.type),
+    )
+    for guide in _GUIDES
 )

@@ -1,7 +1,6 @@
-"""The vendor's Secret -> user and password, by registry type. Pure.
+"""The vendor's Secret or identity -> user and password, or an exchange that brings them, by registry type. Pure.
 
-`basic-auth` and `dockerconfigjson` work for every type; an Opaque Secret has the keys of its type. Credentials that
-must be exchanged for a token first (AWS keys, a cloud's workload identity) are told by name, with what works meanwhile.
+`basic-auth` and `dockerconfigjson` work for every type; an Opaque Secret has the keys of its type.
 """
 
 from __future__ import annotations
@@ -10,10 +9,13 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pullgate.providers.credentials import Credentials
+from pullgate.providers.exchange import CredentialsInvalid, Exchange
+from pullgate.providers.provider import PASSWORD, KeyExchange, KeyPair, Subject
+from pullgate.providers.types import PROVIDERS
 from pullgate.resources.fields import canonical_host
+from pullgate.resources.registry import WorkloadIdentity
 
 Data = Mapping[str, bytes]
 
@@ -22,91 +24,43 @@ DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
 DOCKER_CFG = "kubernetes.io/dockercfg"
 
 
-class CredentialsInvalid(ValueError):
-    """A Secret from which no credentials can be made. Neither text holds any of its content."""
-
-    def __init__(self, message: str, fix: str) -> None:
-        self.message, self.fix = message, fix
-        super().__init__(f"{message}; {fix}")
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """One way to write an Opaque Secret: the key of the user (or a fixed user) and that of the password."""
-
-    user_key: str | None
-    password_key: str
-    user: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """Keys that must be exchanged for a token first."""
-
-    keys: tuple[str, ...]
-    meanwhile: str
-
-
-_PASSWORD = KeyPair("username", "password")
-_TOKEN = KeyPair("username", "token")
-_JSON_KEY = KeyPair(None, "serviceAccountKey", "_json_key")
-_AWS = Exchange(
-    ("accessKeyID", "secretAccessKey"),
-    "until then use a basic-auth Secret with user name AWS and the password that aws ecr get-login-password prints",
-)
-
-OPAQUE_KEYS: Mapping[str, tuple[KeyPair | Exchange, ...]] = {
-    "DockerHub": (_PASSWORD, _TOKEN),
-    "ECR": (_PASSWORD, _AWS),
-    "ECRPublic": (_PASSWORD, _AWS),
-    "GAR": (_JSON_KEY, _PASSWORD),
-    "GCR": (_JSON_KEY, _PASSWORD),
-    "GHCR": (_TOKEN, _PASSWORD),
-    "Quay": (_PASSWORD, _TOKEN),
-    # A service principal logs in with its id and secret, as `docker login` does; the tenant is not needed for that.
-    "ACR": (KeyPair("clientID", "clientSecret"), _PASSWORD, _TOKEN),
-    "Harbor": (_PASSWORD, _TOKEN),
-    "GitLab": (_PASSWORD, _TOKEN),
-    "Artifactory": (_PASSWORD, _TOKEN),
-    "Nexus": (_PASSWORD, _TOKEN),
-    "DigitalOcean": (_PASSWORD, _TOKEN, KeyPair("token", "token")),
-    "Generic": (_PASSWORD, _TOKEN),
-}
-"""The ways to write an Opaque Secret, by type; the first whose keys are there is taken."""
-
-
-def resolve_credentials(registry_type: str, secret_type: str, data: Data, host: str) -> Credentials:
-    """User and password for the registry at `host` (canonical). Raises CredentialsInvalid."""
+def resolve_credentials(registry_type: str, secret_type: str, data: Data, host: str) -> Credentials | Exchange:
+    """User and password for the registry at `host` (canonical), or what to ask for them. Raises CredentialsInvalid."""
     if secret_type == DOCKER_CONFIG:
         return _from_docker_config(_json(data, ".dockerconfigjson").get("auths"), host)
     if secret_type == DOCKER_CFG:
         return _from_docker_config(_json(data, ".dockercfg"), host)
     if secret_type == BASIC_AUTH:
-        return _from_pair(_PASSWORD, data)
-    ways = OPAQUE_KEYS[registry_type]
+        return _from_pair(PASSWORD, data)
+    ways = PROVIDERS[registry_type].ways
     for way in ways:
-        if isinstance(way, Exchange):
+        if isinstance(way, KeyExchange):
             if all(key in data for key in way.keys):
-                raise CredentialsInvalid(
-                    f"type {registry_type} cannot exchange AWS keys for a token yet", way.meanwhile
-                )
+                return way.make({key: _text(data, key) for key in data}, host)
         elif way.password_key in data and (way.user_key is None or way.user_key in data):
             return _from_pair(way, data)
     found = ", ".join(sorted(data)) or "nothing"
     raise CredentialsInvalid(f"it holds {found}", f"for type {registry_type} it needs {_wanted(ways)}")
 
 
-def unsupported_identity(registry_type: str) -> CredentialsInvalid:
-    """What to say of a workload identity."""
-    return CredentialsInvalid(
-        f"type {registry_type} cannot use a workload identity yet", "use a secretRef with a user name and password"
-    )
+def resolve_identity(registry_type: str, identity: WorkloadIdentity, subject: Subject) -> Exchange:
+    """What to ask for the token of a workload identity. Raises CredentialsInvalid."""
+    way = PROVIDERS[registry_type].identity
+    if way is None:
+        raise CredentialsInvalid(
+            f"type {registry_type} knows no workload identity", "use a secretRef with a user name and password"
+        )
+    if getattr(identity, way.cloud) is None:
+        raise CredentialsInvalid(
+            f"type {registry_type} is not of this cloud", f"name spec.credentials.workloadIdentity.{way.cloud}"
+        )
+    return way.make(identity, subject)
 
 
-def _wanted(ways: tuple[KeyPair | Exchange, ...]) -> str:
+def _wanted(ways: tuple[KeyPair | KeyExchange, ...]) -> str:
     texts = []
     for way in ways:
-        keys = way.keys if isinstance(way, Exchange) else (way.user_key, way.password_key)
+        keys = way.keys if isinstance(way, KeyExchange) else (way.user_key, way.password_key)
         texts.append(" and ".join(dict.fromkeys(key for key in keys if key)))
     return ", or ".join(dict.fromkeys(texts))
 

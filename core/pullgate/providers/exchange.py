@@ -1,0 +1,148 @@
+"""Credentials that must be asked for: a cloud gives a token for a key or an identity, with an end, again and again.
+
+An `Exchange` is a value: equal ones bring the same token, so one is kept for all Registries that share it. It is what
+a Secret or a workload identity comes to; `issue` is its only I/O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import hashlib
+import importlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Protocol, TypeVar
+
+from pullgate.providers.credentials import Credentials
+
+Result = TypeVar("Result")
+
+THREADS: Final = 8
+CALL_SECONDS: Final = 30.0
+"""How long one call of a cloud's library may take; its own timeouts should be shorter."""
+
+
+class CredentialsInvalid(ValueError):
+    """A Secret or an identity from which no credentials can be made. Neither text holds a secret."""
+
+    def __init__(self, message: str, fix: str) -> None:
+        self.message, self.fix = message, fix
+        super().__init__(f"{message}; {fix}")
+
+
+REASONS: Final[Mapping[str, str]] = {
+    "KeysRejected": "the provider does not take the keys: wrong, revoked, or over",
+    "IdentityRejected": "the provider does not trust the identity that was shown",
+    "IdentityMissing": "there is no identity to show here",
+    "PermissionMissing": "the provider knows the identity and does not give it a token",
+    "ClockWrong": "the provider says that the clock is wrong here",
+    "ExchangeLimited": "the provider limits how often a token is asked for",
+    "ExchangeUnreachable": "no connection to where the tokens are given",
+    "ExchangeError": "the provider failed, or answered what cannot be read",
+    "ExtraMissing": "the provider's library is not installed",
+}
+"""Why there is no token: the reason of CredentialsAvailable, and what it says of all providers."""
+
+
+class ExchangeFailed(Exception):
+    """No token was given. `reason` is one of REASONS; message and fix name the cause and the next step, no secret."""
+
+    def __init__(self, reason: str, message: str, fix: str, *, retry_after: float | None = None) -> None:
+        if reason not in REASONS:
+            raise KeyError(reason)
+        self.reason, self.message, self.fix = reason, message, fix
+        self.retry_after = retry_after
+        """Seconds, where the provider said so."""
+        super().__init__(f"{message}; {fix}")
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A token as the registry's user and password, which end at `credentials.expires_at`."""
+
+    credentials: Credentials
+    kind: str
+    """What it is, for status.credentials.kind: ECRToken, GoogleAccessToken, ACRRefreshToken, GitHubAppToken …"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer over HTTP."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes = field(repr=False)
+
+
+class Http(Protocol):
+    """Guarded HTTP: no redirects, bounded, https unless the Registry is plain HTTP."""
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
+    ) -> Reply:
+        """Whatever was answered. Raises ExchangeFailed (ExchangeUnreachable) where nothing was."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What an exchange may use."""
+
+    http: Http
+    now: Callable[[], datetime]
+    service_account_token: Callable[[str, str, str], Awaitable[str]]
+    """Namespace, ServiceAccount, audience -> a token of Kubernetes. Raises ExchangeFailed."""
+
+
+class Exchange(Protocol):
+    """A frozen dataclass whose fields are all that the token depends on; secrets among them have repr=False."""
+
+    @property
+    def source(self) -> str:
+        """What it goes by, in words and without a secret: "access key AKIA…"."""
+        ...
+
+    async def issue(self, tools: Tools) -> Issued:
+        """A fresh token. Raises ExchangeFailed."""
+        ...
+
+
+def fingerprint(exchange: Exchange) -> str:
+    """The same for equal exchanges, also in another process; tells nothing of what is in them."""
+    text = json.dumps([type(exchange).__name__, dataclasses.asdict(exchange)], sort_keys=True, default=str)  # type: ignore[call-overload]
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def load_extra(module: str, extra: str) -> Any:
+    """The module of a cloud's library. Raises ExchangeFailed where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ExchangeFailed(
+            "ExtraMissing",
+            f"the library {module.partition('.')[0]} is not installed",
+            f"install pullgate[{extra}], or use Pullgate's image, which has it",
+        ) from None
+
+
+async def run_blocking(call: Callable[[], Result]) -> Result:
+    """Run a cloud's library in a thread of its own pool. Raises what it raises; ExchangeFailed where it hangs."""
+    future = asyncio.get_running_loop().run_in_executor(_threads(), call)
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            return await future
+    except TimeoutError:
+        raise ExchangeFailed(
+            "ExchangeUnreachable", f"no token in {CALL_SECONDS:g} s", "check egress; it is tried again"
+        ) from None
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="exchange")

@@ -1,0 +1,75 @@
+"""What Pullgate knows of one registry type: a row for each in `pullgate.providers.types`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pullgate.providers.exchange import Exchange
+from pullgate.providers.guide import Guide
+from pullgate.resources.registry import WorkloadIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """One way to write an Opaque Secret: the key of the user (or a fixed user) and that of the password."""
+
+    user_key: str | None
+    password_key: str
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyExchange:
+    """Keys of an Opaque Secret that must be exchanged for a token first."""
+
+    keys: tuple[str, ...]
+    make: Callable[[Mapping[str, str], str], Exchange]
+    """From all texts of the Secret and the registry's host. Raises CredentialsInvalid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """For whom a workload identity is used."""
+
+    namespace: str
+    name: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityWay:
+    """How a workload identity of one cloud becomes a token."""
+
+    cloud: str
+    """aws, gcp or azure: the field of spec.credentials.workloadIdentity."""
+    make: Callable[[WorkloadIdentity, Subject], Exchange]
+    """Raises CredentialsInvalid."""
+
+
+Suspect = Callable[[str, str], str | None]
+"""User name and password -> what they look like instead, and what is wanted; None where they look right."""
+
+PASSWORD = KeyPair("username", "password")
+TOKEN = KeyPair("username", "token")
+LOGINS = (PASSWORD, TOKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One registry type."""
+
+    guide: Guide
+    ways: tuple[KeyPair | KeyExchange, ...] = LOGINS
+    """How an Opaque Secret may be written; the first whose keys are there is taken."""
+    hints: Mapping[str, str] = field(default_factory=dict)
+    """Reason of a fault -> the vendor's next step here; {username} and {repository} are filled in."""
+    suspect: Suspect | None = None
+    identity: IdentityWay | None = None
+    quota: tuple[str, str] | None = None
+    """Repository and tag whose HEAD tells what is left of the rate limit, where the ping does not."""
+
+    @property
+    def type(self) -> str:
+        """Its name in spec.type."""
+        return self.guide.type

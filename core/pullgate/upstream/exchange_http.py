@@ -1,0 +1,52 @@
+"""HTTP for exchanges: `pullgate.providers.exchange.Http` over the guarded transport of an upstream."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Final
+
+from yarl import URL
+
+from pullgate import faults
+from pullgate.providers.exchange import ExchangeFailed, Reply
+from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.failures import Transient
+from pullgate.upstream.guard import Guard
+from pullgate.upstream.request import UpstreamResponse
+from pullgate.upstream.transport import Transport
+
+ANSWER_LIMIT: Final = 64 * 1024
+
+
+class ExchangeHttp:
+    """Asks hosts on behalf of one Registry, with its CA; plain HTTP only where the Registry has it."""
+
+    def __init__(self, config: UpstreamConfig) -> None:
+        self._config = dataclasses.replace(config, credentials=None, realm_hosts=frozenset())
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
+    ) -> Reply:
+        """Whatever was answered; no redirect is followed. Raises ExchangeFailed where nothing was."""
+        target = URL(url)
+        host = target.authority
+        if target.scheme != "https" and not (target.scheme == "http" and self._config.plain_http):
+            raise ExchangeFailed("ExchangeUnreachable", f"{host} is not asked by {target.scheme}", "use https")
+        config = dataclasses.replace(self._config, host=host, wire_host=host, plain_http=target.scheme == "http")
+        guard = Guard(config)
+        if not guard.literal_is_allowed(target):
+            raise ExchangeFailed("ExchangeUnreachable", f"{host} is a private address", "use another host")
+        transport = Transport(config, guard)
+        try:
+            raw = await transport.exchange(method, target, headers, form)
+            response = UpstreamResponse(raw, host, config.timeouts.idle)
+            body = await response.read(ANSWER_LIMIT)
+            return Reply(raw.status, {name.lower(): value for name, value in raw.headers.items()}, body)
+        except Transient as error:
+            fault = error.fault
+        except faults.Fault as error:
+            fault = error
+        finally:
+            await transport.close()
+        raise ExchangeFailed("ExchangeUnreachable", fault.message, "check egress to it; it is tried again")

@@ -1,0 +1,185 @@
+"""A Registry's Secret, identity and token: what the proxy is given, and what is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from pullgate.providers.credentials import Credentials
+from pullgate.providers.exchange import CredentialsInvalid, Exchange, fingerprint
+from pullgate.providers.handoff import secret_data
+from pullgate.providers.known_end import end_of_token
+from pullgate.providers.provider import Subject
+from pullgate.providers.resolve import resolve_credentials, resolve_identity
+from pullgate.resources.fields import format_time, parse_time
+from pullgate.resources.registry import Registry
+from pullgate.store.port import Document
+from pullgate_operator.plan.outcome import Conditions, Event
+from pullgate_operator.plan.renewal import Renewal, words_of_failure
+
+EXPIRES_ANNOTATION: Final = "pullgate.dev/expires-at"
+"""On a Secret: when its credentials end, where no provider tells it."""
+WARNING_DAYS: Final = (1, 7, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a Registry's credentials come to."""
+
+    credentials: Credentials | Exchange | None
+    """None: anonymous. An exchange: they are yet to be asked for."""
+    ca_pem: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """What the proxy is given."""
+
+    credentials: Credentials | None
+    ca_pem: str | None = field(repr=False)
+    kind: str
+    """Basic, Anonymous, or what the exchange issued."""
+    source: str = ""
+    """The exchange's fingerprint."""
+    refreshed_at: datetime | None = None
+
+
+def resolve(resource: Registry, secret: Document | None, ca_secret: Document | None) -> Resolved | CredentialsInvalid:
+    """The credentials that a Registry names, from its Secrets (None: not there), or why there are none."""
+    spec, meta = resource.spec, resource.metadata
+    try:
+        ca_pem = _ca_pem(resource, ca_secret)
+        if spec.credentials.anonymous is not None:
+            return Resolved(None, ca_pem)
+        if spec.credentials.workload_identity is not None:
+            subject = Subject(meta.namespace, meta.name, spec.host)
+            return Resolved(resolve_identity(spec.type, spec.credentials.workload_identity, subject), ca_pem)
+        if spec.credentials.secret_ref is None:
+            raise TypeError("no credentials")
+        name = spec.credentials.secret_ref.name
+        if secret is None:
+            return CredentialsInvalid(f"there is no Secret {name}", f"create it in {meta.namespace}")
+        data = _data(secret, name)
+        type_ = str(secret.get("type", "Opaque"))
+        try:
+            return Resolved(resolve_credentials(spec.type, type_, data, spec.host), ca_pem)
+        except CredentialsInvalid as error:
+            return CredentialsInvalid(f"Secret {name}: {error.message}", error.fix)
+    except CredentialsInvalid as error:
+        return error
+
+
+def use(found: Resolved | CredentialsInvalid, renewal: Renewal | None, now: datetime) -> Usable | None:
+    """What can be shown to the upstream now."""
+    if isinstance(found, CredentialsInvalid):
+        return None
+    credentials = found.credentials
+    if credentials is None or isinstance(credentials, Credentials):
+        return Usable(credentials, found.ca_pem, "Anonymous" if credentials is None else "Basic")
+    if renewal is None or renewal.issued is None or not renewal.serves(now):
+        return None
+    issued = renewal.issued
+    return Usable(issued.credentials, found.ca_pem, issued.kind, fingerprint(credentials), renewal.issued_at)
+
+
+def _ca_pem(resource: Registry, ca_secret: Document | None) -> str | None:
+    ref = resource.spec.tls.ca_secret_ref
+    if ref is None:
+        return None
+    if ca_secret is None:
+        raise CredentialsInvalid(
+            f"there is no Secret {ref.name} for the CA", "create it, or remove spec.tls.caSecretRef"
+        )
+    pem = _data(ca_secret, ref.name).get(ref.key, b"").decode("utf-8", "replace")
+    if "-----BEGIN CERTIFICATE-----" not in pem:
+        raise CredentialsInvalid(f"Secret {ref.name} has no certificate in PEM under {ref.key}", f"add {ref.key}")
+    return pem
+
+
+def _data(secret: Document, name: str) -> dict[str, bytes]:
+    try:
+        return secret_data(secret)
+    except ValueError as error:
+        raise CredentialsInvalid(f"Secret {name}: {error}", "write it anew") from None
+
+
+def source_of(resource: Registry) -> str:
+    """Where the credentials come from, in words."""
+    credentials = resource.spec.credentials
+    if credentials.secret_ref is not None:
+        return f"Secret {credentials.secret_ref.name}"
+    if credentials.workload_identity is None:
+        return "anonymous"
+    account = credentials.workload_identity.service_account_name
+    return f"ServiceAccount {account}" if account is not None else "the operator's own identity"
+
+
+def put_available(
+    conditions: Conditions, resource: Registry, found: Resolved | CredentialsInvalid, renewal: Renewal | None
+) -> None:
+    """Set CredentialsAvailable."""
+    type_, source, now = "CredentialsAvailable", source_of(resource), conditions.now
+    if isinstance(found, CredentialsInvalid):
+        conditions.put(type_, False, "CredentialsMissing", str(found))
+    elif found.credentials is None or isinstance(found.credentials, Credentials):
+        conditions.put(type_, True, "Available", source)
+    elif renewal is not None and renewal.failure is not None:
+        available, reason, message = words_of_failure(renewal, now)
+        conditions.put(type_, available, reason, message)
+    elif renewal is not None and renewal.serves(now):
+        conditions.put(type_, True, "Available", f"{source}, {found.credentials.source}")
+    else:
+        conditions.put(type_, None, "Asking", f"a token is being asked for with {found.credentials.source}")
+
+
+def known_end(secret: Document | None, usable: Usable, asked: datetime | None) -> datetime | None:
+    """When the credentials end, as they say themselves, the Secret's annotation says, or the provider when `asked`.
+
+    Raises ValueError for an annotation that is no time.
+    """
+    credentials = usable.credentials
+    if credentials is None or usable.source:
+        return credentials.expires_at if credentials is not None else None
+    noted = ((secret or {}).get("metadata", {}).get("annotations") or {}).get(EXPIRES_ANNOTATION)
+    ends = [end_of_token(credentials.password), asked, parse_time(str(noted)) if noted else None]
+    return min((end for end in ends if end is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is known of the end of credentials that nobody renews."""
+
+    at: datetime | None = None
+    warned_days: int | None = None
+    events: tuple[Event, ...] = ()
+    next_step: datetime | None = None
+    """When there is more to warn of."""
+
+
+def put_ending(
+    conditions: Conditions, resource: Registry, secret: Document | None, usable: Usable | None, asked: datetime | None
+) -> Ending:
+    """Set CredentialsExpiringSoon while the end is near."""
+    type_, now = "CredentialsExpiringSoon", conditions.now
+    try:
+        end = known_end(secret, usable, asked) if usable is not None else None
+    except ValueError:
+        words = f"{EXPIRES_ANNOTATION} of {source_of(resource)} is no time; write it like 2027-01-31T00:00:00Z"
+        conditions.put(type_, None, "AnnotationInvalid", words)
+        return Ending()
+    renewed = usable is not None and usable.source
+    days = None
+    if end is not None and not renewed:
+        days = next((d for d in WARNING_DAYS if end - now <= timedelta(days=d)), None)
+    if end is None or renewed or days is None:
+        conditions.drop(type_)
+        steps = [end - timedelta(days=d) for d in WARNING_DAYS] if end is not None and not renewed else []
+        return Ending(end, next_step=min((s for s in steps if s > now), default=None))
+    verb = "ended" if end <= now else "end"
+    message = f"the credentials of {source_of(resource)} {verb} {format_time(end)}; renew them at {resource.spec.host}"
+    conditions.put(type_, True, type_, message)
+    told = resource.status.credentials.warned_days if resource.status.credentials is not None else None
+    events = (Event("Warning", type_, message),) if told is None or days < told else ()
+    steps = [end, *(end - timedelta(days=d) for d in WARNING_DAYS)]
+    return Ending(end, days, events, min((s for s in steps if s > now), default=None))
