@@ -42,6 +42,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="How often the proxies are asked.",
 )
+@click.option(
+    "--own-identity",
+    metavar="NAMESPACE",
+    multiple=True,
+    help="A namespace whose Registries may use the operator's own cloud identity; '*' is all. Repeatable.",
+)
 def operator(
     external_url: str,
     admin: tuple[str, int],
@@ -49,6 +55,7 @@ def operator(
     audit_seconds: float,
     proxy_admin: tuple[tuple[str, int], ...],
     usage_seconds: float,
+    own_identity: tuple[str, ...],
 ) -> None:
     """Reconcile the Registries and Licenses of a cluster into Secrets, conditions and events."""
     from pullgate_operator.settings import OperatorSettings
@@ -57,7 +64,15 @@ def operator(
         raise click.UsageError(f"external URL {external_url!r}: write it like https://images.example.com")
     identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
     settings = OperatorSettings(
-        external_url, identity, admin[0], admin[1], kubeconfig, audit_seconds, proxy_admin, usage_seconds
+        external_url,
+        identity,
+        admin[0],
+        admin[1],
+        kubeconfig,
+        audit_seconds,
+        proxy_admin,
+        usage_seconds,
+        frozenset(own_identity),
     )
     sys.exit(_run(settings))
 

@@ -57,7 +57,15 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
         except (FolderInUse, OSError, StoreUnavailable) as error:
             raise CannotServe(str(error)) from error
         stack.push_async_callback(store.stop)
-        reconciler = Reconciler(store, ReconcileSettings(settings.external_url, usage_interval=timedelta(minutes=1)))
+        reconciler = Reconciler(
+            store,
+            ReconcileSettings(
+                settings.external_url,
+                usage_interval=timedelta(minutes=1),
+                # Whoever writes the folder starts the process: its identity is theirs.
+                own_identity=frozenset({"*"}),
+            ),
+        )
         await stack.enter_async_context(_background(reconciler.run()))
         proxy = Proxy(settings, store)
         stack.push_async_callback(proxy.stop)

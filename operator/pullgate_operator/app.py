@@ -56,8 +56,10 @@ class Operator:
 
     async def _work(self, api: Api, lead: Leadership) -> None:
         store = self._store = ClusterStore(api, dict.fromkeys(KINDS, None), "pullgate-operator")
-        settings = ReconcileSettings(self._settings.external_url)
-        reconciler = self._reconciler = Reconciler(store, settings, on_done=self._count_done)
+        settings = ReconcileSettings(self._settings.external_url, own_identity=self._settings.own_identity)
+        reconciler = self._reconciler = Reconciler(
+            store, settings, on_done=self._count_done, on_renewed=self._count_renewal
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(lead.keep())
@@ -109,6 +111,9 @@ class Operator:
 
     def _count_done(self, kind: str, result: str) -> None:
         self.metrics.reconciles.labels(kind, result).inc()
+
+    def _count_renewal(self, result: str) -> None:
+        self.metrics.renewals.labels(result).inc()
 
     # --- the admin port ---
 

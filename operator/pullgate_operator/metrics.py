@@ -43,6 +43,18 @@ class Metrics:
             ("namespace", "name"),
             registry=self.registry,
         )
+        self.renewals = Counter(
+            "pullgate_operator_credential_renewals",
+            "Tokens that were asked for (result: ok, or the reason of CredentialsAvailable).",
+            ("result",),
+            registry=self.registry,
+        )
+        self.credentials_end = Gauge(
+            "pullgate_registry_credentials_expiry_timestamp_seconds",
+            "When the credentials of a Registry end (Unix time), where that is known.",
+            ("namespace", "name", "renewed"),
+            registry=self.registry,
+        )
         self.licenses = Gauge(
             "pullgate_licenses", "Licenses by the reason of Valid.", ("state",), registry=self.registry
         )
@@ -61,6 +73,7 @@ class Metrics:
             if ready.get("reason") != "RegistrySuspended":
                 metadata = document["metadata"]
                 self.registry_ready.labels(metadata["namespace"], metadata["name"]).set(ready.get("status") == "True")
+        self._show_ends(registries)
         self.licenses.clear()
         counts = dict.fromkeys(WINDOWS, 0)
         for document in licenses:
@@ -72,6 +85,16 @@ class Metrics:
                     counts[window] += left <= days
         for window, count in counts.items():
             self.expiring.labels(window).set(count)
+
+    def _show_ends(self, registries: list[dict[str, Any]]) -> None:
+        self.credentials_end.clear()
+        for document in registries:
+            known = (document.get("status") or {}).get("credentials") or {}
+            if known.get("expiresAt"):
+                metadata = document["metadata"]
+                renewed = str("refreshedAt" in known).lower()
+                labels = (metadata["namespace"], metadata["name"], renewed)
+                self.credentials_end.labels(*labels).set(parse_time(known["expiresAt"]).timestamp())
 
     def render(self) -> bytes:
         """The Prometheus text format."""

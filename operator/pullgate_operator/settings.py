@@ -24,3 +24,5 @@ class OperatorSettings:
     """Admin ports of the proxies; a name may stand for many addresses. They are asked for usage."""
     usage_seconds: float = 60.0
     """How often they are asked."""
+    own_identity: frozenset[str] = frozenset()
+    """Namespaces whose Registries may use the operator's own cloud identity; "*" is every namespace."""

@@ -9,7 +9,16 @@ import time
 
 from aiohttp import web
 
-from pullgate.faults import Fault, Internal, NotEntitled, Overloaded, PathInvalid, ReadOnly, ShuttingDown
+from pullgate.faults import (
+    Fault,
+    Internal,
+    NotEntitled,
+    Overloaded,
+    PathInvalid,
+    ReadOnly,
+    ShuttingDown,
+    UpstreamUnauthorized,
+)
 from pullgate.licensing.usage import Counts
 from pullgate.policy.route import find_route
 from pullgate.store.cluster.reflector import Contact
@@ -148,6 +157,8 @@ class Proxy:
             record.pull = answer.is_pull
             return await relay(http, answer, record)
         except Fault as fault:
+            if isinstance(fault, UpstreamUnauthorized):
+                self._note_refused((record.app, record.registry))
             return self._refuse(fault, request, origin, record)
         except (ConnectionError, ClientGone, asyncio.CancelledError):
             record.reason = "ClientGone"
@@ -200,6 +211,12 @@ class Proxy:
         if isinstance(fault, ShuttingDown):
             response.force_close()
         return response
+
+    def _note_refused(self, registry: tuple[str, str]) -> None:
+        """The operator is told of it, and renews a token that it issued."""
+        issued = self._upstreams.token_time(registry)
+        if issued is not None:
+            self.usage.note_refused(registry, issued)
 
     def _note(self, record: Record, seconds: float) -> None:
         record.duration = seconds

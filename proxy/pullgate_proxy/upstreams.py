@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from pullgate.faults import CredentialsMissing, NotEntitled, RegistrySuspended
 from pullgate.policy.facts import RegistryFacts
+from pullgate.providers.handoff import Handoff
+from pullgate.resources.fields import format_time
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import Timeouts, UpstreamConfig
 from pullgate_proxy.settings import ProxySettings
@@ -21,7 +23,7 @@ RETIRE_SECONDS = 900.0
 class _Live:
     config: UpstreamConfig
     entry: object
-    handoff: object
+    handoff: Handoff
     upstream: Upstream
 
 
@@ -57,6 +59,12 @@ class Upstreams:
             upstream = Upstream(config)
         self._live[name] = _Live(config, entry, handoff, upstream)
         return upstream
+
+    def token_time(self, name: Name) -> str | None:
+        """When the token was issued (RFC 3339) that the client for `name` shows; None where it is no issued one."""
+        live = self._live.get(name)
+        issued = live.handoff.refreshed_at if live is not None else None
+        return format_time(issued) if issued is not None else None
 
     def forget(self, name: Name) -> None:
         """A Registry that is gone."""

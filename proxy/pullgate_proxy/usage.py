@@ -12,6 +12,7 @@ from pullgate_proxy.state.snapshot import Name
 
 LIMIT: Final = 200_000
 """Licenses that are counted; of more, those that were used longest ago are forgotten. About 1 KiB each."""
+REFUSED_LIMIT: Final = 1_000
 PAGE: Final = 5_000
 """Licenses of one answer."""
 
@@ -24,6 +25,8 @@ class UsageBook:
         self._tallies: OrderedDict[Name, tuple[int, Tally]] = OrderedDict()
         """Oldest change first."""
         self._number = 0
+        self._refused: OrderedDict[Name, str] = OrderedDict()
+        """Registry -> when its token was issued that the upstream did not take."""
         self.instance = secrets.token_hex(8)
         """Another one after a restart: the counts began again."""
 
@@ -37,6 +40,12 @@ class UsageBook:
         self._tallies.move_to_end(license_)
         if len(self._tallies) > self._limit:
             self._tallies.popitem(last=False)
+
+    def note_refused(self, registry: Name, refreshed_at: str) -> None:
+        """The upstream of `registry` did not take the token that was issued at `refreshed_at` (RFC 3339)."""
+        self._refused[registry] = refreshed_at
+        if len(self._refused) > REFUSED_LIMIT:
+            self._refused.popitem(last=False)
 
     def render(self, instance: str = "", after: int = 0) -> bytes:
         """JSON of the oldest changes after number `after`, a page of them; `last` is where the next one begins.
@@ -53,5 +62,7 @@ class UsageBook:
         page = found[::-1][:PAGE]
         last = page[-1][0] if page else after
         more = len(found) > len(page)
-        body = {"instance": self.instance, "last": last, "more": more, "licenses": [row for _, row in page]}
+        refused = [{"app": app, "name": name, "at": at} for (app, name), at in self._refused.items()]
+        licenses = [row for _, row in page]
+        body = {"instance": self.instance, "last": last, "more": more, "licenses": licenses, "refused": refused}
         return json.dumps(body, separators=(",", ":")).encode()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pullgate.providers.exchange import ExchangeFailed
 from pullgate.store.documents import FileContent, FileProblem
 from pullgate.store.feed import Feeds
 from pullgate.store.files import Signature, remove, write_whole
@@ -98,6 +99,14 @@ class FolderStore:
     async def fetch(self, key: Key) -> Document | None:
         """See Store."""
         return self._documents.get(key)
+
+    async def request_token(self, namespace: str, service_account: str, audience: str) -> str:
+        """See Store: a folder has no ServiceAccounts."""
+        raise ExchangeFailed(
+            "IdentityMissing",
+            f"there is no ServiceAccount {service_account} here: this is no cluster",
+            "leave out serviceAccountName to use the identity of this process",
+        )
 
     # --- writing ---
 

@@ -87,3 +87,7 @@ class Store(Protocol):
     async def record_event(self, key: Key, type_: str, reason: str, message: str) -> None:
         """Tell people about the document; `type_` is Normal or Warning, `reason` that of a condition."""
         ...
+
+    async def request_token(self, namespace: str, service_account: str, audience: str) -> str:
+        """A short-lived token of a ServiceAccount for `audience` (TokenRequest). Raises ExchangeFailed."""
+        ...

@@ -45,14 +45,24 @@ class Usable:
     refreshed_at: datetime | None = None
 
 
-def resolve(resource: Registry, secret: Document | None, ca_secret: Document | None) -> Resolved | CredentialsInvalid:
-    """The credentials that a Registry names, from its Secrets (None: not there), or why there are none."""
+def resolve(
+    resource: Registry, secret: Document | None, ca_secret: Document | None, *, own_identity: bool
+) -> Resolved | CredentialsInvalid:
+    """The credentials that a Registry names, from its Secrets (None: not there), or why there are none.
+
+    `own_identity`: whether its namespace may use the operator's own cloud identity, which is that of all tenants.
+    """
     spec, meta = resource.spec, resource.metadata
     try:
         ca_pem = _ca_pem(resource, ca_secret)
         if spec.credentials.anonymous is not None:
             return Resolved(None, ca_pem)
         if spec.credentials.workload_identity is not None:
+            if spec.credentials.workload_identity.service_account_name is None and not own_identity:
+                return CredentialsInvalid(
+                    f"namespace {meta.namespace} may not use the operator's own identity",
+                    "name spec.credentials.workloadIdentity.serviceAccountName, or allow it with --own-identity",
+                )
             subject = Subject(meta.namespace, meta.name, spec.host)
             return Resolved(resolve_identity(spec.type, spec.credentials.workload_identity, subject), ca_pem)
         if spec.credentials.secret_ref is None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pullgate import faults
+from pullgate.providers.exchange import CredentialsInvalid
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, Handoff, encode_handoff, handoff_name
 from pullgate.resources.fields import format_time
 from pullgate.resources.registry import Registry
@@ -42,6 +43,8 @@ class RegistryInputs:
     now: datetime
     renewal: Renewal | None = None
     """Of the token, where the credentials are an exchange."""
+    own_identity: bool = False
+    """Whether this namespace may use the operator's own cloud identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
     """Decide."""
     resource, now = inputs.resource, inputs.now
     conditions = Conditions(resource.status.conditions, resource.metadata.generation, now)
-    found = resolve(resource, inputs.secret, inputs.ca_secret)
+    found = find_credentials(inputs)
     usable = use(found, inputs.renewal, now)
     config = upstream_config(resource, usable.credentials, usable.ca_pem) if usable is not None else None
     put_available(conditions, resource, found, inputs.renewal)
@@ -74,7 +77,10 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
         due = next_check(checked, resource.spec.check.interval, now)
         if checked is not None and checked.config != config:  # its token was renewed
             due = now
+    check = config if due is not None and due <= now else None
     renew_at = inputs.renewal.renew_at if inputs.renewal is not None else None
+    # What runs already asks for this again at its end.
+    dates = (due, renew_at, ending.next_step)
     waits = usable is None and isinstance(found, Resolved) and (inputs.renewal is None or not inputs.renewal.failures)
     plan = Plan(
         status=_status(inputs, conditions, usable, ending, checked),
@@ -82,9 +88,14 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
         # Until the first answer for new keys is there, the last token may serve.
         unwanted=() if usable is not None or waits else (handoff_of(resource),),
         events=(*_events(inputs, conditions), *ending.events),
-        due=min((d for d in (due, renew_at, ending.next_step) if d is not None), default=None),
+        due=min((d for d in dates if d is not None and d > now), default=None),
     )
-    return RegistryPlan(plan, config if due is not None and due <= now else None, source)
+    return RegistryPlan(plan, check, source)
+
+
+def find_credentials(inputs: RegistryInputs) -> Resolved | CredentialsInvalid:
+    """What the Registry's credentials come to."""
+    return resolve(inputs.resource, inputs.secret, inputs.ca_secret, own_identity=inputs.own_identity)
 
 
 def handoff_of(resource: Registry) -> tuple[str, str]:

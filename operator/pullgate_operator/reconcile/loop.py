@@ -23,7 +23,7 @@ from pullgate_operator.reconcile.queue import WorkQueue
 from pullgate_operator.reconcile.registry import RegistryReconciler
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings, utc_now
 from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS, SigningReconciler
-from pullgate_operator.reconcile.usage import UsageLedger
+from pullgate_operator.reconcile.usage import UsageLedger, read_refused
 
 KINDS = frozenset({"Registry", "License", "ImageTest", "Secret"})
 RETRY_SECONDS = 1.0
@@ -42,14 +42,20 @@ class Reconciler:
         settings: ReconcileSettings,
         clock: Clock = utc_now,
         on_done: Callable[[str, str], None] = lambda _kind, _result: None,
+        on_renewed: Callable[[str], None] = lambda _result: None,
     ) -> None:
-        """`on_done` is told the kind, and `ok` or `error`, whenever something was worked on."""
+        """`on_done` is told the kind, and `ok` or `error`, whenever something was worked on.
+
+        `on_renewed` is told `ok`, or the reason, of each try to get a token.
+        """
         self._store, self._settings, self._on_done, self._clock = store, settings, on_done, clock
         self._queue = WorkQueue(clock, settings.longest_sleep)
         self._claims = Claims()
         self._licenses: defaultdict[str, set[Key]] = defaultdict(set)
         self._signing = SigningReconciler(store, clock)
-        self._registry = RegistryReconciler(store, self._claims, clock, again=self._queue.add, checks=settings.checks)
+        self._registry = RegistryReconciler(
+            store, self._claims, clock, settings, again=self._queue.add, on_renewed=on_renewed
+        )
         self._ledger = UsageLedger(clock)
         self._license = LicenseReconciler(store, self._claims, self._signing, self._ledger, clock, settings)
         self._image_test = ImageTestReconciler(
@@ -73,6 +79,8 @@ class Reconciler:
         Raises InvalidUsage.
         """
         keys, instance, more = self._ledger.take(body)
+        for registry, refreshed_at in read_refused(body):
+            self._registry.renewals.refuse_of(registry, refreshed_at)
         for key in keys:
             document = await self._store.get(key)
             if document is None:

@@ -9,18 +9,24 @@ from collections.abc import Callable
 from datetime import datetime
 
 from pullgate import faults
-from pullgate.providers.handoff import SYSTEM_NAMESPACE, handoff_name
+from pullgate.providers.credentials import Credentials
+from pullgate.providers.handoff import SYSTEM_NAMESPACE, decode_handoff, handoff_name
 from pullgate.resources import Registry, parse_resource
 from pullgate.resources.model import SecretRef
+from pullgate.resources.registry import RegistrySpec
 from pullgate.store.port import Document, Key, Store
+from pullgate.upstream.compile import upstream_config
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.login import LoginResult, check_login
 from pullgate.upstream.probe import check_image
 from pullgate_operator.plan.check import Checked
 from pullgate_operator.plan.claims import Claims
-from pullgate_operator.plan.registry import RegistryInputs, plan_registry
+from pullgate_operator.plan.credentials import Resolved
+from pullgate_operator.plan.registry import RegistryInputs, find_credentials, handoff_of, plan_registry
+from pullgate_operator.plan.renewal import Renewal
 from pullgate_operator.reconcile.apply import apply_plan
-from pullgate_operator.reconcile.settings import Clock
+from pullgate_operator.reconcile.renewals import Renewals
+from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +35,19 @@ class RegistryReconciler:
     """Gather, decide, apply. Checks run beside it, a bounded number at once."""
 
     def __init__(
-        self, store: Store, claims: Claims, clock: Clock, *, again: Callable[[Key], None], checks: int
+        self,
+        store: Store,
+        claims: Claims,
+        clock: Clock,
+        settings: ReconcileSettings,
+        *,
+        again: Callable[[Key], None],
+        on_renewed: Callable[[str], None],
     ) -> None:
         self._store, self._claims, self._clock, self._again = store, claims, clock, again
-        self._slots = asyncio.Semaphore(checks)
+        self._settings = settings
+        self._slots = asyncio.Semaphore(settings.checks)
+        self.renewals = Renewals(clock, store.request_token, again=again, on_done=on_renewed)
         self._checked: dict[Key, Checked] = {}
         self._running: dict[Key, tuple[tuple[UpstreamConfig, str | None], asyncio.Task[None]]] = {}
 
@@ -48,8 +63,7 @@ class RegistryReconciler:
         planned = plan_registry(await self._gather(key, resource))
         await apply_plan(self._store, key, document, planned.plan)
         if planned.check is not None:
-            self._start_check(key, planned.check, resource.spec.check.image)
-            return None  # its end asks for this again
+            self._start_check(key, planned.check, planned.source, resource.spec)
         return planned.plan.due
 
     async def stop(self) -> None:
@@ -58,25 +72,43 @@ class RegistryReconciler:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.renewals.stop()
 
     async def _gather(self, key: Key, resource: Registry) -> RegistryInputs:
         name = (key.namespace, key.name)
         spec = resource.spec
-        return RegistryInputs(
+        inputs = RegistryInputs(
             resource=resource,
             secret=await self._secret(key.namespace, spec.credentials.secret_ref),
             ca_secret=await self._secret(key.namespace, spec.tls.ca_secret_ref),
             older_by_host=self._claims.older_by_host(name),
             older_by_domain=self._claims.older_by_domain(name),
             checked=self._checked.get(key),
+            own_identity=self._settings.allows_own_identity(key.namespace),
             now=self._clock(),
         )
+        return dataclasses.replace(inputs, renewal=await self._renewal(key, inputs))
+
+    async def _renewal(self, key: Key, inputs: RegistryInputs) -> Renewal | None:
+        """Of the token, where the credentials must be asked for; it is asked for if that is due."""
+        found = find_credentials(inputs)
+        if not isinstance(found, Resolved) or found.credentials is None or isinstance(found.credentials, Credentials):
+            self.renewals.forget(key)
+            return None
+        document = await self._store.get(Key("Secret", *handoff_of(inputs.resource)))
+        try:
+            handed = decode_handoff(document) if document is not None else None
+        except ValueError:
+            handed = None
+        config = upstream_config(inputs.resource, None, found.ca_pem)
+        return self.renewals.get(key, found.credentials, config, handed)
 
     async def _secret(self, namespace: str, ref: SecretRef | None) -> Document | None:
         return await self._store.get(Key("Secret", namespace, ref.name)) if ref is not None else None
 
     async def _forget(self, key: Key) -> None:
         self._checked.pop(key, None)
+        self.renewals.forget(key)
         running = self._running.pop(key, None)
         if running is not None:
             running[1].cancel()
@@ -86,16 +118,18 @@ class RegistryReconciler:
 
     # --- checks ---
 
-    def _start_check(self, key: Key, config: UpstreamConfig, image: str | None) -> None:
+    def _start_check(self, key: Key, config: UpstreamConfig, source: str, spec: RegistrySpec) -> None:
+        image = spec.check.image
         running = self._running.get(key)
         if running is not None:
             if running[0] == (config, image):
                 return
             running[1].cancel()
-        task = asyncio.create_task(self._check(key, config, image), name=f"check {key.name}")
+        task = asyncio.create_task(self._check(key, config, source, spec), name=f"check {key.name}")
         self._running[key] = ((config, image), task)
 
-    async def _check(self, key: Key, config: UpstreamConfig, image: str | None) -> None:
+    async def _check(self, key: Key, config: UpstreamConfig, source: str, spec: RegistrySpec) -> None:
+        image = spec.check.image
         async with self._slots:
             result: LoginResult | None = None
             image_fault: faults.Fault | None = None
@@ -111,7 +145,9 @@ class RegistryReconciler:
         if result is None:
             return
         before = self._checked.get(key)
-        failures = before.failures if before is not None and (before.config, before.image) == (config, image) else 0
-        checked = Checked(config, self._clock(), result, failures + 1, image, image_fault)
+        failures = before.failures if before is not None and before.is_of(config, image, source) else 0
+        checked = Checked(config, self._clock(), result, failures + 1, image, image_fault, source)
         self._checked[key] = checked if checked.fault is not None else dataclasses.replace(checked, failures=0)
+        if isinstance(checked.fault, faults.UpstreamUnauthorized) and source and config.credentials is not None:
+            self.renewals.refuse(key, config.credentials.password)
         self._again(key)

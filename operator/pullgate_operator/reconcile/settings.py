@@ -31,6 +31,13 @@ class ReconcileSettings:
     longest_sleep: float = 30.0
     """Seconds in which a wall clock that was set is noticed."""
 
+    own_identity: frozenset[str] = frozenset()
+    """Namespaces that may use the operator's own cloud identity, which is one for all; "*" is every namespace."""
+
+    def allows_own_identity(self, namespace: str) -> bool:
+        """Whether Registries of `namespace` may use it."""
+        return not self.own_identity.isdisjoint({"*", namespace})
+
     @property
     def external_host(self) -> str:
         """host[:port] of it."""

@@ -52,7 +52,9 @@ async def gather_source(reader: Reader, resource: Registry) -> Source:
     async def secret(ref: Any) -> Document | None:
         return await reader.get(Key("Secret", namespace, ref.name)) if ref is not None else None
 
-    found = resolve(resource, await secret(spec.credentials.secret_ref), await secret(spec.tls.ca_secret_ref))
+    # Whether the operator's own identity may be used, its handoff tells.
+    own, ca = await secret(spec.credentials.secret_ref), await secret(spec.tls.ca_secret_ref)
+    found = resolve(resource, own, ca, own_identity=True)
     if isinstance(found, CredentialsInvalid):
         return Source(resource, None, found.message, found.fix)
     credentials = found.credentials

@@ -67,6 +67,15 @@ class UsageLedger:
             proxy.tallies.pop(key, None)
 
 
+def read_refused(body: bytes) -> list[tuple[Key, str]]:
+    """The Registries of an answer whose token was refused, and when each was issued. Raises InvalidUsage."""
+    try:
+        rows = json.loads(body).get("refused") or ()
+        return [(Key("Registry", str(row["app"]), str(row["name"])), str(row["at"])) for row in rows]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidUsage(f"no usage: {type(error).__name__}") from error
+
+
 def _read(body: bytes) -> tuple[str, int, bool, dict[Key, Tally]]:
     try:
         document: Any = json.loads(body)

@@ -127,7 +127,7 @@ def test_a_failed_check_is_repeated_soon_then_later() -> None:
         ({"secret": {**SECRET, "data": {"username": "!"}}}, "Secret robot: its data is not base64"),
         (
             {"resource": registry(credentials={"workloadIdentity": {"gcp": {"serviceAccount": "a@b.example"}}})},
-            "type Quay knows no workload identity",
+            "may not use the operator's own identity",
         ),
         ({"resource": registry(tls={"caSecretRef": {"name": "ca"}})}, "there is no Secret ca for the CA"),
         (

@@ -36,6 +36,14 @@ class Conflict(StoreUnavailable):
     """Somebody else changed it meanwhile; what is there now has to be read first."""
 
 
+class Forbidden(StoreUnavailable):
+    """RBAC does not allow it (403); the message says what."""
+
+
+class Missing(StoreUnavailable):
+    """404."""
+
+
 class Gone(Exception):
     """The resource version is too old (410): everything has to be listed again."""
 
@@ -107,11 +115,11 @@ class Api:
         """A document, or None. Raises StoreUnavailable."""
         try:
             return await self._json("GET", path)
-        except _Missing:
+        except Missing:
             return None
 
     async def create(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        """POST a document. Raises Conflict where it is there, StoreUnavailable."""
+        """POST a document. Raises Conflict where it is there, Forbidden, Missing, StoreUnavailable."""
         return await self._json("POST", path, document)
 
     async def replace(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,12 +132,12 @@ class Api:
         """PATCH a document; None where it is gone. Raises Conflict, StoreUnavailable."""
         try:
             return await self._json("PATCH", path, patch, media_type, params)
-        except _Missing:
+        except Missing:
             return None
 
     async def delete(self, path: str) -> None:
         """DELETE a document, if it is there. Raises StoreUnavailable."""
-        with contextlib.suppress(_Missing):
+        with contextlib.suppress(Missing):
             await self._json("DELETE", path)
 
     async def watch(self, path: str, resource_version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
@@ -209,10 +217,6 @@ def _resource_of(path: str) -> str:
     return path.partition("/namespaces/")[2].split("/")[1]
 
 
-class _Missing(StoreUnavailable):
-    """404."""
-
-
 def _context_namespace(path: str, context: str | None) -> str:
     contexts, active = config.list_kube_config_contexts(config_file=path)  # type: ignore[no-untyped-call]
     chosen = next((c for c in contexts if c["name"] == context), active)
@@ -240,7 +244,9 @@ def _refusal(status: int, body: bytes) -> Exception:
     words = f"the API server answered {status}" + (f": {message}" if message else "")
     match status:
         case 404:
-            return _Missing(words)
+            return Missing(words)
+        case 403:
+            return Forbidden(words)
         case 409 | 422:
             return Conflict(words)
         case 410:

@@ -11,14 +11,17 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pullgate.providers.exchange import ExchangeFailed
 from pullgate.resources.fields import format_time
-from pullgate.store.cluster.api import PAGE, Api
+from pullgate.store.cluster.api import PAGE, Api, Forbidden, Missing
 from pullgate.store.cluster.kinds import api_version_of, collection_path, document_path
 from pullgate.store.feed import Feeds
 from pullgate.store.port import Change, Document, Key, StoreUnavailable, Synced
 
 FIELD_MANAGER: Final = "pullgate"
 MESSAGE_LIMIT: Final = 1024
+TOKEN_SECONDS: Final = 600
+"""Of a ServiceAccount's token: it is shown to a cloud at once. The API server gives no shorter one."""
 FOREIGN_SECRETS: Final = frozenset({"helm.sh/release.v1", "kubernetes.io/service-account-token"})
 """Types of Secrets that no Registry can refer to: large, many, and never kept in memory."""
 
@@ -206,6 +209,28 @@ class ClusterStore:
         if document is not None:
             event = _event(document, self._component, type_, reason, message)
             await self._api.create(f"/api/v1/namespaces/{key.namespace}/events", event)
+
+    async def request_token(self, namespace: str, service_account: str, audience: str) -> str:
+        """See `Store.request_token`."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [audience], "expirationSeconds": TOKEN_SECONDS},
+        }
+        whose = f"ServiceAccount {service_account} of {namespace}"
+        try:
+            answered = await self._api.create(path, request)
+            return str(answered["status"]["token"])
+        except Forbidden:
+            fix = f"let it by a Role in {namespace}, as `pullgate registry guide` prints it"
+            raise ExchangeFailed("IdentityMissing", f"the operator may not ask for tokens of {whose}", fix) from None
+        except Missing:
+            raise ExchangeFailed("IdentityMissing", f"there is no {whose}", "create it") from None
+        except StoreUnavailable as error:
+            raise ExchangeFailed("ExchangeUnreachable", str(error), "it is tried again") from None
+        except KeyError:
+            raise ExchangeFailed("ExchangeError", f"Kubernetes gave no token of {whose}", "look at its log") from None
 
 
 def _listed_mark(kind: str) -> Key:
