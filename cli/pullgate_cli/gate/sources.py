@@ -11,6 +11,7 @@ from pullgate.oci.reference import InvalidReference, parse_reference
 from pullgate.resources.registry_type import wire_host
 from pullgate.store.port import Document, Key
 from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.exchange_http import issue_now
 from pullgate.upstream.probe import ImageResult, ProbeTarget
 from pullgate_cli.gate.docker_config import DockerLogins
 from pullgate_cli.gate.report import VENDOR
@@ -35,7 +36,7 @@ async def fetch_targets(
     place: Place, images: tuple[str, ...], who: tuple[str, ...], proxy: Proxy
 ) -> dict[str, list[Target]]:
     """For each who asks (Licenses, or nobody for the vendor) whom to ask for each image. Raises PlaceError."""
-    sources = await gather_sources(place, place.namespace)
+    sources = await gather_sources(place, place.namespace, issue_now)
     if not who:
         asker = Sources(place.namespace, sources)
         return {VENDOR: [asker.target(image) for image in images]}

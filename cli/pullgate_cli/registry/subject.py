@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,7 @@ import click
 from pullgate.resources.registry_type import REGISTRY_TYPES
 
 if TYPE_CHECKING:
+    from pullgate.providers.exchange import Issued
     from pullgate.resources import Registry
     from pullgate.upstream.config import UpstreamConfig
     from pullgate_cli.place.port import Place
@@ -40,6 +42,10 @@ class Subject:
     problem: str = ""
     """Why there are no credentials; then `config` has none."""
     fix: str = ""
+    reason: str = ""
+    issued: Issued | None = None
+    """The token that was asked for just now, and how long that took."""
+    seconds: float = 0.0
 
 
 def description_options(command: Command) -> Command:
@@ -124,10 +130,14 @@ def described_subject(described: Described, name: str = "registry", namespace: s
     return Subject(resource, upstream_config(resource, credentials))
 
 
-async def fetch_subject(place: Place, name: str) -> Subject:
-    """The Registry `name` of the place with the credentials of its Secret. Raises PlaceError."""
+async def fetch_subject(place: Place, name: str, *, fresh: bool = False) -> Subject:
+    """The Registry `name` of the place with the credentials of its Secret. Raises PlaceError.
+
+    `fresh`: keys are exchanged for a token even where the operator has one.
+    """
     from pullgate.resources import InvalidResource, Registry, parse_resource
     from pullgate.upstream.compile import upstream_config
+    from pullgate.upstream.exchange_http import issue_now
     from pullgate_cli.place.port import PlaceError, require
     from pullgate_operator.reconcile.sources import gather_source
 
@@ -138,5 +148,8 @@ async def fetch_subject(place: Place, name: str) -> Subject:
         raise PlaceError(str(error)) from error
     if not isinstance(resource, Registry):
         raise TypeError("no Registry")
-    source = await gather_source(place, resource)
-    return Subject(resource, source.config or upstream_config(resource), source.problem, source.fix)
+    began = time.monotonic()
+    source = await gather_source(place, resource, issue_now, fresh=fresh)
+    config = source.config or upstream_config(resource)
+    seconds = time.monotonic() - began
+    return Subject(resource, config, source.problem, source.fix, source.reason, source.issued, seconds)

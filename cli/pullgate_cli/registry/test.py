@@ -10,6 +10,7 @@ from pullgate_cli.place.options import FAILED, PASSED, Where, output_option, pla
 from pullgate_cli.registry.subject import description_options, read_description
 
 if TYPE_CHECKING:
+    from pullgate.providers.exchange import Issued
     from pullgate.upstream.diagnose import DiagnosedStep
     from pullgate_cli.place.port import Place
     from pullgate_cli.registry.subject import Subject
@@ -51,7 +52,7 @@ def test(
     async def work(place: Place) -> int:
         from pullgate_cli.registry.subject import fetch_subject
 
-        return await examine(await fetch_subject(place, name or ""), image, output)
+        return await examine(await fetch_subject(place, name or "", fresh=True), image, output)
 
     run_in(where, work)
 
@@ -72,6 +73,10 @@ async def examine(subject: Subject, image: str | None, output: str) -> int:
         if out is not None:
             _print(out, rows[-1])
     else:
+        if subject.issued is not None:
+            rows.append(_token(subject.issued, subject.seconds))
+            if out is not None:
+                _print(out, rows[-1])
         async for step in diagnose(subject.config, wanted):
             rows.append(_row(step, subject, wanted.repository if wanted is not None else ""))
             if out is not None:
@@ -119,8 +124,15 @@ def _row(step: DiagnosedStep, subject: Subject, repository: str) -> dict[str, An
 
 
 def _missing(subject: Subject) -> dict[str, Any]:
-    row = {"step": "credentials", "passed": False, "seconds": 0.0, "reason": "CredentialsMissing"}
+    seconds = round(subject.seconds, 4)
+    row = {"step": "credentials", "passed": False, "seconds": seconds, "reason": subject.reason}
     return {**row, "text": subject.problem, "actors": ["vendor"], "hint": subject.fix}
+
+
+def _token(issued: Issued, seconds: float) -> dict[str, Any]:
+    end = issued.credentials.expires_at
+    until = f" until {end:%Y-%m-%d %H:%M} UTC" if end is not None else ""
+    return {"step": "token", "passed": True, "seconds": round(seconds, 4), "text": f"{issued.kind}{until}"}
 
 
 def _print(out: Any, row: dict[str, Any]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from yarl import URL
 
 from pullgate import faults
-from pullgate.providers.exchange import ExchangeFailed, Reply
+from pullgate.providers.exchange import Exchange, ExchangeFailed, Issued, Reply, Tools
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.guard import Guard
@@ -17,6 +18,16 @@ from pullgate.upstream.request import UpstreamResponse
 from pullgate.upstream.transport import Transport
 
 ANSWER_LIMIT: Final = 64 * 1024
+
+
+async def issue_now(exchange: Exchange, config: UpstreamConfig) -> Issued:
+    """A token for one use, where there is no cluster to ask for a ServiceAccount's. Raises ExchangeFailed."""
+
+    async def no_service_account(namespace: str, name: str, _: str) -> str:
+        fix = "run the command where the operator runs, or look at the Registry's conditions"
+        raise ExchangeFailed("IdentityMissing", f"no token of ServiceAccount {name} of {namespace} here", fix)
+
+    return await exchange.issue(Tools(ExchangeHttp(config), lambda: datetime.now(UTC), no_service_account))
 
 
 class ExchangeHttp:

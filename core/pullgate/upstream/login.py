@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from multidict import CIMultiDictProxy
 
 from pullgate import faults
+from pullgate.oci.manifest import MANIFEST_TYPES
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.request import UpstreamRequest
 
 _LIMIT = re.compile(r"(\d{1,12})(?:;w=(\d{1,9}))?", re.ASCII)
 
@@ -49,8 +51,12 @@ class LoginResult:
 _ANSWERED = (faults.UpstreamUnauthorized, faults.UpstreamForbidden, faults.UpstreamRateLimited, faults.RealmRefused)
 
 
-async def check_login(config: UpstreamConfig) -> LoginResult:
-    """`GET /v2/` with the credentials. Raises nothing of an upstream: its fault is in the result."""
+async def check_login(config: UpstreamConfig, quota_of: tuple[str, str] | None = None) -> LoginResult:
+    """`GET /v2/` with the credentials. Raises nothing of an upstream: its fault is in the result.
+
+    `quota_of`: repository and tag whose HEAD tells the rate limit, where the ping does not (Docker Hub, which does not
+    count a HEAD).
+    """
     began = time.monotonic()
     async with Upstream(config) as upstream:
         try:
@@ -58,7 +64,19 @@ async def check_login(config: UpstreamConfig) -> LoginResult:
         except faults.Fault as fault:
             return LoginResult(time.monotonic() - began, fault)
         response.release()
-        return LoginResult(time.monotonic() - began, None, _quota_of(response.headers))
+        latency, quota = time.monotonic() - began, _quota_of(response.headers)
+        if quota is None and quota_of is not None:
+            quota = await _ask_quota(upstream, *quota_of)
+        return LoginResult(latency, None, quota)
+
+
+async def _ask_quota(upstream: Upstream, repository: str, tag: str) -> Quota | None:
+    try:
+        response = await upstream.send(UpstreamRequest("HEAD", repository, "manifests", tag, accept=MANIFEST_TYPES))
+    except faults.Fault:
+        return None  # what is left of the limit is good to know, and no reason to fail
+    response.release()
+    return _quota_of(response.headers)
 
 
 def _quota_of(headers: CIMultiDictProxy[str]) -> Quota | None:

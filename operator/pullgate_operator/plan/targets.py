@@ -10,7 +10,7 @@ from pullgate.faults import Fault
 from pullgate.oci.reference import InvalidReference, Reference, parse_reference
 from pullgate.policy.facts import RegistryFacts
 from pullgate.policy.route import find_route
-from pullgate.providers.exchange import Exchange
+from pullgate.providers.exchange import Issued
 from pullgate.providers.hints import hint
 from pullgate.resources.compile import registry_facts, registry_hosts
 from pullgate.resources.registry import Registry
@@ -28,8 +28,10 @@ class Source:
     config: UpstreamConfig | None
     problem: str = ""
     fix: str = ""
-    exchange: Exchange | None = None
-    """What brings the token, where the credentials are one."""
+    reason: str = "CredentialsMissing"
+    """Of the problem."""
+    issued: Issued | None = None
+    """The token that was asked for just now."""
 
 
 @dataclass(frozen=True, slots=True)

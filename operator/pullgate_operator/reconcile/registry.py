@@ -11,6 +11,7 @@ from datetime import datetime
 from pullgate import faults
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, decode_handoff, handoff_name
+from pullgate.providers.types import PROVIDERS
 from pullgate.resources import Registry, parse_resource
 from pullgate.resources.model import SecretRef
 from pullgate.resources.registry import RegistrySpec
@@ -134,7 +135,7 @@ class RegistryReconciler:
             result: LoginResult | None = None
             image_fault: faults.Fault | None = None
             try:
-                result = await check_login(config)
+                result = await check_login(config, PROVIDERS[spec.type].quota)
                 if image is not None and result.fault is None:
                     image_fault = await check_image(config, image)
             except Exception:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from pullgate.providers.credentials import Credentials
-from pullgate.providers.exchange import CredentialsInvalid
+from pullgate.providers.exchange import CredentialsInvalid, Exchange, ExchangeFailed, Issued
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, decode_handoff, handoff_name, secret_data
 from pullgate.resources import InvalidResource, Registry, parse_resource
 from pullgate.store.port import Document, Key
 from pullgate.upstream.compile import proxy_config, upstream_config
+from pullgate.upstream.config import UpstreamConfig
 from pullgate_operator.plan.credentials import resolve
 from pullgate_operator.plan.targets import Customer, Source
 from pullgate_operator.reconcile.settings import utc_now
@@ -31,22 +35,32 @@ class Reader(Protocol):
         ...
 
 
-async def gather_sources(reader: Reader, namespace: str) -> tuple[Source, ...]:
-    """The Registries of an app, the oldest first; one that cannot be read is left out."""
+Issue = Callable[[Exchange, UpstreamConfig], Awaitable[Issued]]
+"""Asks for a token. Raises ExchangeFailed."""
+
+
+async def gather_sources(reader: Reader, namespace: str, issue: Issue | None = None) -> tuple[Source, ...]:
+    """The Registries of an app, the oldest first; one that cannot be read is left out. `issue` as in gather_source."""
     documents = await reader.list("Registry", namespace)
-    found = []
+    resources = []
     for document in sorted(documents, key=_age):
         try:
             resource = parse_resource(document)
         except InvalidResource:
             continue  # its own status says so
         if isinstance(resource, Registry):
-            found.append(await gather_source(reader, resource))
-    return tuple(found)
+            resources.append(resource)
+    return tuple(await asyncio.gather(*(gather_source(reader, resource, issue) for resource in resources)))
 
 
-async def gather_source(reader: Reader, resource: Registry) -> Source:
-    """A Registry with the credentials of its Secret."""
+async def gather_source(
+    reader: Reader, resource: Registry, issue: Issue | None = None, *, fresh: bool = False
+) -> Source:
+    """A Registry with the credentials of its Secret, or the token that the operator handed to the proxy.
+
+    Where there is none, or with `fresh`, the Secret's keys are exchanged by `issue`; a workload identity is the
+    operator's, and not to be had elsewhere.
+    """
     namespace, spec = resource.metadata.namespace, resource.spec
 
     async def secret(ref: Any) -> Document | None:
@@ -60,14 +74,22 @@ async def gather_source(reader: Reader, resource: Registry) -> Source:
     credentials = found.credentials
     if credentials is None or isinstance(credentials, Credentials):
         return Source(resource, upstream_config(resource, credentials, found.ca_pem))
-    issued = await _issued(reader, resource)
-    if issued is not None:
-        return Source(resource, upstream_config(resource, issued, found.ca_pem), exchange=credentials)
+    keys = spec.credentials.secret_ref is not None
+    handed = None if fresh and keys else await _handed_over(reader, resource)
+    if handed is not None:
+        return Source(resource, upstream_config(resource, handed, found.ca_pem))
+    if keys and issue is not None:
+        config = upstream_config(resource, None, found.ca_pem)
+        try:
+            issued = await issue(credentials, config)
+        except ExchangeFailed as error:
+            return Source(resource, None, error.message, error.fix, error.reason)
+        return Source(resource, dataclasses.replace(config, credentials=issued.credentials), issued=issued)
     fix = "look at the condition CredentialsAvailable of the Registry"
-    return Source(resource, None, f"no token was issued yet with {credentials.source}", fix, credentials)
+    return Source(resource, None, f"no token was issued yet with {credentials.source}", fix)
 
 
-async def _issued(reader: Reader, resource: Registry) -> Credentials | None:
+async def _handed_over(reader: Reader, resource: Registry) -> Credentials | None:
     """The token that the operator handed to the proxy, if it serves."""
     meta = resource.metadata
     document = await reader.get(Key("Secret", SYSTEM_NAMESPACE, handoff_name(meta.namespace, meta.name)))
