@@ -117,8 +117,9 @@ class Gate:
         self.store = FolderStore(self.directory)
         await self.store.start()
         self._stack.push_async_callback(self.store.stop)
-        reconciler = Reconciler(self.store, ReconcileSettings(self._settings.get("external_url", "http://localhost")))
-        task = asyncio.create_task(reconciler.run())
+        external_url = self._settings.get("external_url", "http://localhost")
+        self._reconciler = Reconciler(self.store, ReconcileSettings(external_url, own_identity=frozenset({"*"})))
+        task = asyncio.create_task(self._reconciler.run())
         self._stack.push_async_callback(_cancel, task)
         self.proxy = await self.start_proxy()
         self.session = await self._stack.enter_async_context(
@@ -147,6 +148,10 @@ class Gate:
         await proxy.start()
         self._stack.push_async_callback(proxy.stop)
         return proxy
+
+    async def tell_usage(self) -> None:
+        """Let the reconcilers know what the proxy counted and which tokens were refused, as they ask for in time."""
+        await self._reconciler.take_usage(self.proxy.usage.render())
 
     # --- resources ---
 
