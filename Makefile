@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 ARGS ?=
 
-.PHONY: run test test-kind tools lint types bench bench-gate bench-operator docs lock clean
+.PHONY: run test test-kind tools lint types bench bench-gate bench-operator chaos docs lock clean
 
 run: $(VENV)/.run
 	@scripts/debian-packages docker-registry apache2-utils skopeo
@@ -39,6 +39,10 @@ bench-gate: $(VENV)/.dev tools
 
 bench-operator: $(VENV)/.dev tools
 	$(BIN)/python -m benchmarks.operator $(ARGS)
+
+# Every toxic for 20 s, and docs/reliability.md: about 8 minutes.
+chaos: $(VENV)/.dev tools
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 docs: $(VENV)/.dev tools
 	@rm -rf build/errors

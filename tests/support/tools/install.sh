@@ -118,7 +118,7 @@ build() {
 main() {
     if [ $# -eq 0 ]; then
         "$root/scripts/debian-packages" docker-registry apache2-utils skopeo podman docker.io containerd runc \
-            nginx-light wrk curl iptables procps
+            nginx-light wrk curl iptables procps faketime
         set -- "${go_packages[@]}"
     fi
     mkdir -p "$cache"
