@@ -23,6 +23,19 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """How no key need be stored at all."""
+
+    cloud: str
+    """The field of spec.credentials.workloadIdentity."""
+    fields: str
+    """What stands there, as YAML in one line."""
+    steps: tuple[str, ...]
+    trust: tuple[str, ...] = ()
+    """What the provider is told, ready to paste."""
+
+
+@dataclass(frozen=True, slots=True)
 class Guide:
     """One type. Texts hold placeholders such as {host}, {name}, {app}, {repository}."""
 
@@ -42,6 +55,7 @@ class Guide:
     troubles: tuple[Trouble, ...] = ()
     notes: tuple[str, ...] = ()
     user_example: str = "my-org"
+    identity: Identity | None = None
 
 
 GENERAL = (
@@ -80,6 +94,33 @@ def render_guide(guide: Guide, values: Mapping[str, str]) -> str:
     if guide.notes:
         parts += ["", "## Good to know", "", *[f"- {note}" for note in guide.notes]]
     return fill("\n".join(parts) + "\n", values)
+
+
+def _render_identity(guide: Guide, identity: Identity) -> list[str]:
+    parts = ["", "## Without a stored key: workload identity", ""]
+    parts += [f"{number}. {step}" for number, step in enumerate(identity.steps, 1)]
+    for text in identity.trust:
+        parts += ["", "```", text, "```"]
+    return [*parts, "", "```yaml", render_identity_yaml(guide, identity), "```"]
+
+
+def render_identity_yaml(guide: Guide, identity: Identity) -> str:
+    """The ServiceAccount, the operator's right to its token, and the Registry, with placeholders."""
+    account, binding = "{name}-puller", "pullgate-{name}-puller"
+    rbac = "rbac.authorization.k8s.io"
+    operator = "{kind: ServiceAccount, name: pullgate-operator, namespace: pullgate-system}"
+    lines = ["apiVersion: v1", "kind: ServiceAccount", f"metadata: {{name: {account}, namespace: {{app}}}}", "---"]
+    lines += [f"apiVersion: {rbac}/v1", "kind: Role", f"metadata: {{name: {binding}, namespace: {{app}}}}", "rules:"]
+    rule = f'apiGroups: [""], resources: [serviceaccounts/token], resourceNames: [{account}], verbs: [create]'
+    lines += [f"  - {{{rule}}}"]
+    lines += ["---", f"apiVersion: {rbac}/v1", "kind: RoleBinding"]
+    lines += [f"metadata: {{name: {binding}, namespace: {{app}}}}"]
+    lines += [f"roleRef: {{apiGroup: {rbac}, kind: Role, name: {binding}}}", f"subjects: [{operator}]", "---"]
+    lines += ["apiVersion: pullgate.dev/v1alpha1", "kind: Registry", "metadata: {name: {name}, namespace: {app}}"]
+    lines += ["spec:", f"  type: {guide.type}", *(["  host: {host}"] if guide.host else [])]
+    lines += ["  credentials:", "    workloadIdentity:", f"      serviceAccountName: {account}"]
+    lines += [f"      {identity.cloud}: {identity.fields}", '  repositories: ["{repository}"]']
+    return "\n".join(lines)
 
 
 def render_yaml(guide: Guide) -> str:

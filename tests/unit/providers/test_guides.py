@@ -6,10 +6,11 @@ import pytest
 
 from pullgate.faults import FAULTS, MESSAGE_LIMIT, fault_in_words, plain_text
 from pullgate.providers.credentials import Credentials
-from pullgate.providers.exchange import CredentialsInvalid
-from pullgate.providers.guide import UNFILLED, render_guide
+from pullgate.providers.exchange import CredentialsInvalid, fingerprint
+from pullgate.providers.guide import UNFILLED, fill, render_guide, render_identity_yaml
 from pullgate.providers.hints import hint
-from pullgate.providers.resolve import BASIC_AUTH, resolve_credentials
+from pullgate.providers.provider import Subject
+from pullgate.providers.resolve import BASIC_AUTH, resolve_credentials, resolve_identity
 from pullgate.providers.types import GUIDES, PROVIDERS
 from pullgate.resources import Registry, Secret, parse_resource
 from pullgate.resources.registry_type import REGISTRY_TYPES
@@ -58,8 +59,26 @@ def test_an_example_is_taken_with_the_credentials_of_its_type(name: str) -> None
     for secret in (resource for resource in resources if isinstance(resource, Secret)):
         data = dict.fromkeys(secret.all_data(), b"some-value")
         found = resolve_credentials(name, secret.type, data, registry.spec.host)
-        assert isinstance(found, Credentials)
-        assert found.password
+        assert found.password if isinstance(found, Credentials) else fingerprint(found)
+
+
+@pytest.mark.parametrize("name", [name for name, guide in GUIDES.items() if guide.identity is not None])
+def test_a_workload_identity_is_taken_as_the_page_writes_it(name: str) -> None:
+    guide = GUIDES[name]
+    assert guide.identity is not None
+    values = {**values_of(guide), "account": "123456789012", "project": "my-project", "number": "1", "pool": "pool"}
+    content = read_documents(fill(render_identity_yaml(guide, guide.identity), values), name)
+    assert not content.problems
+    found = [each.document for each in content.documents.values() if each.document["kind"] == "Registry"]
+    registry = parse_resource(found[0])
+    assert isinstance(registry, Registry)
+    identity = registry.spec.credentials.workload_identity
+    assert identity is not None
+    assert fingerprint(resolve_identity(name, identity, Subject("my-app", "any", registry.spec.host)))
+
+
+def test_every_type_of_a_cloud_has_an_identity() -> None:
+    assert {name for name, p in PROVIDERS.items() if p.identity} == {n for n, g in GUIDES.items() if g.identity}
 
 
 @pytest.mark.parametrize("name", GUIDES)

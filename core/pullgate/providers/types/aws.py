@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-from pullgate.providers.guide import Guide, Trouble
-from pullgate.providers.provider import Provider
+from pullgate.providers.exchanges.aws import exchange_of_identity, exchange_of_keys
+from pullgate.providers.guide import Guide, Identity, Trouble
+from pullgate.providers.provider import PASSWORD, IdentityWay, KeyExchange, Provider
 
 _KEY_ID = re.compile(r"(AKIA|ASIA)[A-Z0-9]{16}\Z")
 _SECRET = re.compile(r"[A-Za-z0-9/+=]{40}\Z")
@@ -18,36 +20,76 @@ _PUBLIC_POLICY = """\
 {"Version": "2012-10-17", "Statement": [
   {"Effect": "Allow", "Resource": "*",
    "Action": ["ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken"]}]}"""
-_MEANWHILE = (
-    "Pullgate does not exchange AWS keys for a token yet, nor use a workload identity: until it does, something of yours "
-    "must write the password anew before its 12 hours are over (a CronJob with the first command)."
+_TRUST = """\
+{"Version": "2012-10-17", "Statement": [
+  {"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
+   "Principal": {"Federated": "arn:aws:iam::{account}:oidc-provider/{issuer}"},
+   "Condition": {"StringEquals": {
+     "{issuer}:aud": "sts.amazonaws.com", "{issuer}:sub": "system:serviceaccount:{app}:{name}-puller"}}}]}"""
+_OWN_TRUST = """\
+{"Version": "2012-10-17", "Statement": [
+  {"Effect": "Allow", "Action": "sts:AssumeRole",
+   "Principal": {"AWS": "arn:aws:iam::{account}:role/{operator}"},
+   "Condition": {"StringEquals": {"sts:ExternalId": "pullgate/{app}"}}}]}"""
+_IDENTITY = Identity(
+    cloud="aws",
+    fields='{roleARN: "arn:aws:iam::{account}:role/pullgate-{app}"}',
+    steps=(
+        "IAM, Identity providers: the cluster's OIDC issuer, with the audience sts.amazonaws.com (EKS: `eksctl utils associate-iam-oidc-provider`).",
+        "IAM, Roles, Create: Web identity, with the policy above and the trust policy below.",
+        "Or the operator's own identity (IRSA, EKS Pod Identity, instance profile): leave out serviceAccountName, start the operator with `--own-identity {app}`, and let the role trust it with the second policy. Pullgate sends the external id `pullgate/` and the namespace by itself.",
+    ),
+    trust=(_TRUST, _OWN_TRUST),
+)
+_KEYS_TROUBLES = (
+    Trouble(
+        "KeysRejected",
+        "AWS does not take the access key: wrong, deactivated, or its session token is over",
+        "make a new one, change the Secret",
+    ),
+    Trouble(
+        "PermissionMissing",
+        "the identity may not call GetAuthorizationToken",
+        "attach the policy above: its resource is `*`",
+    ),
+    Trouble(
+        "IdentityRejected",
+        "the role's trust policy does not name this ServiceAccount, audience or external id",
+        "compare with the trust policies above",
+    ),
+    Trouble("ClockWrong", "AWS refuses requests of another time", "set the clock where the operator runs"),
 )
 
 _PRIVATE = Guide(
     type="ECR",
     title="Amazon ECR",
-    summary="A password of 12 hours for the user AWS, of an identity that may read the repositories.",
+    summary="An access key, or a role that the cluster's identity may assume; Pullgate gets the 12-hour password and renews it.",
     steps=(
         "IAM, Policies, Create: paste the policy below. GetAuthorizationToken knows no resource but `*`.",
-        "Attach it to a role or user for Pullgate alone. The managed policy AmazonEC2ContainerRegistryReadOnly is wider and works, too.",
-        "Repositories of another account: add this identity to the repository's own policy there, with the same three actions.",
+        "IAM, Users, Create: for Pullgate alone, without console access; attach the policy. The managed AmazonEC2ContainerRegistryReadOnly is wider and works, too.",
+        "Security credentials, Create access key; or use no key at all: see the workload identity below.",
+        "Repositories of another account: add this identity to the repository's own policy there, with the last three actions.",
     ),
     permission=_POLICY,
     commands=(
         (
-            "kubectl create secret generic {name}-credentials -n {app} --type kubernetes.io/basic-auth \\\n"
-            '  --from-literal username=AWS --from-literal password="$(aws ecr get-login-password --region {region})" \\\n'
-            "  --dry-run=client -o yaml | kubectl apply -f -"
+            "aws iam create-user --user-name pullgate\n"
+            "aws iam put-user-policy --user-name pullgate --policy-name pull --policy-document file://policy.json\n"
+            "aws iam create-access-key --user-name pullgate"
+        ),
+        (
+            "aws ecr set-repository-policy --repository-name {repository} --policy-text file://other-account.json  "
+            "# for another account, there"
         ),
     ),
-    secret={"username": "AWS", "password": "{token}"},
-    secret_type="kubernetes.io/basic-auth",  # noqa: S106 - a type's name
+    secret={"accessKeyID": "{user}", "secretAccessKey": "{token}"},
     host="123456789012.dkr.ecr.eu-central-1.amazonaws.com",
     troubles=(
+        *_KEYS_TROUBLES,
         Trouble(
             "UpstreamUnauthorized",
-            "the password is older than 12 hours (ECR answers 403), or its region is another",
-            "write it anew",
+            "the password was refused, also after it was renewed; as basic-auth, it is older than 12 hours",
+            "check account and region in spec.host",
         ),
         Trouble(
             "UpstreamForbidden",
@@ -57,10 +99,15 @@ _PRIVATE = Guide(
         Trouble("RepositoryUnknown", "no such repository in this account and region", "check spec.host"),
     ),
     notes=(
-        _MEANWHILE,
-        "Hosts end in .amazonaws.com.cn in China; FIPS endpoints are ACCOUNT.dkr.ecr-fips.REGION.amazonaws.com.",
+        (
+            "Hosts end in .amazonaws.com.cn in China; FIPS endpoints are ACCOUNT.dkr.ecr-fips.REGION.amazonaws.com, dual-stack ones ACCOUNT.dkr-ecr.REGION.on.aws. "
+            "A name of your own, or a VPC endpoint, needs the key `region` in the Secret (or `aws.region`)."
+        ),
+        "Keys of a role have a third part: `sessionToken`. They end, and nobody renews them.",
+        "A basic-auth Secret with user AWS and what `aws ecr get-login-password` prints works for 12 hours.",
     ),
-    user_example="AWS",
+    user_example="AKIAIOSFODNN7EXAMPLE",
+    identity=_IDENTITY,
 )
 _PUBLIC = Guide(
     type="ECRPublic",
@@ -68,41 +115,44 @@ _PUBLIC = Guide(
     summary="Nothing for public images; a login raises the rate limit.",
     steps=(
         "Public images need no login: leave the credentials anonymous.",
-        "For the higher limit, an identity with the policy below; its region is always us-east-1.",
+        "For the higher limit, an identity with the policy below, as for ECR: `accessKeyID` and `secretAccessKey`, or a workload identity. Its region is always us-east-1.",
     ),
     permission=_PUBLIC_POLICY,
-    commands=("aws ecr-public get-login-password --region us-east-1",),
     secret={},
     troubles=(
+        *_KEYS_TROUBLES,
         Trouble(
-            "UpstreamProtocol, UpstreamError",
-            "an expired password is answered 400 here",
-            "write it anew, or pull anonymously",
+            "UpstreamUnauthorized",
+            "a password that is over is answered 400 here; Pullgate renews its own",
+            "as basic-auth: write it anew, or pull anonymously",
         ),
     ),
-    notes=(_MEANWHILE,),
-    user_example="AWS",
+    user_example="AKIAIOSFODNN7EXAMPLE",
+    identity=_IDENTITY,
 )
 
 _HINTS = {
-    "UpstreamUnauthorized": "the ECR password lives 12 hours: write it anew with aws ecr get-login-password of the same region",
+    "UpstreamUnauthorized": "renew the access key or role of the Registry; as basic-auth, write the password anew: it lives 12 hours",
     "UpstreamForbidden": "allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on {repository}, also in its own policy if the account differs",
     "RepositoryUnknown": "check account and region in spec.host, and the repository name",
 }
 _PUBLIC_HINTS = {
-    "UpstreamUnauthorized": "write the password anew with aws ecr-public get-login-password --region us-east-1, or pull anonymously",
+    "UpstreamUnauthorized": "renew the access key or role of the Registry, or pull anonymously",
 }
 
 
 def _suspect(user: str, password: str) -> str | None:
     if _KEY_ID.match(user) or _SECRET.match(password):
-        return "this is an AWS access key: ECR wants the user AWS and what aws ecr get-login-password prints"
+        return "this is an AWS access key: put it into an Opaque Secret with the keys accessKeyID and secretAccessKey"
     if user != "AWS":
         return "the user name of ECR is always AWS"
     return None
 
 
-PROVIDERS = (
-    Provider(_PRIVATE, hints=_HINTS, suspect=_suspect),
-    Provider(_PUBLIC, hints=_PUBLIC_HINTS, suspect=_suspect),
-)
+def _provider(guide: Guide, hints: Mapping[str, str]) -> Provider:
+    exchange = KeyExchange(("accessKeyID", "secretAccessKey"), exchange_of_keys(guide.type))
+    way = IdentityWay("aws", exchange_of_identity(guide.type))
+    return Provider(guide, ways=(PASSWORD, exchange), hints=hints, suspect=_suspect, identity=way)
+
+
+PROVIDERS = (_provider(_PRIVATE, _HINTS), _provider(_PUBLIC, _PUBLIC_HINTS))

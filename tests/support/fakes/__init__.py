@@ -1,0 +1,1 @@
+"""Fakes of what cannot be had: providers, by their wire protocol."""

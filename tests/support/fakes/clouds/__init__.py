@@ -1,0 +1,1 @@
+"""Where clouds give tokens."""
