@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -123,6 +124,8 @@ def fingerprint(exchange: Exchange) -> str:
 
 def load_extra(module: str, extra: str) -> Any:
     """The module of a cloud's library. Raises ExchangeFailed where it is not installed."""
+    # What these libraries log may hold what was sent; the condition tells what is to be known.
+    logging.getLogger(module.partition(".")[0]).setLevel(logging.CRITICAL)
     try:
         return importlib.import_module(module)
     except ImportError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from pullgate.providers.exchange import Exchange
+from pullgate.providers.credentials import Credentials
+from pullgate.providers.exchange import Exchange, Http
 from pullgate.providers.guide import Guide
 from pullgate.resources.registry import WorkloadIdentity
 
@@ -50,6 +52,9 @@ class IdentityWay:
 Suspect = Callable[[str, str], str | None]
 """User name and password -> what they look like instead, and what is wanted; None where they look right."""
 
+AskEnd = Callable[[Credentials, Http, str], Awaitable[datetime | None]]
+"""Credentials, HTTP, the registry's host -> their end. Raises nothing."""
+
 PASSWORD = KeyPair("username", "password")
 TOKEN = KeyPair("username", "token")
 LOGINS = (PASSWORD, TOKEN)
@@ -68,6 +73,8 @@ class Provider:
     identity: IdentityWay | None = None
     quota: tuple[str, str] | None = None
     """Repository and tag whose HEAD tells what is left of the rate limit, where the ping does not."""
+    ask_end: AskEnd | None = None
+    """Asks the provider when static credentials end; None where it cannot be known."""
 
     @property
     def type(self) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pullgate import faults
 from pullgate.providers.credentials import Credentials
@@ -18,6 +18,7 @@ from pullgate.resources.registry import RegistrySpec
 from pullgate.store.port import Document, Key, Store
 from pullgate.upstream.compile import upstream_config
 from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.exchange_http import ExchangeHttp
 from pullgate.upstream.login import LoginResult, check_login
 from pullgate.upstream.probe import check_image
 from pullgate_operator.plan.check import Checked
@@ -28,6 +29,8 @@ from pullgate_operator.plan.renewal import Renewal
 from pullgate_operator.reconcile.apply import apply_plan
 from pullgate_operator.reconcile.renewals import Renewals
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
+
+ASK_END_EVERY = timedelta(hours=1)
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,8 @@ class RegistryReconciler:
         self._slots = asyncio.Semaphore(settings.checks)
         self.renewals = Renewals(clock, store.request_token, again=again, on_done=on_renewed)
         self._checked: dict[Key, Checked] = {}
+        self._ends: dict[Key, tuple[Credentials, datetime, datetime | None]] = {}
+        """What a provider told of the end of static credentials, and when it was asked."""
         self._running: dict[Key, tuple[tuple[UpstreamConfig, str | None], asyncio.Task[None]]] = {}
 
     async def reconcile(self, key: Key) -> datetime | None:
@@ -109,6 +114,7 @@ class RegistryReconciler:
 
     async def _forget(self, key: Key) -> None:
         self._checked.pop(key, None)
+        self._ends.pop(key, None)
         self.renewals.forget(key)
         running = self._running.pop(key, None)
         if running is not None:
@@ -134,10 +140,13 @@ class RegistryReconciler:
         async with self._slots:
             result: LoginResult | None = None
             image_fault: faults.Fault | None = None
+            end: datetime | None = None
             try:
                 result = await check_login(config, PROVIDERS[spec.type].quota)
                 if image is not None and result.fault is None:
                     image_fault = await check_image(config, image)
+                if result.fault is None:
+                    end = await self._ask_end(key, config, source, spec)
             except Exception:
                 log.exception("checking Registry %s/%s failed", key.namespace, key.name)
         if self._running.get(key, (None, None))[1] is not asyncio.current_task():
@@ -147,8 +156,18 @@ class RegistryReconciler:
             return
         before = self._checked.get(key)
         failures = before.failures if before is not None and before.is_of(config, image, source) else 0
-        checked = Checked(config, self._clock(), result, failures + 1, image, image_fault, source)
+        checked = Checked(config, self._clock(), result, failures + 1, image, image_fault, source, end)
         self._checked[key] = checked if checked.fault is not None else dataclasses.replace(checked, failures=0)
         if isinstance(checked.fault, faults.UpstreamUnauthorized) and source and config.credentials is not None:
             self.renewals.refuse(key, config.credentials.password)
         self._again(key)
+
+    async def _ask_end(self, key: Key, config: UpstreamConfig, source: str, spec: RegistrySpec) -> datetime | None:
+        """When static credentials end, as the provider tells it; asked once an hour."""
+        ask, credentials, now = PROVIDERS[spec.type].ask_end, config.credentials, self._clock()
+        if ask is None or credentials is None or source:
+            return None
+        known = self._ends.get(key)
+        if known is None or known[0] != credentials or not timedelta() <= now - known[1] < ASK_END_EVERY:
+            known = self._ends[key] = (credentials, now, await ask(credentials, ExchangeHttp(config), spec.host))
+        return known[2]

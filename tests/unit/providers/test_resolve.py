@@ -51,7 +51,7 @@ def test_a_docker_configuration_is_read_for_the_host(key: str, entry: dict[str, 
         ("DockerHub", {"username": b"u", "token": b"t"}, "u", "t"),
         ("GHCR", {"username": b"u", "token": b"t", "password": b"p"}, "u", "t"),
         ("GAR", {"serviceAccountKey": b'{"type": "service_account"}\n'}, "_json_key", '{"type": "service_account"}'),
-        ("ACR", {"clientID": b"id", "clientSecret": b"s", "tenantID": b"t"}, "id", "s"),
+        ("ACR", {"clientID": b"id", "clientSecret": b"s"}, "id", "s"),
         ("DigitalOcean", {"token": b"t"}, "t", "t"),
     ],
 )

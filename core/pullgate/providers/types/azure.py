@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from pullgate.providers.guide import Guide, Trouble
-from pullgate.providers.provider import PASSWORD, TOKEN, KeyPair, Provider
+from pullgate.providers.exchanges.azure import exchange_of_identity, exchange_of_keys
+from pullgate.providers.guide import Guide, Identity, Trouble
+from pullgate.providers.provider import PASSWORD, TOKEN, IdentityWay, KeyExchange, KeyPair, Provider
 
 _GUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.I)
 
@@ -15,7 +16,7 @@ _GUIDE = Guide(
     summary="A service principal with AcrPull, or a token of the registry with a scope map.",
     steps=(
         "Create a service principal for Pullgate alone, with AcrPull on this registry and nothing else.",
-        "Put its id and secret into the Secret. The secret ends (a year by default): note the day.",
+        "Put its id, its secret and the tenant into the Secret. The secret ends (a year by default): note the day as the annotation `pullgate.dev/expires-at` of the Secret, and Pullgate warns in time.",
         (
             "Or, for some repositories only: the registry, Repository permissions, Tokens: a token with content/read and metadata/read; its name and "
             "password are the user and password of a basic-auth Secret."
@@ -25,12 +26,25 @@ _GUIDE = Guide(
     commands=(
         (
             "az ad sp create-for-rbac --name pullgate --role AcrPull \\\n"
-            '  --scopes "$(az acr show --name {registry} --query id --output tsv)" --query "{clientID: appId, clientSecret: password}"'
+            '  --scopes "$(az acr show --name {registry} --query id --output tsv)" --query "{clientID: appId, clientSecret: password, tenantID: tenant}"'
         ),
     ),
-    secret={"clientID": "{user}", "clientSecret": "{token}"},
+    secret={"clientID": "{user}", "clientSecret": "{token}", "tenantID": "{tenant}"},
     host="myregistry.azurecr.io",
     troubles=(
+        Trouble(
+            "KeysRejected",
+            "Entra ID refuses the secret, the application or the tenant; its AADSTS code is told",
+            "az ad sp credential reset; change the Secret",
+        ),
+        Trouble(
+            "IdentityRejected",
+            "no federated credential fits the ServiceAccount",
+            "compare issuer, subject and audience with the command above",
+        ),
+        Trouble(
+            "PermissionMissing", "the registry gives the identity no token", "AcrPull on the registry; its firewall"
+        ),
         Trouble(
             "UpstreamUnauthorized", "the secret is over, or was reset", "az ad sp credential reset; change the Secret"
         ),
@@ -46,6 +60,23 @@ _GUIDE = Guide(
     notes=(
         "The admin user works and should not be used: it cannot be limited.",
         "A geo-replicated registry redirects blobs to a data endpoint of its own domain.",
+    ),
+    identity=Identity(
+        cloud="azure",
+        fields="{tenantID: {tenant}, clientID: {client}}",
+        steps=(
+            "Create a managed identity for the app, with AcrPull on this registry and nothing else.",
+            "Let it trust the ServiceAccount: the cluster's OIDC issuer (AKS: `az aks show --query oidcIssuerProfile.issuerUrl`), and the audience api://AzureADTokenExchange.",
+            "Or the operator's own identity: leave out serviceAccountName, and start the operator with `--own-identity {app}`.",
+        ),
+        trust=(
+            (
+                "az identity create --name pullgate-{app} --resource-group {group}\n"
+                'az role assignment create --role AcrPull --assignee {client} --scope "$(az acr show --name {registry} --query id --output tsv)"\n'
+                "az identity federated-credential create --name pullgate --identity-name pullgate-{app} --resource-group {group} \\\n"
+                "  --issuer {issuer} --subject system:serviceaccount:{app}:{name}-puller --audiences api://AzureADTokenExchange"
+            ),
+        ),
     ),
     user_example="00000000-0000-0000-0000-000000000000",
 )
@@ -64,6 +95,13 @@ def _suspect(user: str, password: str) -> str | None:
     return None
 
 
+_WAYS = (
+    KeyExchange(("clientID", "clientSecret", "tenantID"), exchange_of_keys),
+    KeyPair("clientID", "clientSecret"),
+    PASSWORD,
+    TOKEN,
+)
+
 PROVIDERS = (
-    Provider(_GUIDE, ways=(KeyPair("clientID", "clientSecret"), PASSWORD, TOKEN), hints=_HINTS, suspect=_suspect),
+    Provider(_GUIDE, ways=_WAYS, identity=IdentityWay("azure", exchange_of_identity), hints=_HINTS, suspect=_suspect),
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pullgate.providers.asked_end import ask_github
+from pullgate.providers.exchanges.github import exchange_of_keys
 from pullgate.providers.guide import Guide, Trouble
-from pullgate.providers.provider import PASSWORD, TOKEN, Provider
+from pullgate.providers.provider import PASSWORD, TOKEN, KeyExchange, Provider
 
 _GUIDE = Guide(
     type="GHCR",
@@ -18,6 +20,14 @@ _GUIDE = Guide(
     secret={"username": "{user}", "token": "{token}"},
     troubles=(
         Trouble(
+            "KeysRejected",
+            "GitHub does not take the app's key, or knows no such installation",
+            "generate a new private key; check installationID",
+        ),
+        Trouble(
+            "PermissionMissing", "the app is suspended in the organization", "look at the organization's installed apps"
+        ),
+        Trouble(
             "UpstreamUnauthorized",
             "the token is wrong or expired: GHCR answers 403 DENIED at its token server",
             "generate a new one, change the Secret",
@@ -30,6 +40,8 @@ _GUIDE = Guide(
         Trouble("ManifestUnknown", "no such tag; also where the account cannot see the package", "check both"),
     ),
     notes=(
+        "Without a person's token: a GitHub App with Packages: Read, installed in the organization. An Opaque Secret with `appID`, `installationID` and `privateKey` (the .pem file; GitHub Enterprise Server: `apiURL`, too). Pullgate gets a token of an hour and renews it. It reads packages that the app's organization lets it see.",
+        "The end of a classic token is read from GitHub's own answer and told 30, 7 and 1 days before.",
         "A fine-grained token (github_pat_…) cannot read packages: it must be a classic one (ghp_…).",
         "The user name is not checked, but must not be empty.",
     ),
@@ -51,4 +63,12 @@ def _suspect(user: str, password: str) -> str | None:
     return None
 
 
-PROVIDERS = (Provider(_GUIDE, ways=(TOKEN, PASSWORD), hints=_HINTS, suspect=_suspect),)
+PROVIDERS = (
+    Provider(
+        _GUIDE,
+        ways=(KeyExchange(("appID", "installationID", "privateKey"), exchange_of_keys), TOKEN, PASSWORD),
+        hints=_HINTS,
+        suspect=_suspect,
+        ask_end=ask_github,
+    ),
+)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from pullgate.providers.guide import Guide, Trouble
-from pullgate.providers.provider import PASSWORD, KeyPair, Provider
+from pullgate.providers.exchanges.google import exchange_of_identity
+from pullgate.providers.guide import Guide, Identity, Trouble
+from pullgate.providers.provider import PASSWORD, IdentityWay, KeyPair, Provider
 
 _COMMANDS = (
     (
@@ -16,7 +17,37 @@ _COMMANDS = (
     ),
     "kubectl create secret generic {name}-credentials -n {app} --from-file serviceAccountKey=key.json && rm key.json",
 )
+_IDENTITY = Identity(
+    cloud="gcp",
+    fields=(
+        "{provider: projects/{number}/locations/global/workloadIdentityPools/{pool}/providers/{pool}, "
+        "serviceAccount: pullgate@{project}.iam.gserviceaccount.com}"
+    ),
+    steps=(
+        "Create a workload identity pool with a provider for the cluster's OIDC issuer (a GKE cluster has one already: the operator's own identity, below).",
+        "Give the service account Artifact Registry Reader, and let the ServiceAccount act as it; or give the ServiceAccount's principal the role and leave out serviceAccount.",
+        "Or the operator's own identity (Workload Identity Federation for GKE, or a credential configuration that GOOGLE_APPLICATION_CREDENTIALS names): leave out serviceAccountName and provider, and start the operator with `--own-identity {app}`.",
+    ),
+    trust=(
+        (
+            "gcloud iam workload-identity-pools create {pool} --location global --project {project}\n"
+            "gcloud iam workload-identity-pools providers create-oidc {pool} --workload-identity-pool {pool} --location global \\\n"
+            "  --project {project} --issuer-uri {issuer} --attribute-mapping google.subject=assertion.sub\n"
+            "gcloud iam service-accounts add-iam-policy-binding pullgate@{project}.iam.gserviceaccount.com --project {project} \\\n"
+            "  --role roles/iam.workloadIdentityUser \\\n"
+            "  --member principal://iam.googleapis.com/projects/{number}/locations/global/workloadIdentityPools/{pool}/subject/system:serviceaccount:{app}:{name}-puller"
+        ),
+    ),
+)
 _TROUBLES = (
+    Trouble(
+        "IdentityRejected",
+        "Google does not trust the ServiceAccount",
+        "compare provider, issuer and attribute condition",
+    ),
+    Trouble(
+        "PermissionMissing", "the identity may not act as the service account", "roles/iam.workloadIdentityUser on it"
+    ),
     Trouble(
         "UpstreamUnauthorized",
         "the key was deleted or disabled, or its JSON was cut at a newline",
@@ -32,7 +63,7 @@ _TROUBLES = (
 _NOTES = (
     "The user is `_json_key`, which Pullgate sets by itself for `serviceAccountKey`.",
     "A short-lived access token works as basic-auth with the user `oauth2accesstoken`, and ends after an hour.",
-    "An organization policy may forbid keys (iam.disableServiceAccountKeyCreation); workload identity is not there yet.",
+    "An organization policy may forbid keys (iam.disableServiceAccountKeyCreation); use the workload identity then.",
 )
 
 
@@ -53,6 +84,7 @@ def _guide(type_: str, title: str, host: str) -> Guide:
         troubles=_TROUBLES,
         notes=_NOTES,
         user_example="_json_key",
+        identity=_IDENTITY,
     )
 
 
@@ -83,7 +115,7 @@ def _suspect(user: str, password: str) -> str | None:
 _WAYS = (KeyPair(None, "serviceAccountKey", "_json_key"), PASSWORD)
 
 PROVIDERS = tuple(
-    Provider(guide, ways=_WAYS, hints=_HINTS, suspect=_suspect)
+    Provider(guide, ways=_WAYS, hints=_HINTS, suspect=_suspect, identity=IdentityWay("gcp", exchange_of_identity))
     for guide in (
         _guide("GAR", "Google Artifact Registry", "europe-west1-docker.pkg.dev"),
         _guide("GCR", "gcr.io, served by Artifact Registry", ""),

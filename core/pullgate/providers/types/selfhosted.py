@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from pullgate.providers.asked_end import ask_gitlab
 from pullgate.providers.guide import Guide, Trouble
 from pullgate.providers.provider import LOGINS, KeyPair, Provider, Suspect
 
@@ -226,6 +227,7 @@ PROVIDERS = tuple(
         ways=_WAYS.get(guide.type, LOGINS),
         hints=_HINTS.get(guide.type, {}),
         suspect=_SUSPECTS.get(guide.type),
+        ask_end=ask_gitlab if guide.type == "GitLab" else None,
     )
     for guide in _GUIDES
 )
