@@ -100,6 +100,8 @@ class Link:
                     await self._answer(reader, writer, self.toxic.answer)
                 else:
                     await self._pass(reader, writer)
+        except asyncio.CancelledError:
+            return  # the link is taken down
         finally:
             self._writers.discard(writer)
             writer.transport.abort()

@@ -8,12 +8,15 @@ import hashlib
 import itertools
 import random
 import ssl
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import aiohttp
 
+from tests.support.clients.daemonless import Crane
 from tests.support.images import Image
 
 TRIES: Final = 6
@@ -36,6 +39,9 @@ class Tally:
     put_together_wrong: int = 0
     """The same of bodies that the client put together from an aborted answer and a part: only it can tell."""
     bytes: int = 0
+    crane_tried: int = 0
+    """Pulls of a real client beside them."""
+    crane_failed: int = 0
     causes: dict[str, int] = field(default_factory=dict)
     """How requests failed: status and reason, or the error's name."""
 
@@ -54,6 +60,7 @@ class Loader:
     def __init__(self, base: str, prefix: str, key: str, images: dict[tuple[str, str], Image], workers: int) -> None:
         """`prefix` is what stands before a repository: proxy/my-app/upstream."""
         self.base, self._prefix, self._images, self._workers = base, prefix, images, workers
+        self._key = key
         self._auth = aiohttp.encode_basic_auth("chaos", key)
         self.tally = Tally()
 
@@ -63,6 +70,7 @@ class Loader:
         self.tally = Tally()
         stopped = asyncio.Event()
         tasks = [asyncio.create_task(self._work(n, stopped, trust)) for n in range(self._workers)]
+        tasks.append(asyncio.create_task(self._crane(stopped)))
         try:
             yield
         finally:
@@ -85,6 +93,18 @@ class Loader:
                     if stopped.is_set():
                         break
                     await self._try(session, repository, tag)
+
+    async def _crane(self, stopped: asyncio.Event) -> None:
+        """`crane pull`, and whether all arrived."""
+        (repository, tag), image = list(self._images.items())[1]
+        reference = f"{self.base.partition('://')[2]}/{self._prefix}/{repository}:{tag}"
+        while not stopped.is_set():
+            self.tally.crane_tried += 1
+            with tempfile.TemporaryDirectory() as directory:
+                pulled = await Crane().pull(reference, "chaos", self._key, Path(directory))
+            whole = pulled.exit_code == 0 and set(image.blobs) <= set(pulled.contents)
+            self.tally.crane_failed += not whole
+            await asyncio.sleep(0.2)
 
     def _session(self, trust: ssl.SSLContext | bool) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=IDLE_SECONDS, sock_read=IDLE_SECONDS)

@@ -18,11 +18,12 @@ on where a body broke, as containerd does. The blobs are not cached here, so tha
 - **put together wrong**: the same where the client went on after an answer that the proxy had aborted. A part cannot be
   checked alone; the client finds it by the digest, throws all away and begins anew.
 - **failed**: pulls that did not come through within their six tries a request: the toxic itself ended them.
+- **crane**: a real client beside them, and how many of its pulls failed by its own count of tries.
 - **again after**: seconds from the end of the toxic until every image could be pulled; a pull that is lost after that
   ({recovery:g} s are waited for) fails the run.
 
-| where | what | pulls | failed | requests sent again | wrong | put together wrong | again after | how requests failed |
-|---|---|---|---|---|---|---|---|---|
+| where | what | pulls | failed | requests sent again | wrong | put together wrong | crane: pulls, failed | again after | how requests failed |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -45,6 +46,7 @@ def _row(result: Result) -> str:
         tally.retried,
         wrong,
         tally.put_together_wrong,
+        f"{tally.crane_tried}, {tally.crane_failed}",
         again,
         words,
     )

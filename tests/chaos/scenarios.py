@@ -134,8 +134,11 @@ async def _dns(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
 
     async def work() -> None:
         stage.hosts.write_text("127.0.0.1 localhost\n")  # in place: it is mounted
-        stage.upstream.drop()
-        await asyncio.sleep(seconds / 2)
+        # An address is remembered for 30 s: a short absence is not even noticed.
+        end = time.monotonic() + (seconds / 2 if seconds < 10 else 40)
+        while time.monotonic() < end:
+            stage.upstream.drop()
+            await asyncio.sleep(0.5)
         stage.hosts.write_text(whole)
 
     await _while_loaded(loader, seconds, work)
@@ -199,6 +202,7 @@ async def _rolling(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
             for process in processes:
                 await process.end()
                 await process.start()
+                await asyncio.sleep(1.5)  # nginx asks one that failed again after a second
 
         await _while_loaded(loader, seconds, work)
         tally = loader.tally

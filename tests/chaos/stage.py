@@ -237,7 +237,17 @@ class Stage:
             )
             stack.callback(nginx.wait)
             stack.callback(nginx.terminate)
+            await _until_listening(port)
             yield f"http://127.0.0.1:{port}", processes
+
+
+async def _until_listening(port: int) -> None:
+    for _ in range(200):
+        with contextlib.suppress(OSError):
+            (await asyncio.open_connection("127.0.0.1", port))[1].close()
+            return
+        await asyncio.sleep(0.05)
+    raise NotReady("nginx does not listen")
 
 
 def _tool(name: str) -> str:
