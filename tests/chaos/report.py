@@ -15,14 +15,14 @@ on where a body broke, as containerd does. The blobs are not cached here, so tha
 
 - **wrong**: bodies that came to a clean end and were not what their digest says. Before the proxy it must be 0: the
   proxy checks every byte and aborts. Behind the proxy it is the client that finds them, as real clients do.
-- **put together wrong**: the same where the client went on after an answer that the proxy had aborted. A part cannot be
+- **joined wrong**: the same where the client went on after an answer that the proxy had aborted. A part cannot be
   checked alone; the client finds it by the digest, throws all away and begins anew.
 - **failed**: pulls that did not come through within their six tries a request: the toxic itself ended them.
-- **crane**: a real client beside them, and how many of its pulls failed by its own count of tries.
+- **crane**: pulls of a real client beside them, and how many of its pulls failed by its own count of tries.
 - **again after**: seconds from the end of the toxic until every image could be pulled; a pull that is lost after that
   ({recovery:g} s are waited for) fails the run.
 
-| where | what | pulls | failed | requests sent again | wrong | put together wrong | crane: pulls, failed | again after | how requests failed |
+| where | what | pulls | failed | sent again | wrong | joined wrong | crane | again after | how requests failed |
 |---|---|---|---|---|---|---|---|---|---|
 """
 

@@ -95,7 +95,16 @@ def last_check(checked: Checked) -> dict[str, Any]:
     quota = checked.result.quota
     limit = None
     if quota is not None:
-        window = f"{quota.window:.0f}s" if quota.window is not None else None
+        window = _duration(quota.window) if quota.window is not None else None
         limit = without_empty({"limit": quota.limit, "remaining": quota.remaining, "window": window})
     latency = f"{max(1, round(checked.result.latency * 1000))}ms"
     return without_empty({"time": format_time(checked.at), "latency": latency, "rateLimit": limit})
+
+
+def _duration(seconds: float) -> str:
+    """6h, 90m or 45s, as a spec writes it."""
+    whole = round(seconds)
+    for unit, size in (("h", 3600), ("m", 60)):
+        if whole and whole % size == 0:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"

@@ -1,0 +1,239 @@
+"""Keys and identities that become tokens, through the whole of Pullgate: pulled with, renewed, refused by name."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from pullgate.resources.conditions import read_condition
+from pullgate.store.port import Key
+from tests.component.providers.conftest import clouds
+from tests.component.providers.test_aws import ENVIRONMENT
+from tests.component.providers.test_github import KEY, pem
+from tests.providers.stage import LARGE, SMALL, TIMEOUTS, opaque
+from tests.support.clients.daemonless import Crane, Skopeo
+from tests.support.fakes.clouds.aws import ScriptedAws
+from tests.support.fakes.clouds.scripted import ScriptedClouds
+from tests.support.fakes.flavours import FLAVOURS
+from tests.support.fakes.front import Front
+from tests.support.gate import APP, Gate, license_, registry, running
+from tests.support.proven import prove
+
+__all__ = ["clouds"]
+
+pytestmark = pytest.mark.asyncio
+
+UP = Key("Registry", APP, "up")
+ROLE = "arn:aws:iam::123456789012:role/puller"
+KEYS = {"accessKeyID": "AKIACANARYID", "secretAccessKey": "CANARY-KEY", "region": "eu-central-1"}
+TENANT, CLIENT = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
+
+
+@pytest_asyncio.fixture
+async def aws(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ScriptedAws]:
+    for name in ENVIRONMENT.split():
+        monkeypatch.delenv(name, raising=False)
+    nowhere = tmp_path_factory.mktemp("aws")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    async with ScriptedAws() as scripted:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", scripted.url)
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{scripted.url}/pod")
+        yield scripted
+
+
+def vendor(type_: str, front: Front, credentials: dict[str, Any], ca: bool = False) -> dict[str, Any]:
+    """A Registry with these credentials."""
+    found = registry("up", front.host, type=type_, plain_http=front.scheme == "http", network={"allowPrivate": True})
+    found["spec"]["credentials"] = credentials
+    if ca:
+        found["spec"]["tls"]["caSecretRef"] = {"name": "ca"}
+    return found
+
+
+@contextlib.asynccontextmanager
+async def gate_of(directory: Path, *documents: dict[str, Any]) -> AsyncIterator[Gate]:
+    async with running(directory / "resources", *documents, license_("acme"), **TIMEOUTS) as gate:
+        yield gate
+
+
+def condition(gate: Gate, type_: str) -> dict[str, Any]:
+    document = gate.store._documents.get(UP) or {"status": {}}
+    return dict(read_condition(document, type_))
+
+
+async def pull(gate: Gate, directory: Path, name: str = "small") -> None:
+    """By two real clients, whole."""
+    image = {"small": SMALL, "large": LARGE}[name]
+    reference = f"{gate.host}/proxy/{APP}/up/my-org/{name}:1"
+    for client in (Crane(), Skopeo()):
+        pulled = await client.pull(reference, "acme", gate.key("acme"), directory / f"{client.name}-{name}")
+        assert pulled.exit_code == 0, pulled.output
+    everything = {m.digest for m in image.walk()} | {b for m in image.walk() for b in m.blobs}
+    assert everything <= set(pulled.contents)
+
+
+# --- AWS
+
+ECR_CREDENTIALS = [
+    ("ECR", {"secretRef": {"name": "vendor"}}, "key"),
+    ("ECRPublic", {"secretRef": {"name": "vendor"}}, "key"),
+    ("ECR", {"workloadIdentity": {"aws": {"roleARN": ROLE, "region": "eu-central-1"}}}, "identity"),
+    ("ECRPublic", {"workloadIdentity": {"aws": {"roleARN": ROLE}}}, "identity"),
+]
+
+
+@pytest.mark.parametrize(("type_", "credentials", "column"), ECR_CREDENTIALS)
+async def test_aws_keys_and_roles_become_a_password_that_pulls(
+    aws: ScriptedAws, held: str, tmp_path: Path, type_: str, credentials: dict[str, Any], column: str
+) -> None:
+    async with Front(FLAVOURS[type_], held) as front:
+        front.takes = lambda user, password: user == "AWS" and password in aws.tokens
+        async with gate_of(tmp_path, opaque("vendor", KEYS), vendor(type_, front, credentials)) as gate:
+            await pull(gate, tmp_path)
+            status = (await gate.store.get(UP) or {})["status"]["credentials"]
+            assert status["kind"] == ("ECRToken" if type_ == "ECR" else "ECRPublicToken")
+            assert {"expiresAt", "refreshedAt"} <= set(status)
+            assert condition(gate, "CredentialsAvailable")["status"] == "True"
+    prove(type_, column)
+
+
+@pytest.mark.parametrize("type_", ["ECR", "ECRPublic"])
+async def test_a_password_that_the_registry_calls_expired_is_renewed_and_the_next_pull_passes(
+    aws: ScriptedAws, held: str, tmp_path: Path, type_: str
+) -> None:
+    async with Front(FLAVOURS[type_], held) as front:
+        over: set[str] = set()
+        front.takes = lambda user, password: password in aws.tokens and password not in over
+        documents = (opaque("vendor", KEYS), vendor(type_, front, {"secretRef": {"name": "vendor"}}))
+        async with gate_of(tmp_path, *documents) as gate:
+            await pull(gate, tmp_path / "before")
+            over |= set(aws.tokens)
+            front.over |= over
+            front.tokens = dict.fromkeys(front.tokens, False)
+            path = f"/v2/proxy/{APP}/up/my-org/large/manifests/1"
+            answer = await gate.get(path, gate.key("acme"))
+            assert (answer.status, answer.fault) == (403, "UpstreamUnauthorized")
+            await gate.tell_usage()
+            await gate.until_status(path, gate.key("acme"), 200)
+            assert len(aws.tokens) == 2
+            await pull(gate, tmp_path / "after", "large")
+    prove(type_, "renewal")
+
+
+async def test_keys_that_aws_refuses_are_named_and_mended_by_new_ones(
+    aws: ScriptedAws, held: str, tmp_path: Path
+) -> None:
+    aws.refuse["GetAuthorizationToken"] = (400, "UnrecognizedClientException", "The security token is invalid")
+    async with Front(FLAVOURS["ECR"], held) as front, Gate(tmp_path / "resources", **TIMEOUTS) as gate:
+        front.takes = lambda user, password: password in aws.tokens
+        documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
+        for document in (*documents, license_("acme")):
+            (gate.directory / f"{document['kind']}.yaml").write_text(yaml.safe_dump(document))
+        await gate.until(lambda: condition(gate, "CredentialsAvailable").get("reason") == "KeysRejected")
+        assert "AKIACANARYID" in condition(gate, "CredentialsAvailable")["message"]
+        assert condition(gate, "Ready")["reason"] == "KeysRejected"
+        answer = await gate.get(f"/v2/proxy/{APP}/up/my-org/small/manifests/1", gate.key("acme"))
+        assert (answer.status, answer.fault) == (503, "CredentialsMissing")
+        aws.refuse.clear()
+        new = opaque("vendor", {**KEYS, "accessKeyID": "AKIANEW"})
+        (gate.directory / "Secret.yaml").write_text(yaml.safe_dump(new))
+        await gate.until(lambda: condition(gate, "Ready").get("status") == "True")
+        assert "CANARY-KEY" not in str(await gate.store.get(UP))
+
+
+# --- Azure
+
+
+@pytest.mark.parametrize("column", ["key", "identity"])
+async def test_a_principal_or_identity_of_azure_becomes_a_refresh_token_that_pulls(
+    clouds: ScriptedClouds, held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    (tmp_path / "federated").write_text("POD-TOKEN")
+    monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(tmp_path / "federated"))
+    keys = {"tenantID": TENANT, "clientID": CLIENT, "clientSecret": "CANARY-SECRET"}
+    identity = {"workloadIdentity": {"azure": {"tenantID": TENANT, "clientID": CLIENT}}}
+    credentials = {"secretRef": {"name": "vendor"}} if column == "key" else identity
+    async with Front(FLAVOURS["ACR"], held, tls=clouds.authority.server()) as front:
+        documents = (
+            opaque("vendor", keys),
+            opaque("ca", {"ca.crt": clouds.authority.pem}),
+            vendor("ACR", front, credentials, ca=True),
+        )
+        async with gate_of(tmp_path, *documents) as gate:
+            await pull(gate, tmp_path / "before")
+            assert (await gate.store.get(UP) or {})["status"]["credentials"]["kind"] == "ACRRefreshToken"
+            front.revoke()
+            path = f"/v2/proxy/{APP}/up/my-org/large/manifests/1"
+            assert (await gate.get(path, gate.key("acme"))).fault == "UpstreamUnauthorized"
+            front.takes = lambda user, password: (user, password) in front.accepted
+            front.accepted.clear()
+            await gate.tell_usage()
+            await gate.until_status(path, gate.key("acme"), 200)
+    prove("ACR", column)
+    prove("ACR", "renewal")
+
+
+# --- GitHub
+
+
+async def test_an_installation_of_a_github_app_pulls_and_its_token_is_renewed(
+    clouds: ScriptedClouds, held: str, tmp_path: Path
+) -> None:
+    keys = {
+        "appID": "1234",
+        "installationID": "5678",
+        "privateKey": pem(KEY).decode(),
+        "apiURL": f"https://{clouds.host}",
+    }
+    async with Front(FLAVOURS["GHCR"], held) as front:
+        over: set[str] = set()
+        front.takes = lambda user, password: password in clouds.issued and password not in over
+        documents = (
+            opaque("vendor", keys),
+            opaque("ca", {"ca.crt": clouds.authority.pem}),
+            vendor("GHCR", front, {"secretRef": {"name": "vendor"}}, ca=True),
+        )
+        async with gate_of(tmp_path, *documents) as gate:
+            await pull(gate, tmp_path / "before")
+            over |= set(clouds.issued)
+            front.tokens.clear()
+            path = f"/v2/proxy/{APP}/up/my-org/large/manifests/1"
+            assert (await gate.get(path, gate.key("acme"))).fault == "UpstreamUnauthorized"
+            await gate.tell_usage()
+            await gate.until_status(path, gate.key("acme"), 200)
+    prove("GHCR", "renewal")
+
+
+# --- Google
+
+
+@pytest.mark.parametrize("type_", ["GAR", "GCR"])
+async def test_googles_identity_pulls_and_its_token_is_renewed(
+    clouds: ScriptedClouds, held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_: str
+) -> None:
+    monkeypatch.setenv("GCE_METADATA_HOST", clouds.metadata)
+    monkeypatch.setenv("GCE_METADATA_IP", clouds.metadata)
+    monkeypatch.setenv("GCE_METADATA_MTLS_MODE", "none")
+    account = {"gcp": {"serviceAccount": "pullgate@my-project.iam.gserviceaccount.com"}}
+    async with Front(FLAVOURS["Generic"], held) as front:
+        over: set[str] = set()
+        front.takes = lambda user, password: (
+            user == "oauth2accesstoken" and password in clouds.issued and password not in over
+        )
+        async with gate_of(tmp_path, vendor(type_, front, {"workloadIdentity": account})) as gate:
+            await pull(gate, tmp_path / "before")
+            over |= set(clouds.issued)
+            path = f"/v2/proxy/{APP}/up/my-org/large/manifests/1"
+            assert (await gate.get(path, gate.key("acme"))).fault == "UpstreamUnauthorized"
+            await gate.tell_usage()
+            await gate.until_status(path, gate.key("acme"), 200)
+    prove(type_, "identity")
+    prove(type_, "renewal")

@@ -1,0 +1,138 @@
+"""Every registry type through the proxy, before a fake of its provider: pulled by real clients, and each fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pullgate.store.port import Key
+from tests.providers.stage import LARGE, SMALL, World, world_of
+from tests.support.cli import Ran, pullgate
+from tests.support.clients.daemonless import Crane, Skopeo
+from tests.support.fakes.flavours import FLAVOURS, LOGINS
+from tests.support.proven import prove
+
+TYPES = sorted(FLAVOURS)
+BEARER = [name for name in TYPES if FLAVOURS[name].scheme == "bearer"]
+FIXES = {
+    "DockerHub": "new access token at Docker Hub",
+    "ECR": "access key or role",
+    "ECRPublic": "access key or role",
+    "GAR": "new key of the service account",
+    "GCR": "new key of the service account",
+    "GHCR": "new classic token with read:packages",
+    "Quay": "token of the robot account my-org+puller",
+    "ACR": "secret of the service principal",
+    "Harbor": "robot account robot$my-org+puller",
+    "GitLab": "deploy token with read_registry",
+    "Artifactory": "user name and password in the Secret",
+    "Nexus": "Docker Bearer Token realm",
+    "DigitalOcean": "new API token with registry read",
+    "Generic": "user name and password in the Secret",
+}
+"""What `registry test` says where the login is refused."""
+
+pytestmark = pytest.mark.asyncio
+
+
+async def crane(world: World, directory: Path, name: str = "small") -> tuple[int, str]:
+    """Exit code and what was printed."""
+    pulled = await Crane().pull(world.reference(name), "acme", world.gate.key("acme"), directory)
+    assert "SECRET" not in pulled.output
+    return pulled.exit_code, " ".join(pulled.output.split())
+
+
+async def registry_test(world: World, password: str) -> Ran:
+    """`pullgate registry test` with the login on the command line."""
+    about = ["--type", world.type, "--host", world.front.host, "--plain-http", "--username", world.username]
+    ran = await pullgate("registry", "test", *about, "--password-stdin", stdin=password)
+    assert password not in ran.output
+    return ran
+
+
+@pytest.mark.parametrize("type_", TYPES)
+async def test_two_real_clients_pull_whole_images(type_: str, held: str, tmp_path: Path) -> None:
+    async with world_of(type_, held, tmp_path) as world:
+        for client in (Crane(), Skopeo()):
+            pulled = await client.pull(world.reference(), "acme", world.gate.key("acme"), tmp_path / client.name)
+            assert pulled.exit_code == 0, pulled.output
+            everything = {m.digest for m in SMALL.walk()} | {b for m in SMALL.walk() for b in m.blobs}
+            arrived = everything & set(pulled.contents)
+            assert arrived >= (everything if client.name == "skopeo" else {SMALL.children[0].digest})
+    prove(type_, "key")
+    prove(type_, "two clients")
+
+
+@pytest.mark.parametrize("type_", TYPES)
+async def test_a_wrong_secret_is_the_vendors_move_and_the_fix_is_the_providers(
+    type_: str, held: str, tmp_path: Path
+) -> None:
+    wrong = {k: v.replace("SECRET", "WRONG") for k, v in LOGINS[type_].items()}
+    async with world_of(type_, held, tmp_path, **wrong) as world:
+        code, text = await crane(world, tmp_path / "pulled")
+        assert code != 0
+        assert "rejected the vendors credentials" in text
+        assert world.gate.records()[-1]["reason"] == "UpstreamUnauthorized"
+        ran = await registry_test(world, world.password.replace("SECRET", "WRONG"))
+        assert ran.code == 1
+        assert "UpstreamUnauthorized" in ran.output
+        assert FIXES[type_] in " ".join(ran.output.split())
+    prove(type_, "wrong secret")
+
+
+@pytest.mark.parametrize("type_", TYPES)
+async def test_a_secret_that_is_revoked_while_it_serves_is_named(type_: str, held: str, tmp_path: Path) -> None:
+    async with world_of(type_, held, tmp_path) as world:
+        assert (await crane(world, tmp_path / "before"))[0] == 0
+        world.front.revoke()
+        code, text = await crane(world, tmp_path / "after", "large")
+        assert code != 0
+        assert "rejected the vendors credentials" in text
+    prove(type_, "revoked")
+
+
+@pytest.mark.parametrize("type_", BEARER)
+async def test_a_token_that_ends_in_the_middle_of_a_blob_costs_nothing(type_: str, held: str, tmp_path: Path) -> None:
+    async with world_of(type_, held, tmp_path) as world:
+        world.front.cut_after, world.front.expire_at_the_cut = 400_000, True
+        pulled = await Skopeo().pull(world.reference("large"), "acme", world.gate.key("acme"), tmp_path / "pulled")
+        assert pulled.exit_code == 0, pulled.output
+        assert {LARGE.digest, *LARGE.blobs} <= set(pulled.contents)
+        assert not all(world.front.tokens.values()), "nothing was cut"
+    prove(type_, "ends in mid-blob")
+
+
+@pytest.mark.parametrize("type_", TYPES)
+async def test_a_rate_limit_is_told_with_its_time(type_: str, held: str, tmp_path: Path) -> None:
+    async with world_of(type_, held, tmp_path) as world:
+        world.front.retry_after = "42"
+        answer = await world.gate.get(world.path(), world.gate.key("acme"))
+        assert (answer.status, answer.fault) == (429, "UpstreamRateLimited")
+        assert 30 <= int(answer.headers["Retry-After"]) <= 42
+        assert "limits the vendors account" in answer.message
+    prove(type_, "rate limit")
+
+
+@pytest.mark.parametrize("type_", TYPES)
+async def test_a_repository_that_may_not_be_read_is_named(type_: str, held: str, tmp_path: Path) -> None:
+    async with world_of(type_, held, tmp_path) as world:
+        repository = f"{world.front.flavour.prefix}my-org/secret"
+        world.front.denied.add(repository)
+        code, text = await crane(world, tmp_path / "pulled", "secret")
+        assert code != 0
+        assert f"may not read {repository}" in text
+        assert world.gate.records()[-1]["reason"] == "UpstreamForbidden"
+    prove(type_, "denied")
+
+
+async def test_docker_hubs_rate_limit_is_in_the_status(held: str, tmp_path: Path) -> None:
+    async with world_of("DockerHub", held, tmp_path) as world:
+        await world.gate.until(lambda: bool(_last_check(world)))
+        assert _last_check(world) == {"limit": 100, "remaining": 76, "window": "6h"}
+        assert ("HEAD", "/v2/ratelimitpreview/test/manifests/latest") in world.front.asked
+
+
+def _last_check(world: World) -> object:
+    document = world.gate.store._documents.get(Key("Registry", "my-app", "up")) or {}
+    return ((document.get("status") or {}).get("lastCheck") or {}).get("rateLimit")
