@@ -45,10 +45,12 @@ chaos: $(VENV)/.dev tools
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 docs: $(VENV)/.dev tools
-	@rm -rf build/errors
+	@rm -rf build/errors build/types
 	PULLGATE_ERRORS_DIR=build/errors $(BIN)/pytest -n 2 --dist loadgroup tests/clients/test_errors.py
 	$(BIN)/python -m tests.clients.errors_page build/errors
 	$(BIN)/python -m tests.support.guide_pages
+	PULLGATE_TYPES_DIR=build/types $(BIN)/pytest -n 2 --dist loadgroup tests/providers tests/component/providers
+	$(BIN)/python -m tests.providers.types_page build/types
 	$(BIN)/python -m tests.support.pictures
 
 lock: $(VENV)/.dev

@@ -10,14 +10,6 @@ from pullgate.providers.types import GUIDES
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "registries"
 EXAMPLES = ROOT / "examples" / "registries"
-INDEX = """\
-# Registries
-
-What to do at each provider. The same text, filled in for you: `pullgate registry guide TYPE --host … --name …`.
-
-| type | | credentials |
-|---|---|---|
-"""
 
 
 def values_of(guide: Guide) -> dict[str, str]:
@@ -29,8 +21,6 @@ def values_of(guide: Guide) -> dict[str, str]:
 def pages() -> dict[Path, str]:
     """Every file, and its text."""
     found = {DOCS / f"{guide.type}.md": render_guide(guide, values_of(guide)) for guide in GUIDES.values()}
-    rows = [f"| [{guide.type}]({guide.type}.md) | {guide.title} | {guide.summary} |" for guide in GUIDES.values()]
-    found[DOCS / "README.md"] = INDEX + "\n".join(rows) + "\n"
     for guide in GUIDES.values():
         values = {**values_of(guide), "key": "put the JSON key here", "repository": "my-org/**"}
         head = f"# {guide.summary} See docs/registries/{guide.type}.md.\n"

@@ -1,0 +1,91 @@
+"""Makes docs/registries/README.md of what the tests showed: `python -m tests.providers.types_page DIR`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pullgate.providers.types import GUIDES, PROVIDERS
+from tests.support.fakes.flavours import FLAVOURS
+from tests.support.proven import COLUMNS
+
+PAGE = Path(__file__).parents[2] / "docs" / "registries" / "README.md"
+ROOT = PAGE.parents[2]
+
+HEAD = """\
+# Registries
+
+What to do at each provider. The same text, filled in for you: `pullgate registry guide TYPE --host … --name …`. How
+credentials are renewed and when they warn: [credentials](../credentials.md). A further type: [adding a
+type](../adding-a-type.md).
+
+| type | | credentials |
+|---|---|---|
+"""
+TABLE = """
+## What is tested, by type
+
+Written by `make docs` from the tests that ran (`tests/providers`): ✓ stands for a test that passed. Each type is pulled
+through the proxy by real clients from a fake of the provider, which speaks its login over HTTP in front of a real
+registry; no provider was asked itself.
+
+"""
+
+_STATIC = "the credentials are static: Pullgate warns of their end, and there is nothing to renew"
+_BASIC = "it takes the password at each request: there is no token that could end"
+_NO_IDENTITY = "the provider knows no workload identity"
+MISSING: Mapping[tuple[str, str], str] = {
+    **{(name, "identity"): _NO_IDENTITY for name, provider in PROVIDERS.items() if provider.identity is None},
+    **{
+        (name, "renewal"): _STATIC
+        for name in ("DockerHub", "Quay", "Harbor", "GitLab", "Artifactory", "Nexus", "DigitalOcean", "Generic")
+    },
+    **{(name, "ends in mid-blob"): _BASIC for name, flavour in FLAVOURS.items() if flavour.scheme == "basic"},
+}
+"""(type, column) -> why there is nothing to show."""
+
+
+def read(directory: Path) -> set[tuple[str, str]]:
+    """What the tests showed."""
+    rows = [json.loads(path.read_text()) for path in directory.glob("*.json")]
+    return {(row["type"], row["column"]) for row in rows}
+
+
+def gaps(shown: set[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Cells that are neither shown nor explained."""
+    return [(t, c) for t in GUIDES for c in COLUMNS if (t, c) not in shown and (t, c) not in MISSING]
+
+
+def render(shown: set[tuple[str, str]]) -> str:
+    """The page."""
+    rows = [f"| [{guide.type}]({guide.type}.md) | {guide.title} | {guide.summary} |" for guide in GUIDES.values()]
+    heads = ["type", *COLUMNS, "docs", "fake"]
+    lines = [HEAD + "\n".join(rows), TABLE, "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    reasons = list(dict.fromkeys(MISSING.values()))
+    for name in GUIDES:
+        cells = [_cell(name, column, shown, reasons) for column in COLUMNS]
+        lines.append(f"| {name} | {' | '.join(cells)} | [✓]({name}.md) | {FLAVOURS[name].name} |")
+    lines += ["", *(f"<sup>{number}</sup> {reason}  " for number, reason in enumerate(reasons, 1))]
+    return "\n".join(lines).replace(TABLE + "\n", TABLE) + "\n"
+
+
+def _cell(name: str, column: str, shown: set[tuple[str, str]], reasons: list[str]) -> str:
+    if (name, column) in shown:
+        return "✓"
+    why = MISSING.get((name, column))
+    return f"— <sup>{reasons.index(why) + 1}</sup>" if why is not None else ""
+
+
+def main() -> int:
+    """Write it; 1 where a cell is empty."""
+    shown = read(Path(sys.argv[1]))
+    PAGE.write_text(render(shown))
+    for name, column in gaps(shown):
+        print(f"no test showed {column} of {name}", file=sys.stderr)
+    return 1 if gaps(shown) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
