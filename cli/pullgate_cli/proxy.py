@@ -8,14 +8,21 @@ from typing import Any
 
 import click
 
-from pullgate_cli.options import FROM_ENVIRONMENT, kubeconfig_option, read_settings, serving_options
+from pullgate_cli.options import FROM_ENVIRONMENT, kubeconfig_option, parse_addresses, read_settings, serving_options
 
 
 @click.command(context_settings=FROM_ENVIRONMENT)
 @click.option("--external-url", required=True, metavar="URL", help="How customers name it.")
 @serving_options
 @kubeconfig_option
-def proxy(external_url: str, kubeconfig: Path | None, **serving: Any) -> None:
+@click.option(
+    "--peer-admin",
+    metavar="HOST:PORT",
+    multiple=True,
+    callback=parse_addresses,
+    help="Admin port of the replicas, whose counts go into limits; a name may stand for many. Repeatable.",
+)
+def proxy(external_url: str, kubeconfig: Path | None, peer_admin: tuple[tuple[str, int], ...], **serving: Any) -> None:
     """Answer pulls by the Registries and Licenses of a cluster, from what the operator made of them."""
     import asyncio
     import logging
@@ -25,7 +32,7 @@ def proxy(external_url: str, kubeconfig: Path | None, **serving: Any) -> None:
     from pullgate_proxy.settings import InvalidSettings
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = read_settings(external_url, **serving)
+    settings = read_settings(external_url, peers=peer_admin, **serving)
     try:
         asyncio.run(serve_cluster(settings, kubeconfig))
     except (InvalidSettings, NotConnected, OSError) as error:

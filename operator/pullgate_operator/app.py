@@ -14,8 +14,8 @@ from pullgate.providers.handoff import SYSTEM_NAMESPACE
 from pullgate.store.cluster.api import Api, Gone
 from pullgate.store.cluster.store import ClusterStore
 from pullgate.store.port import StoreUnavailable
+from pullgate.usage.poller import UsagePoller
 from pullgate_operator.cluster.lease import Leadership, LeadershipLost
-from pullgate_operator.cluster.usage import UsagePoller
 from pullgate_operator.handlers.events import Watching
 from pullgate_operator.metrics import Metrics
 from pullgate_operator.reconcile.loop import KINDS, Reconciler

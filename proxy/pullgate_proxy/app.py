@@ -23,7 +23,9 @@ from pullgate.licensing.usage import Counts
 from pullgate.policy.route import find_route
 from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Store
+from pullgate.usage.poller import UsagePoller
 from pullgate_proxy.admin import Readiness, build_admin
+from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
 from pullgate_proxy.lineage.grants import Children, Grants
 from pullgate_proxy.lineage.proof import Prover
 from pullgate_proxy.metrics import Metrics
@@ -65,6 +67,8 @@ class Proxy:
         self.snapshot = Snapshot()
         self.metrics = Metrics()
         self.usage = UsageBook()
+        self._peers = PeerUsage(self.usage.instance)
+        self._gatekeeper = Gatekeeper(self.usage, self._peers)
         self._store, self._contact = store, contact
         self._log = pull_log or PullLog(style=settings.log_format)
         self._upstreams = Upstreams(self.snapshot, settings)
@@ -87,6 +91,9 @@ class Proxy:
         if context and self.settings.tls_cert and self.settings.tls_key:
             watcher = reload_on_change(context, self.settings.tls_cert, self.settings.tls_key)
             self._tasks.append(asyncio.create_task(watcher))
+        if self.settings.peers:
+            poller = UsagePoller(self.settings.peers, self._peers.take, PEER_SECONDS)
+            self._tasks.append(asyncio.create_task(poller.run()))
         server = web.Server(self._handle, access_log=None, keepalive_timeout=75, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=self.settings.drain_seconds)
         await self._runner.setup()
@@ -141,6 +148,7 @@ class Proxy:
             self._running -= 1
             self.metrics.running.set(self._running)
             self._note(record, time.monotonic() - started)
+            self._gatekeeper.leave(record)
 
     async def _answer(self, http: web.BaseRequest, origin: Origin, record: Record) -> web.StreamResponse:
         request: PullRequest | None = None
@@ -188,6 +196,7 @@ class Proxy:
             raise NotEntitled(license_.name, request.repository)
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
+        self._gatekeeper.enter(license_, request, record, now)
         upstream = self._upstreams.get(route.registry)
         return await self._forwarder.forward(Pull(request, route, license_, authorization, http.headers), upstream)
 

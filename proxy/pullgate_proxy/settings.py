@@ -42,6 +42,8 @@ class ProxySettings:
     """Seconds, towards an upstream."""
     max_requests: int = 2000
     """Requests at once; beyond it the answer is Overloaded."""
+    peers: tuple[tuple[str, int], ...] = ()
+    """Admin ports of all replicas (a name may stand for many addresses): what they counted goes into limits."""
     grant_limit: int = field(default=200_000)
     """Proven digests kept in memory (see docs/entitlement.md), about 200 bytes each."""
 

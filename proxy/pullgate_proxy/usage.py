@@ -41,6 +41,11 @@ class UsageBook:
         if len(self._tallies) > self._limit:
             self._tallies.popitem(last=False)
 
+    def tally(self, license_: Name) -> Tally | None:
+        """What was counted of a License; for reading only."""
+        held = self._tallies.get(license_)
+        return held[1] if held is not None else None
+
     def note_refused(self, registry: Name, refreshed_at: str) -> None:
         """The upstream of `registry` did not take the token that was issued at `refreshed_at` (RFC 3339)."""
         self._refused[registry] = refreshed_at

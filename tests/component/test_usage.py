@@ -13,8 +13,8 @@ import pytest
 
 from pullgate.licensing.usage import Counts
 from pullgate.store.port import Key
-from pullgate_operator.cluster.usage import UsagePoller
-from pullgate_operator.reconcile.usage import InvalidUsage, UsageLedger
+from pullgate.usage.poller import InvalidUsage, UsagePoller
+from pullgate_operator.reconcile.usage import UsageLedger
 from pullgate_proxy.usage import PAGE, UsageBook
 from tests.support.catalog import STABLE, WORKER
 from tests.support.gate import APP, Gate, license_, registry, running, secret

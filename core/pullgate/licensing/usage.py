@@ -71,6 +71,11 @@ class Tally:
         first = int(now) // HOUR - HOURS + 1
         return sum((self._of(hour) for hour in self._hours() if hour >= first), Counts())
 
+    def between(self, first: int, last: int) -> Counts:
+        """Of the hours `first` to `last` (Unix time / 3600), as far as they are kept."""
+        kept = range(max(first, self._hour - HOURS + 1, 0), min(last, self._hour) + 1)
+        return sum((self._of(hour) for hour in kept), Counts())
+
     def document(self) -> dict[str, Any]:
         """As `read_tally` takes it."""
         hours = [[hour, c.pulls, c.bytes, c.denied] for hour in self._hours() if (c := self._of(hour)) != Counts()]

@@ -15,6 +15,15 @@ from pullgate.policy.glob import Globs
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a License may use."""
+
+    pulls_per_hour: int | None = None
+    bytes_per_day: int | None = None
+    concurrent_blobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LicenseFacts:
     """A License as it is now."""
 
@@ -26,6 +35,8 @@ class LicenseFacts:
     expires_at: datetime | None = None
     suspended: str | None = None
     """The reason ("" where none was given) while suspended."""
+    limits: Limits | None = None
+    """None: without limits, which costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)

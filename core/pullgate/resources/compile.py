@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from pullgate.policy.entitlement import Entitlement, TagRule
-from pullgate.policy.facts import LicenseFacts, RegistryFacts
+from pullgate.policy.facts import LicenseFacts, Limits, RegistryFacts
 from pullgate.policy.glob import Globs
 from pullgate.policy.semver_range import SemverRange
-from pullgate.resources.license import EntitlementSpec, License, TagsSpec
+from pullgate.resources.license import EntitlementSpec, License, LimitsSpec, TagsSpec
 from pullgate.resources.registry import Registry
 from pullgate.resources.registry_type import host_names
 
@@ -23,6 +23,7 @@ def license_facts(resource: License) -> LicenseFacts:
         not_before=spec.not_before,
         expires_at=spec.expires_at,
         suspended=spec.suspended.reason if spec.suspended is not None else None,
+        limits=_limits(spec.limits),
     )
 
 
@@ -54,6 +55,12 @@ def _entitlement(spec: EntitlementSpec) -> Entitlement:
         repositories=Globs(spec.repositories),
         tags=_tag_rule(spec.tags) if spec.tags is not None else None,
     )
+
+
+@lru_cache(maxsize=4096)
+def _limits(spec: LimitsSpec) -> Limits | None:
+    found = Limits(spec.pulls_per_hour, spec.bytes_per_day, spec.concurrent_blobs)
+    return found if found != Limits() else None
 
 
 def _tag_rule(spec: TagsSpec) -> TagRule:

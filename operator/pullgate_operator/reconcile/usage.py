@@ -11,13 +11,10 @@ from typing import Any
 
 from pullgate.licensing.usage import HOUR, HOURS, Tally, Usage, add_up, read_tally
 from pullgate.store.port import Key
+from pullgate.usage.poller import InvalidUsage
 
 Ask = Callable[[int], bytes]
 """What a proxy's usage book answers to "after number N"."""
-
-
-class InvalidUsage(ValueError):
-    """What a proxy answered is no usage."""
 
 
 @dataclass(slots=True)

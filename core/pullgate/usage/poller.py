@@ -10,13 +10,16 @@ from typing import Final
 
 import aiohttp
 
-from pullgate_operator.reconcile.usage import InvalidUsage
-
 BODY_LIMIT: Final = 32 * 1024 * 1024
 PAGES: Final = 100
 SECONDS: Final = 10.0
 PROXIES: Final = 256
 """Addresses that are asked, at most."""
+
+
+class InvalidUsage(ValueError):
+    """What a proxy answered is no usage."""
+
 
 Address = tuple[str, int]
 Take = Callable[[bytes], Awaitable[tuple[str, int, bool]]]

@@ -1,0 +1,1 @@
+"""What proxies counted, asked for over HTTP."""
