@@ -14,6 +14,7 @@ from aiohttp import web
 from pullgate.store.cluster.reflector import Contact
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.state.snapshot import Snapshot
+from pullgate_proxy.upstreams import Upstreams
 from pullgate_proxy.usage import UsageBook
 
 
@@ -26,7 +27,12 @@ class Readiness:
 
 
 def build_admin(
-    metrics: Metrics, snapshot: Snapshot, usage: UsageBook, readiness: Callable[[], Readiness], contact: Contact | None
+    metrics: Metrics,
+    snapshot: Snapshot,
+    usage: UsageBook,
+    readiness: Callable[[], Readiness],
+    contact: Contact | None,
+    upstreams: Upstreams,
 ) -> web.Application:
     """The admin application. `contact` tells whether the cluster is heard; None where there is none."""
     heard = contact or Contact()
@@ -34,6 +40,9 @@ def build_admin(
     async def answer_metrics(_: web.Request) -> web.Response:
         for kind, count in snapshot.counts().items():
             metrics.known.labels(kind).set(count)
+        metrics.down.clear()
+        for name in upstreams.down():
+            metrics.down.labels(*name).set(1)
         metrics.synced.set(snapshot.synced)
         metrics.watch_connected.set(not heard.problem)
         metrics.watch_age.set(contact.age if contact is not None else 0)

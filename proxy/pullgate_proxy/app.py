@@ -97,7 +97,7 @@ class Proxy:
         server = web.Server(self._handle, access_log=None, keepalive_timeout=75, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=self.settings.drain_seconds)
         await self._runner.setup()
-        admin = build_admin(self.metrics, self.snapshot, self.usage, self.readiness, self._contact)
+        admin = build_admin(self.metrics, self.snapshot, self.usage, self.readiness, self._contact, self._upstreams)
         self._admin = web.AppRunner(admin, access_log=None)
         await self._admin.setup()
         listen, aside = (self.settings.listen_host, self.port), (self.settings.admin_host, self.admin_port)

@@ -27,6 +27,12 @@ class Metrics:
             registry=self.registry,
         )
         self.running = Gauge("pullgate_running_requests", "Requests being answered now.", registry=self.registry)
+        self.down = Gauge(
+            "pullgate_upstream_down",
+            "1 for a Registry whose upstream does not answer and is left alone for a while.",
+            ("namespace", "name"),
+            registry=self.registry,
+        )
         self.aborted = Counter(
             "pullgate_aborted_bodies",
             "Bodies that failed after their header was out.",

@@ -66,6 +66,10 @@ class Upstreams:
         issued = live.handoff.refreshed_at if live is not None else None
         return format_time(issued) if issued is not None else None
 
+    def down(self) -> list[Name]:
+        """The Registries whose upstream does not answer, and is left alone for a while."""
+        return [name for name, live in self._live.items() if live.upstream.is_down]
+
     def forget(self, name: Name) -> None:
         """A Registry that is gone."""
         self._retire(name)

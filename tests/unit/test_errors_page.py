@@ -10,7 +10,7 @@ from tests.clients.scenarios import SCENARIOS, Scenario
 from tests.support.clients import CLIENTS
 
 NOT_MET_BY_A_PULL = {
-    "LimitReached",  # limits come with the cache
+    "LimitReached",  # its wait is up to a day, which skopeo sits out five minutes of; test_limits.py shows its words
     "TokenExpired",  # the client renews its token and nobody sees it
     "PathInvalid",  # clients refuse such a name before they ask
     "ReferenceInvalid",

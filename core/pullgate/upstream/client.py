@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -19,6 +19,7 @@ from pullgate import faults
 from pullgate.upstream import manifest
 from pullgate.upstream.answers import fault_of_answer, read_errors, read_told_fault
 from pullgate.upstream.auth import Authorization, Authorizer
+from pullgate.upstream.breaker import DOWN, Breaker
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.guard import Guard
@@ -29,6 +30,8 @@ from pullgate.upstream.request import Method, UpstreamRequest, UpstreamResponse
 from pullgate.upstream.retry import with_retries
 from pullgate.upstream.tokenserver import HttpTokenServer
 from pullgate.upstream.transport import Transport
+
+Answer = TypeVar("Answer")
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -52,6 +55,7 @@ class Upstream:
         self._base = str(self._guard.origin.origin())
         self._origin = self._guard.origin.origin()
         self._transport = Transport(config, self._guard)
+        self._breaker = Breaker(config.registry, clock)
         self._limit = RateLimit(config.host, clock, wall_clock)
         self._auth = Authorizer(config, self._guard, HttpTokenServer(config, self._transport, self._limit), clock)
 
@@ -70,37 +74,45 @@ class Upstream:
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """The answer, its body still to be read: 200, 206, 304, 416, or a redirect not followed. Raises a fault."""
-        return await with_retries(
-            functools.partial(self.attempt, request), host=self.config.host, total=self.config.timeouts.total
-        )
+        return await self._guarded(functools.partial(self.attempt, request))
 
     async def fetch_manifest(self, request: UpstreamRequest) -> FetchedManifest:
         """The whole manifest, verified against a digest that was asked for. Raises a fault."""
-        return await with_retries(
-            functools.partial(manifest.fetch_manifest, self, request),
-            host=self.config.host,
-            total=self.config.timeouts.total,
-        )
+        return await self._guarded(functools.partial(manifest.fetch_manifest, self, request))
 
     async def resolve_manifest(self, request: UpstreamRequest) -> ResolvedManifest:
         """Digest, media type and length of a manifest, by HEAD where it tells them and by GET where not."""
-        return await with_retries(
-            functools.partial(manifest.resolve_manifest, self, request),
-            host=self.config.host,
-            total=self.config.timeouts.total,
-        )
+        return await self._guarded(functools.partial(manifest.resolve_manifest, self, request))
 
     async def ping(self) -> UpstreamResponse:
         """`GET /v2/`, logged in where the upstream asks for it (distribution-spec, "Determining Support")."""
-        return await with_retries(
-            functools.partial(self.attempt, UpstreamRequest("GET", "", "ping")),
-            host=self.config.host,
-            total=self.config.timeouts.total,
-        )
+        return await self._guarded(functools.partial(self.attempt, UpstreamRequest("GET", "", "ping")))
 
     async def knock(self) -> UpstreamResponse:
         """`GET /v2/` as a stranger: whatever was answered, a challenge included. Raises a fault, or Transient."""
         return await self._follow(UpstreamRequest("GET", "", "ping"), "GET", None)
+
+    async def _guarded(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+        """`attempt`, tried again where that may help, and not at all while the upstream is known to be down."""
+        self._breaker.enter()
+        try:
+            answer = await with_retries(attempt, host=self.config.host, total=self.config.timeouts.total)
+        except DOWN as fault:
+            self._breaker.failed(fault)
+            raise
+        except faults.Fault:
+            self._breaker.succeeded()  # it refused, but it is there
+            raise
+        except BaseException:
+            self._breaker.left()
+            raise
+        self._breaker.succeeded()
+        return answer
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it is left alone for a while, since it did not answer."""
+        return self._breaker.is_open
 
     async def attempt(self, request: UpstreamRequest) -> UpstreamResponse:
         """`send` without a new try: raises Transient where one may help. For this room only, as the next two."""
