@@ -25,6 +25,6 @@ def test_every_actor_has_what_he_cannot_do_and_a_test_for_it() -> None:
 
 
 def test_every_guard_names_the_room_that_holds_it() -> None:
-    rooms = {room for room in re.findall(r"\| `((?:core|proxy|operator)/[\w/.]+?)` \|", PAGE)}
+    rooms = set(re.findall(r"\| `((?:core|proxy|operator)/[\w/.]+?)` \|", PAGE))
     assert rooms
     assert not [room for room in rooms if not (ROOT / room).exists()]
