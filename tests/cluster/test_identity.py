@@ -36,7 +36,7 @@ def ask(kubeconfig: Path, app: str, account: str) -> str:
 
 def apply_example(cluster: Kubectl, app: str) -> None:
     """The example, in another namespace, without its Registry."""
-    documents = [d for d in yaml.safe_load_all(EXAMPLE.read_text()) if d["kind"] != "Registry"]
+    documents = [d for d in yaml.safe_load_all(EXAMPLE.read_text()) if d["kind"] not in {"Namespace", "Registry"}]
     for document in documents:
         document["metadata"]["namespace"] = app
     cluster.apply(*documents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -219,9 +220,17 @@ async def test_an_installation_of_a_github_app_pulls_and_its_token_is_renewed(
 async def test_googles_identity_pulls_and_its_token_is_renewed(
     clouds: ScriptedClouds, held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_: str
 ) -> None:
-    monkeypatch.setenv("GCE_METADATA_HOST", clouds.metadata)
-    monkeypatch.setenv("GCE_METADATA_IP", clouds.metadata)
-    monkeypatch.setenv("GCE_METADATA_MTLS_MODE", "none")
+    (tmp_path / "subject").write_text("JWT-OF-THE-CLUSTER")
+    configuration = {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/cluster",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": {"file": str(tmp_path / "subject")},
+    }
+    (tmp_path / "configuration.json").write_text(json.dumps(configuration))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "configuration.json"))
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
     account = {"gcp": {"serviceAccount": "pullgate@my-project.iam.gserviceaccount.com"}}
     async with Front(FLAVOURS["Generic"], held) as front:
         over: set[str] = set()

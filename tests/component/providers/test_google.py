@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -59,6 +60,8 @@ async def test_on_gke_the_metadata_server_gives_the_own_identity(
     monkeypatch.setenv("GCE_METADATA_HOST", clouds.metadata)
     monkeypatch.setenv("GCE_METADATA_IP", clouds.metadata)
     monkeypatch.setenv("GCE_METADATA_MTLS_MODE", "none")
+    # The library reads them when it is imported, which another test may have done.
+    importlib.reload(importlib.import_module("google.auth.compute_engine._metadata"))
     issued = await issue(identity(None), HOST)
     assert issued.credentials.password.startswith("gke")
 
