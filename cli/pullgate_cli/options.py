@@ -55,6 +55,14 @@ _SERVING: Final = (
     click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key, PEM."),
     click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default="auto", show_default=True),
     click.option(
+        "--manifest-cache",
+        type=click.IntRange(0, 64 * 1024),
+        default=64,
+        show_default=True,
+        metavar="MIB",
+        help="Memory for manifests; 0 keeps none.",
+    ),
+    click.option(
         "--drain-seconds",
         type=click.FloatRange(0, 3600),
         default=30.0,
@@ -72,7 +80,13 @@ def serving_options(command: Command) -> Command:
 
 
 def read_settings(
-    external_url: str, *, listen: tuple[str, int], admin: tuple[str, int], trusted_proxy: tuple[str, ...], **same: Any
+    external_url: str,
+    *,
+    listen: tuple[str, int],
+    admin: tuple[str, int],
+    trusted_proxy: tuple[str, ...],
+    manifest_cache: int = 64,
+    **same: Any,
 ) -> ProxySettings:
     """The settings that the options say. Raises click.UsageError."""
     from pullgate_proxy.settings import InvalidSettings, ProxySettings, parse_networks
@@ -85,6 +99,7 @@ def read_settings(
             admin_port=admin[1],
             external_url=external_url,
             trusted_proxies=parse_networks(trusted_proxy),
+            manifest_cache=manifest_cache * 1024 * 1024,
             **same,
         )
     except InvalidSettings as error:

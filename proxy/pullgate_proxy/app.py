@@ -25,6 +25,7 @@ from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Store
 from pullgate.usage.poller import UsagePoller
 from pullgate_proxy.admin import Readiness, build_admin
+from pullgate_proxy.cache.manifests import ManifestCache
 from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
 from pullgate_proxy.lineage.grants import Children, Grants
 from pullgate_proxy.lineage.proof import Prover
@@ -73,7 +74,8 @@ class Proxy:
         self._log = pull_log or PullLog(style=settings.log_format)
         self._upstreams = Upstreams(self.snapshot, settings)
         self._grants = Grants(settings.grant_limit)
-        self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic))
+        self._manifests = ManifestCache(settings.manifest_cache, time.monotonic, self._count_cached)
+        self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic), self._manifests)
         self._running = 0
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -119,6 +121,7 @@ class Proxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._manifests.close()
         await self._upstreams.close()
         if self._admin is not None:
             await self._admin.cleanup()
@@ -162,7 +165,7 @@ class Proxy:
             if request.kind is Kind.TOKEN:
                 return await self._token(http, record)
             answer = await self._pull(request, http, origin, record)
-            record.pull = answer.is_pull
+            record.pull, record.cache = answer.is_pull, answer.cache
             return await relay(http, answer, record)
         except Fault as fault:
             if isinstance(fault, UpstreamUnauthorized):
@@ -198,7 +201,9 @@ class Proxy:
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
         self._gatekeeper.enter(license_, request, record, now)
         upstream = self._upstreams.get(route.registry)
-        return await self._forwarder.forward(Pull(request, route, license_, authorization, http.headers), upstream)
+        where = self._upstreams.where(route.registry)
+        pull = Pull(request, route, license_, authorization, http.headers, where)
+        return await self._forwarder.forward(pull, upstream)
 
     async def _token(self, http: web.BaseRequest, record: Record) -> web.Response:
         if http.method == "POST":
@@ -226,6 +231,10 @@ class Proxy:
         issued = self._upstreams.token_time(registry)
         if issued is not None:
             self.usage.note_refused(registry, issued)
+
+    def _count_cached(self, result: str) -> None:
+        self.metrics.manifests.labels(result).inc()
+        self.metrics.manifest_bytes.set(self._manifests.size)
 
     def _note(self, record: Record, seconds: float) -> None:
         record.duration = seconds

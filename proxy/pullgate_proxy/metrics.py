@@ -33,6 +33,15 @@ class Metrics:
             ("namespace", "name"),
             registry=self.registry,
         )
+        self.manifests = Counter(
+            "pullgate_manifest_cache",
+            "Manifests by how they were come by (result: hit, revalidated, miss, stale).",
+            ("result",),
+            registry=self.registry,
+        )
+        self.manifest_bytes = Gauge(
+            "pullgate_manifest_cache_bytes", "Bytes of manifests in memory.", registry=self.registry
+        )
         self.aborted = Counter(
             "pullgate_aborted_bodies",
             "Bodies that failed after their header was out.",

@@ -44,6 +44,8 @@ class ProxySettings:
     """Requests at once; beyond it the answer is Overloaded."""
     peers: tuple[tuple[str, int], ...] = ()
     """Admin ports of all replicas (a name may stand for many addresses): what they counted goes into limits."""
+    manifest_cache: int = 64 * 1024 * 1024
+    """Bytes of manifests that are kept in memory; 0 keeps none."""
     grant_limit: int = field(default=200_000)
     """Proven digests kept in memory (see docs/entitlement.md), about 200 bytes each."""
 

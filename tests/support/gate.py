@@ -143,7 +143,9 @@ class Gate:
 
     async def start_proxy(self) -> Proxy:
         """One more proxy on the same folder: a replica, or a restart."""
-        settings = ProxySettings(**{"listen_port": 0, "admin_port": 0, "drain_seconds": 2.0, **self._settings})
+        # Most tests are about what the upstream answers now.
+        defaults = {"listen_port": 0, "admin_port": 0, "drain_seconds": 2.0, "manifest_cache": 0}
+        settings = ProxySettings(**{**defaults, **self._settings})
         proxy = Proxy(settings, self.store, PullLog(self.log, "json"))
         await proxy.start()
         self._stack.push_async_callback(proxy.stop)

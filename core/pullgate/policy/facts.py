@@ -54,6 +54,10 @@ class RegistryFacts:
     suspended: bool = False
     delivery: str = "Stream"
     """Stream, or Redirect: hand the upstream's signed blob URL to the client."""
+    tag_ttl: float = 30.0
+    """Seconds for which a tag is not asked for again."""
+    stale_if_error: float = 86400.0
+    """Seconds for which a copy may stand in for an upstream that does not answer."""
 
 
 class RegistryDirectory(Protocol):

@@ -39,6 +39,8 @@ def registry_facts(resource: Registry) -> RegistryFacts:
         domains=spec.domains,
         suspended=spec.suspend,
         delivery=spec.delivery,
+        tag_ttl=spec.cache.tag_ttl.total_seconds(),
+        stale_if_error=spec.cache.stale_if_error.total_seconds(),
     )
 
 

@@ -16,6 +16,7 @@ from pullgate.policy.route import Route
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import Method, UpstreamRequest
+from pullgate_proxy.cache.manifests import ManifestCache, Where
 from pullgate_proxy.lineage.proof import Prover, Question
 from pullgate_proxy.pipeline.authorize import Authorization, Decision
 from pullgate_proxy.pipeline.lists import (
@@ -44,6 +45,8 @@ class Answer:
     """A blob's bytes; the `Content-Length` header says how many. Raises a fault where it breaks for good."""
     is_pull: bool = False
     """Whether it is an image's manifest."""
+    cache: str = "off"
+    """hit, revalidated, miss, stale; off where nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +58,15 @@ class Pull:
     license: LicenseFacts
     authorization: Authorization
     headers: CIMultiDictProxy[str]
+    where: Where
+    """Whose manifests they are, for the cache."""
 
 
 class Forwarder:
     """Asks the upstream for what was authorized."""
 
-    def __init__(self, prover: Prover) -> None:
-        self._prover = prover
+    def __init__(self, prover: Prover, manifests: ManifestCache) -> None:
+        self._prover, self._manifests = prover, manifests
 
     async def forward(self, pull: Pull, upstream: Upstream) -> Answer:
         """The upstream's answer. Raises its faults; NotEntitled where a digest cannot be proven."""
@@ -95,22 +100,32 @@ class Forwarder:
             raise NotEntitled(pull.license.name, f"{pull.request.repository}@{authorization.digest}")
 
     async def _head_manifest(self, pull: Pull, upstream: Upstream) -> Answer:
-        resolved = await upstream.resolve_manifest(_manifest_request(pull))
+        resolved, cache = await self._manifests.resolve(
+            pull.where, _manifest_request(pull), upstream, fresh=_wants_fresh(pull)
+        )
         if pull.authorization.scope is not None:
             self._prover.grant(pull.authorization.scope, resolved.digest)
         headers = {
             "Content-Type": resolved.media_type,
             "Docker-Content-Digest": resolved.digest,
             "Content-Length": str(resolved.length),
+            **_cache_headers(cache),
         }
-        return Answer(200, headers)
+        return Answer(200, headers, cache=cache)
 
     async def _get_manifest(self, pull: Pull, upstream: Upstream) -> Answer:
-        fetched = await upstream.fetch_manifest(_manifest_request(pull))
+        fetched, cache = await self._manifests.fetch(
+            pull.where, _manifest_request(pull), upstream, fresh=_wants_fresh(pull)
+        )
         if pull.authorization.scope is not None:
             self._prover.learn(pull.authorization.scope, fetched.digest, fetched.body, fetched.media_type)
-        headers = {"Content-Type": fetched.media_type, "Docker-Content-Digest": fetched.digest}
-        return Answer(200, headers, fetched.body, is_pull=fetched.media_type not in INDEX_TYPES)
+        headers = {
+            "Content-Type": fetched.media_type,
+            "Docker-Content-Digest": fetched.digest,
+            **_cache_headers(cache),
+        }
+        is_pull = fetched.media_type not in INDEX_TYPES
+        return Answer(200, headers, fetched.body, is_pull=is_pull, cache=cache)
 
     async def _forward_referrers(self, pull: Pull, upstream: Upstream) -> Answer:
         request = pull.request
@@ -127,6 +142,15 @@ class Forwarder:
                 f'</v2/{request.repository}/referrers/{request.reference}?{referrers.next_query}>; rel="next"'
             )
         return Answer(200, headers, referrers.render())
+
+
+def _wants_fresh(pull: Pull) -> bool:
+    """A test as a customer asks the proxy to go upstream (RFC 9111, section 5.2.1.4)."""
+    return "no-cache" in pull.headers.get("Cache-Control", "").lower()
+
+
+def _cache_headers(cache: str) -> dict[str, str]:
+    return {} if cache == "off" else {"X-Pullgate-Cache": cache}
 
 
 def _method(pull: Pull) -> Method:

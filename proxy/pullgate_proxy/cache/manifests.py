@@ -1,0 +1,210 @@
+"""Manifests in memory: by digest, and by tag for as long as the Registry says; asked for once by all who want the same.
+
+An entry is of one Registry (by uid), one upstream host and one repository: what the credentials of one Registry may
+read is never an answer to another's, and a digest is known only where that very upstream answered for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+from pullgate import faults
+from pullgate.oci.digest import is_digest
+from pullgate.upstream.breaker import DOWN
+from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
+from pullgate.upstream.request import UpstreamRequest
+
+DIGEST_TTL: Final = 3600.0
+"""Seconds for which a digest's manifest is believed to be still there."""
+ENTRY_COST: Final = 600
+"""Bytes of an entry beside its body, about."""
+TAGS: Final = 100_000
+
+STALE: Final = (*DOWN, faults.UpstreamRateLimited, faults.UpstreamTLS)
+"""What an older copy may stand in for; a refusal or a 404 is an answer."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Whose manifest."""
+
+    registry: tuple[str, str, str]
+    """Namespace, name, uid."""
+    host: str
+    tag_ttl: float
+    """Seconds for which a tag is not asked for again."""
+    stale_if_error: float
+    """Seconds for which a copy may stand in for an upstream that does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a tag, or a digest, was when the upstream was last asked."""
+
+    resolved: ResolvedManifest
+    at: float
+
+
+class Upstream(Protocol):
+    """The part of the upstream's client that is needed."""
+
+    async def fetch_manifest(self, request: UpstreamRequest) -> FetchedManifest:
+        """GET."""
+
+    async def resolve_manifest(self, request: UpstreamRequest) -> ResolvedManifest:
+        """HEAD."""
+
+
+class ManifestCache:
+    """Bounded by bytes; the least used go first. `on_result` is told hit, revalidated, miss or stale."""
+
+    def __init__(self, limit: int, clock: Callable[[], float], on_result: Callable[[str], None]) -> None:
+        """`limit` in bytes; 0 keeps nothing."""
+        self._limit, self._clock, self._on_result = limit, clock, on_result
+        self._bodies: OrderedDict[tuple[object, ...], FetchedManifest] = OrderedDict()
+        self._told: OrderedDict[tuple[object, ...], _Told] = OrderedDict()
+        self._flights: dict[tuple[object, ...], asyncio.Task[Any]] = {}
+        self.size = 0
+        """Bytes that are kept."""
+
+    async def fetch(
+        self, where: Where, request: UpstreamRequest, upstream: Upstream, *, fresh: bool
+    ) -> tuple[FetchedManifest, str]:
+        """The manifest, and how it was come by. Raises the upstream's faults.
+
+        `fresh`: the upstream is asked whatever is kept, and no copy stands in for it.
+        """
+        if not self._limit:
+            return await upstream.fetch_manifest(request), "off"
+        told = self._told.get(_reference(where, request))
+        kept = self._body(where, request, told.resolved.digest) if told is not None else None
+        if kept is not None and told is not None and not fresh and self._is_young(where, request, told):
+            return self._answer(kept, "hit")
+        asked = dataclasses.replace(request, method="GET")
+
+        async def ask() -> tuple[FetchedManifest, str]:
+            if kept is not None and not fresh:
+                resolved = await upstream.resolve_manifest(dataclasses.replace(request, method="HEAD"))
+                if resolved.digest == kept.digest:
+                    self._tell(where, request, _of(kept))
+                    return kept, "revalidated"
+            fetched = await upstream.fetch_manifest(asked)
+            self._keep(where, request, fetched)
+            return fetched, "miss"
+
+        try:
+            return self._answer(*await self._together(("GET", fresh, *_reference(where, request)), ask))
+        except STALE:
+            if kept is None or told is None or fresh or not self._may_stand_in(where, told):
+                raise
+            return self._answer(kept, "stale")
+
+    async def resolve(
+        self, where: Where, request: UpstreamRequest, upstream: Upstream, *, fresh: bool
+    ) -> tuple[ResolvedManifest, str]:
+        """What a HEAD tells, and how it was come by; see `fetch`."""
+        if not self._limit:
+            return await upstream.resolve_manifest(request), "off"
+        told = self._told.get(_reference(where, request))
+        if told is not None and not fresh and self._is_young(where, request, told):
+            return self._answer(told.resolved, "hit")
+
+        async def ask() -> ResolvedManifest:
+            resolved = await upstream.resolve_manifest(request)
+            self._tell(where, request, resolved)
+            return resolved
+
+        try:
+            found = await self._together(("HEAD", fresh, *_reference(where, request)), ask)
+        except STALE:
+            if told is None or fresh or not self._may_stand_in(where, told):
+                raise
+            return self._answer(told.resolved, "stale")
+        same = told is not None and told.resolved.digest == found.digest
+        return self._answer(found, "revalidated" if same else "miss")
+
+    async def close(self) -> None:
+        """End the requests that run."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
+    # --- what is kept ---
+
+    def _is_young(self, where: Where, request: UpstreamRequest, told: _Told) -> bool:
+        ttl = DIGEST_TTL if is_digest(request.reference) else where.tag_ttl
+        return self._clock() - told.at < ttl
+
+    def _may_stand_in(self, where: Where, told: _Told) -> bool:
+        return self._clock() - told.at <= where.stale_if_error
+
+    def _body(self, where: Where, request: UpstreamRequest, digest: str) -> FetchedManifest | None:
+        key = (*_place(where, request), digest)
+        found = self._bodies.get(key)
+        if found is not None:
+            self._bodies.move_to_end(key)
+        return found
+
+    def _keep(self, where: Where, request: UpstreamRequest, fetched: FetchedManifest) -> None:
+        cost = len(fetched.body) + ENTRY_COST
+        if cost > self._limit // 4:
+            return  # one manifest is not worth all others
+        key = (*_place(where, request), fetched.digest)
+        if key not in self._bodies:
+            self.size += cost
+        self._bodies[key] = fetched
+        self._bodies.move_to_end(key)
+        self._tell(where, request, _of(fetched))
+        by_digest = dataclasses.replace(request, reference=fetched.digest)
+        self._tell(where, by_digest, _of(fetched))
+        while self.size > self._limit:
+            _, gone = self._bodies.popitem(last=False)
+            self.size -= len(gone.body) + ENTRY_COST
+
+    def _tell(self, where: Where, request: UpstreamRequest, resolved: ResolvedManifest) -> None:
+        key = _reference(where, request)
+        self._told[key] = _Told(resolved, self._clock())
+        self._told.move_to_end(key)
+        if len(self._told) > TAGS:
+            self._told.popitem(last=False)
+
+    def _answer(self, found: T, result: str) -> tuple[T, str]:
+        self._on_result(result)
+        return found, result
+
+    async def _together(self, key: tuple[object, ...], ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """One request for all who want the same; it goes on when the one who began it is gone."""
+        flight: asyncio.Task[Any] | None = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.create_task(ask())
+            self._flights[key] = flight
+            flight.add_done_callback(lambda done: self._landed(key, done))
+        answer: T = await asyncio.shield(flight)
+        return answer
+
+    def _landed(self, key: tuple[object, ...], flight: asyncio.Task[Any]) -> None:
+        self._flights.pop(key, None)
+        if not flight.cancelled():
+            flight.exception()  # seen: nobody may be left to wait for it
+
+
+def _of(fetched: FetchedManifest) -> ResolvedManifest:
+    return ResolvedManifest(200, fetched.digest, fetched.media_type, len(fetched.body))
+
+
+def _place(where: Where, request: UpstreamRequest) -> tuple[object, ...]:
+    return (where.registry, where.host, request.repository)
+
+
+def _reference(where: Where, request: UpstreamRequest) -> tuple[object, ...]:
+    """A tag is another manifest for a client that takes other types; a digest is not."""
+    accept = () if is_digest(request.reference) else tuple(sorted(request.accept))
+    return (*_place(where, request), request.reference, accept)
