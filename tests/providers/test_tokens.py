@@ -18,6 +18,7 @@ from tests.component.providers.conftest import clouds
 from tests.component.providers.test_aws import ENVIRONMENT
 from tests.component.providers.test_github import KEY, pem
 from tests.providers.stage import LARGE, SMALL, TIMEOUTS, opaque
+from tests.support.cli import pullgate
 from tests.support.clients.daemonless import Crane, Skopeo
 from tests.support.fakes.clouds.aws import ScriptedAws
 from tests.support.fakes.clouds.scripted import ScriptedClouds
@@ -246,3 +247,48 @@ async def test_googles_identity_pulls_and_its_token_is_renewed(
             await gate.until_status(path, gate.key("acme"), 200)
     prove(type_, "identity")
     prove(type_, "renewal")
+
+
+# --- who else asks
+
+
+async def test_registry_test_shows_the_token_as_a_step_and_names_a_refusal(
+    aws: ScriptedAws, held: str, tmp_path: Path
+) -> None:
+    async with Front(FLAVOURS["ECR"], held) as front:
+        front.takes = lambda user, password: password in aws.tokens
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
+        (folder / "all.yaml").write_text(yaml.safe_dump_all(documents))
+        command = ("registry", "test", "up", "--folder", folder, "-n", APP, "--image", "my-org/small:1")
+        ran = await pullgate(*command, AWS_ENDPOINT_URL=aws.url)
+        assert ran.code == 0, ran.output
+        assert "✓ token" in ran.output
+        assert "ECRToken until" in ran.output
+        aws.refuse["GetAuthorizationToken"] = (400, "AccessDeniedException", "not authorized")
+        ran = await pullgate(*command, AWS_ENDPOINT_URL=aws.url)
+        assert ran.code == 1
+        assert "PermissionMissing" in ran.output
+        assert "ecr:GetAuthorizationToken on *" in " ".join(ran.output.split())
+        assert "CANARY" not in ran.output.replace("AKIACANARYID", "")
+
+
+async def test_an_image_test_as_the_vendor_uses_the_token_that_was_issued(
+    aws: ScriptedAws, held: str, tmp_path: Path
+) -> None:
+    async with Front(FLAVOURS["ECR"], held) as front:
+        front.takes = lambda user, password: password in aws.tokens
+        documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
+        async with gate_of(tmp_path, *documents) as gate:
+            metadata = {"name": "release", "namespace": APP}
+            spec = {"images": [f"{front.host}/my-org/small:1"]}
+            test = {"apiVersion": "pullgate.dev/v1alpha1", "kind": "ImageTest", "metadata": metadata, "spec": spec}
+            await gate.apply(test)
+            key = Key("ImageTest", APP, "release")
+
+            def passed() -> bool:
+                return read_condition(gate.store._documents.get(key) or {}, "Passed").get("status") == "True"
+
+            await gate.until(passed)
+            assert len(aws.tokens) == 1
