@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 ARGS ?=
 
-.PHONY: run test test-kind tools lint types bench bench-gate bench-operator chaos docs lock clean
+.PHONY: run test test-kind tools lint types bench bench-gate bench-operator chaos fuzz docs lock clean
 
 run: $(VENV)/.run
 	@scripts/debian-packages docker-registry apache2-utils skopeo
@@ -43,6 +43,10 @@ bench-operator: $(VENV)/.dev tools
 # Every toxic for 20 s, and docs/reliability.md: about 8 minutes.
 chaos: $(VENV)/.dev tools
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+# A million requests out of shape, about 10 minutes; ARGS="--count 10000 --seed 1" is a quick look.
+fuzz: $(VENV)/.dev tools
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 docs: $(VENV)/.dev tools
 	@rm -rf build/errors build/types

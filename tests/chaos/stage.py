@@ -105,6 +105,11 @@ class Process:
                 env={**os.environ, **self._env},
             )
 
+    @property
+    def pid(self) -> int:
+        """Of the process, while it runs."""
+        return self._process.pid if self._process is not None else 0
+
     def send(self, number: int) -> None:
         """Send a signal."""
         if self._process is not None:

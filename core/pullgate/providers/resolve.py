@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 
@@ -91,7 +90,7 @@ def _from_docker_config(auths: object, host: str) -> Credentials:
 def _from_auth(text: str) -> tuple[str, str]:
     try:
         user, _, password = base64.b64decode(text, validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         raise CredentialsInvalid("auth in its docker configuration is not base64", "encode user:password") from None
     return user, password
 

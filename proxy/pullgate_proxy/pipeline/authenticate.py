@@ -6,7 +6,6 @@ A dictionary look-up by the key's SHA-256; no cryptography beyond that hash and,
 from __future__ import annotations
 
 import base64
-import binascii
 from datetime import UTC, datetime
 
 from pullgate.faults import KeyMalformed, KeyRotated, KeyUnknown, LoginRequired
@@ -46,7 +45,7 @@ def read_basic(value: str) -> tuple[str, str]:
     """User name and password of RFC 7617 credentials; raises KeyMalformed."""
     try:
         user, _, password = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # binascii.Error and UnicodeDecodeError are, and so is a character beyond ASCII
         raise KeyMalformed(looks_like_key=False) from error
     return user, password
 

@@ -71,6 +71,12 @@ def test_an_opaque_secret_has_the_keys_of_its_type(
         ("Quay", BASIC_AUTH, {"username": b"a:b", "password": b"SECRET"}, "its user name has a colon"),
         ("Quay", BASIC_AUTH, {"username": b"a", "password": b"SECRET\x00"}, "control character"),
         ("Quay", BASIC_AUTH, {"username": b"a", "password": b"\xffSECRET"}, "password in it is not text"),
+        (
+            "Quay",
+            DOCKER_CONFIG,
+            {".dockerconfigjson": '{"auths": {"quay.io": {"auth": "SECRETé"}}}'.encode()},
+            "auth in its docker configuration is not base64",
+        ),
         ("Quay", DOCKER_CONFIG, {".dockerconfigjson": b"{SECRET"}, ".dockerconfigjson in it is not JSON"),
         ("Quay", DOCKER_CONFIG, {".dockerconfigjson": b'{"auths": {"a.example": {}}}'}, "is for a.example, not for qu"),
         (

@@ -7,7 +7,6 @@ where a repository's policy lets it in.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -225,7 +224,7 @@ def _ask_ecr(place: Place, keys: _Keys | None) -> Issued:
     row = data[0] if isinstance(data, list) else data
     try:
         user, colon, password = base64.b64decode(row["authorizationToken"], validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         colon = ""
     if not colon:
         raise ExchangeFailed("ExchangeError", "AWS answered with a token that cannot be read", "it is tried again")
