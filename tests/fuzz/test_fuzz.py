@@ -25,5 +25,5 @@ async def test_requests_out_of_shape_harm_nothing(tmp_path: Path, seed: int) -> 
     assert outcome.hung == []
     assert outcome.strange == []
     assert outcome.unanswered == 0
-    assert outcome.statuses[200] > COUNT / 100, outcome.statuses
+    assert outcome.statuses[200] >= 10, outcome.statuses  # some went well, in between
     assert outcome.memory[1] - outcome.memory[0] < GROWTH
