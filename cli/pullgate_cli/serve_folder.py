@@ -18,6 +18,7 @@ from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
 from pullgate_operator.reconcile.signing import LICENSE_KEY
 from pullgate_proxy.app import Proxy
+from pullgate_proxy.connections import raise_descriptor_limit
 from pullgate_proxy.settings import InvalidSettings, ProxySettings
 from pullgate_proxy.stop import stop_on_signals
 
@@ -81,6 +82,7 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
 async def serve_until_signal(directory: Path, settings: ProxySettings, announce: Announce | None = None) -> None:
     """Serve until SIGINT or SIGTERM; a second one ends the drain. `announce` is called once. Raises CannotServe."""
     stopped = stop_on_signals()
+    raise_descriptor_limit()
     async with serve_folder(directory, settings) as served:
         scheme = "https" if settings.tls_cert is not None else "http"
         where = f"{scheme}://{settings.listen_host}:{served.proxy.port}"

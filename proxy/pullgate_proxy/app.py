@@ -96,7 +96,9 @@ class Proxy:
         if self.settings.peers:
             poller = UsagePoller(self.settings.peers, self._peers.take, PEER_SECONDS)
             self._tasks.append(asyncio.create_task(poller.run()))
-        server = web.Server(self._handle, access_log=None, keepalive_timeout=75, auto_decompress=False)
+        server = web.Server(
+            self._handle, access_log=None, keepalive_timeout=self.settings.keepalive_timeout, auto_decompress=False
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=self.settings.drain_seconds)
         await self._runner.setup()
         admin = build_admin(self.metrics, self.snapshot, self.usage, self.readiness, self._contact, self._upstreams)

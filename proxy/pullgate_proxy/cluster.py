@@ -10,6 +10,7 @@ from pullgate.store.cluster.api import Api
 from pullgate.store.cluster.reflector import Contact, reflect
 from pullgate.store.cluster.store import ClusterStore
 from pullgate_proxy.app import Proxy
+from pullgate_proxy.connections import raise_descriptor_limit
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.stop import stop_on_signals
 
@@ -23,6 +24,7 @@ async def serve_cluster(settings: ProxySettings, kubeconfig: Path | None) -> Non
     Raises NotConnected, CannotListen where a port is taken, InvalidSettings for files that do not work.
     """
     stopped = stop_on_signals()
+    raise_descriptor_limit()
     async with await Api.load(kubeconfig) as api:
         store, contact = ClusterStore(api, SCOPES, "pullgate-proxy", lean=True), Contact()
         proxy = Proxy(settings, store, contact=contact)

@@ -40,6 +40,8 @@ class ProxySettings:
     first_byte_timeout: float = 10.0
     idle_timeout: float = 30.0
     """Seconds, towards an upstream."""
+    keepalive_timeout: float = 75.0
+    """Seconds that a connection may be without a whole request head, the first one included."""
     max_requests: int = 2000
     """Requests at once; beyond it the answer is Overloaded."""
     peers: tuple[tuple[str, int], ...] = ()
