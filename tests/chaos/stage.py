@@ -20,6 +20,7 @@ import yaml
 
 from tests.chaos.links import Link
 from tests.chaos.loader import Loader
+from tests.support.canaries import find_secret
 from tests.support.gate import APP, license_, registry, secret
 from tests.support.images import Image, image
 from tests.support.ports import free_port
@@ -171,6 +172,8 @@ class Stage:
 
     async def _end_proxy(self) -> None:
         await self.proxy.end(signal.SIGKILL)
+        for log in self.directory.glob("*.log"):
+            assert find_secret(log.read_text(errors="replace")) is None, f"a secret is in {log.name}"
 
     def _write(self, real: DockerRegistry) -> None:
         self.folder.mkdir()

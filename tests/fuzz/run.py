@@ -18,6 +18,7 @@ import yaml
 
 from tests.chaos.stage import Process
 from tests.fuzz.mutate import corpus, mutate
+from tests.support.canaries import find_secret
 from tests.support.catalog import WORKER, catalog, seed
 from tests.support.gate import APP, license_, registry, secret
 from tests.support.ports import free_port
@@ -85,6 +86,8 @@ class Fuzzer:
             finally:
                 await process.end()
             self._look_at(upstream)
+            if find_secret(process.log.read_text(errors="replace")):
+                self.outcome.strange.append("a secret is in the log")
         return self.outcome
 
     async def _send_all(self, process: Process, count: int, connections: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.support import gate
 from tests.support.background import in_background
+from tests.support.canaries import find_secret
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.process import Program
 from tests.support.cluster.wait import until
@@ -75,7 +76,9 @@ def world_on(cluster: Kubectl, directory: Path, replicas: int) -> Iterator[World
             for program in (*operators, *programs):
                 program.stop()
             for log in directory.glob("*.log"):
-                print(log.name, log.read_text()[-3000:])
+                text = log.read_text()
+                print(log.name, text[-3000:])
+                assert find_secret(text) is None, f"a secret is in {log.name}"
 
 
 def apply_vendor(world: World, app: str) -> None:
