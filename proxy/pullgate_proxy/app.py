@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 
@@ -25,6 +26,9 @@ from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Store
 from pullgate.usage.poller import UsagePoller
 from pullgate_proxy.admin import Readiness, build_admin
+from pullgate_proxy.cache.blobs import BlobCache
+from pullgate_proxy.cache.disk import BlobDir
+from pullgate_proxy.cache.keeper import Bounds, Keeper
 from pullgate_proxy.cache.manifests import ManifestCache
 from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
 from pullgate_proxy.lineage.grants import Children, Grants
@@ -75,7 +79,8 @@ class Proxy:
         self._upstreams = Upstreams(self.snapshot, settings)
         self._grants = Grants(settings.grant_limit)
         self._manifests = ManifestCache(settings.manifest_cache, time.monotonic, self._count_cached)
-        self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic), self._manifests)
+        self.blobs = _blob_cache(settings, self.metrics)
+        self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic), self._manifests, self.blobs)
         self._running = 0
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -89,6 +94,8 @@ class Proxy:
     async def start(self) -> None:
         """Listen. Raises CannotListen where a port is taken, InvalidSettings for files that do not work."""
         context = build_context(self.settings)
+        if self.blobs is not None:
+            await self.blobs.start()
         self._tasks.append(asyncio.create_task(follow(self._store, self.snapshot, self._upstreams.forget)))
         if context and self.settings.tls_cert and self.settings.tls_key:
             watcher = reload_on_change(context, self.settings.tls_cert, self.settings.tls_key)
@@ -124,6 +131,8 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._manifests.close()
+        if self.blobs is not None:
+            await self.blobs.close()
         await self._upstreams.close()
         if self._admin is not None:
             await self._admin.cleanup()
@@ -204,7 +213,8 @@ class Proxy:
         self._gatekeeper.enter(license_, request, record, now)
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)
-        pull = Pull(request, route, license_, authorization, http.headers, where)
+        current = functools.partial(self._upstreams.get, route.registry)
+        pull = Pull(request, route, license_, authorization, http.headers, where, current, origin.client)
         return await self._forwarder.forward(pull, upstream)
 
     async def _token(self, http: web.BaseRequest, record: Record) -> web.Response:
@@ -252,6 +262,24 @@ class Proxy:
             counts = Counts(int(record.pull), record.bytes, int(record.status in DENIALS))
             self.usage.note((record.app, record.license), counts, record.key, now)
         self._log.write(record, now)
+
+
+def _blob_cache(settings: ProxySettings, metrics: Metrics) -> BlobCache | None:
+    if settings.blob_cache is None:
+        return None
+    keeper = Keeper(
+        BlobDir(settings.blob_cache),
+        Bounds(settings.blob_cache_size, settings.blob_cache_files),
+        lambda why: metrics.blob_removals.labels(why).inc(),
+    )
+    blobs = BlobCache(
+        keeper,
+        time.monotonic,
+        on_result=lambda result: metrics.blobs.labels(result).inc(),
+        on_received=metrics.blob_received.inc,
+    )
+    metrics.follow_blobs(blobs)
+    return blobs
 
 
 async def _read_form(http: web.BaseRequest) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from pullgate_proxy.cache.blobs import BlobCache
+
 
 class Metrics:
     """One proxy's metrics in its own registry."""
@@ -42,6 +44,26 @@ class Metrics:
         self.manifest_bytes = Gauge(
             "pullgate_manifest_cache_bytes", "Bytes of manifests in memory.", registry=self.registry
         )
+        self.blobs = Counter(
+            "pullgate_blob_cache",
+            "Blobs by how they were come by (result: hit, revalidated, shared, miss, stale).",
+            ("result",),
+            registry=self.registry,
+        )
+        self.blob_bytes = Gauge("pullgate_blob_cache_bytes", "Bytes of blobs on the disk.", registry=self.registry)
+        self.blob_files = Gauge("pullgate_blob_cache_files", "Blobs on the disk.", registry=self.registry)
+        self.blob_usable = Gauge(
+            "pullgate_blob_cache_usable", "0 while the disk fails and no blob is kept.", registry=self.registry
+        )
+        self.blob_removals = Counter(
+            "pullgate_blob_cache_removals", "Blobs that went (why: evicted, damaged).", ("why",), registry=self.registry
+        )
+        self.blob_flights = Gauge("pullgate_blob_fetches", "Blobs on their way to the disk.", registry=self.registry)
+        self.blob_received = Counter(
+            "pullgate_blob_fetched_bytes",
+            "Bytes of blobs that came from upstreams to the disk.",
+            registry=self.registry,
+        )
         self.aborted = Counter(
             "pullgate_aborted_bodies",
             "Bodies that failed after their header was out.",
@@ -59,6 +81,14 @@ class Metrics:
             "pullgate_watch_age_seconds", "Seconds since anything of the cluster was heard.", registry=self.registry
         )
         self.synced = Gauge("pullgate_synced", "1 once the first full list is in.", registry=self.registry)
+
+    def follow_blobs(self, blobs: BlobCache) -> None:
+        """Show the state of `blobs` as it is when it is asked for."""
+        keeper = blobs.keeper
+        self.blob_bytes.set_function(lambda: keeper.size)
+        self.blob_files.set_function(lambda: keeper.files)
+        self.blob_usable.set_function(lambda: not keeper.problem)
+        self.blob_flights.set_function(lambda: len(blobs.fetches))
 
     def render(self) -> bytes:
         """The Prometheus text format."""

@@ -48,6 +48,11 @@ class ProxySettings:
     """Admin ports of all replicas (a name may stand for many addresses): what they counted goes into limits."""
     manifest_cache: int = 64 * 1024 * 1024
     """Bytes of manifests that are kept in memory; 0 keeps none."""
+    blob_cache: Path | None = None
+    """Directory of blobs; None keeps none."""
+    blob_cache_size: int = 10 * 1024**3
+    """Bytes of blobs that are kept at most."""
+    blob_cache_files: int = 100_000
     grant_limit: int = field(default=200_000)
     """Proven digests kept in memory (see docs/entitlement.md), about 200 bytes each."""
 

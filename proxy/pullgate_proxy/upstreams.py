@@ -12,7 +12,7 @@ from pullgate.providers.handoff import Handoff
 from pullgate.resources.fields import format_time
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import Timeouts, UpstreamConfig
-from pullgate_proxy.cache.manifests import Where
+from pullgate_proxy.cache.where import Where
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.snapshot import Name, Snapshot
 
@@ -71,7 +71,9 @@ class Upstreams:
         """Whose manifests the client of `registry` brings. Its uid: one made anew under the same name is another's."""
         live = self._live[registry.namespace, registry.name]
         identity = (registry.namespace, registry.name, live.handoff.uid)
-        return Where(identity, live.config.wire_host, registry.tag_ttl, registry.stale_if_error)
+        return Where(
+            identity, live.config.wire_host, registry.tag_ttl, registry.stale_if_error, blobs=registry.keeps_blobs
+        )
 
     def down(self) -> list[Name]:
         """The Registries whose upstream does not answer, and is left alone for a while."""

@@ -58,6 +58,8 @@ class RegistryFacts:
     """Seconds for which a tag is not asked for again."""
     stale_if_error: float = 86400.0
     """Seconds for which a copy may stand in for an upstream that does not answer."""
+    keeps_blobs: bool = True
+    """Whether its blobs may be kept on a disk."""
 
 
 class RegistryDirectory(Protocol):

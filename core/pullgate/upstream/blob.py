@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Self
 
 from pullgate import faults
+from pullgate.oci.digest import Hasher
 from pullgate.upstream.client import Upstream
-from pullgate.upstream.hashing import BodyHash
+from pullgate.upstream.hashing import BodyHash, FileSink
 from pullgate.upstream.ranges import parse_content_range
 from pullgate.upstream.request import LENT_LIMIT, UpstreamRequest, UpstreamResponse
 from pullgate.upstream.retry import wait_before
@@ -19,20 +20,56 @@ RESUMES = 5
 """New tries for one body, if each brings some bytes."""
 
 
-def stream_blob(upstream: Upstream, request: UpstreamRequest, response: UpstreamResponse) -> BlobStream:
+def stream_blob(
+    upstream: Upstream,
+    request: UpstreamRequest,
+    response: UpstreamResponse,
+    *,
+    sink: FileSink | None = None,
+    current: Callable[[], Upstream] | None = None,
+) -> BlobStream:
     """The body of `response`, which `upstream.send(request)` returned for a GET of a blob.
 
+    `sink` is written to before a byte counts as hashed. `current` is asked for the client of the rest where the body
+    breaks: the credentials may be others by then; it may raise a fault.
     Raises DigestMismatch, UpstreamProtocol or any other fault of an upstream, always before the last byte was handed
-    out; who has sent headers by then aborts the client's connection. Call `aclose` in the end, begun or not.
+    out; who has sent headers by then aborts the client's connection. OSError where `sink` cannot be written.
+    Call `aclose` in the end, begun or not.
     """
-    return BlobStream(upstream, request, response)
+    return BlobStream(current or (lambda: upstream), request, response, sink=sink)
+
+
+async def stream_rest(
+    upstream: Upstream, request: UpstreamRequest, position: int, total: int, begun: Hasher
+) -> BlobStream:
+    """The bytes of a whole blob of `total` bytes from `position` on, of which `begun` has hashed what comes before.
+
+    As `stream_blob`, and verified as a whole.
+    """
+    rest = replace(request, range=f"bytes={position}-", follow_redirects=True)
+    response = await upstream.send(rest)
+    stream = BlobStream(lambda: upstream, request, response, begun=(position, total, begun))
+    try:
+        stream.accept(response)
+    except faults.Fault:
+        response.abort()
+        raise
+    return stream
 
 
 class BlobStream(AsyncIterator[bytes | memoryview]):
     """See `stream_blob`. A chunk is valid until the next is asked for."""
 
-    def __init__(self, upstream: Upstream, request: UpstreamRequest, response: UpstreamResponse) -> None:
-        self._upstream = upstream
+    def __init__(
+        self,
+        current: Callable[[], Upstream],
+        request: UpstreamRequest,
+        response: UpstreamResponse,
+        *,
+        sink: FileSink | None = None,
+        begun: tuple[int, int, Hasher] | None = None,
+    ) -> None:
+        self._current = current
         self._request = request
         self._response = response
         part = parse_content_range(response.headers.get("Content-Range", "")) if response.status == 206 else None
@@ -41,7 +78,11 @@ class BlobStream(AsyncIterator[bytes | memoryview]):
         """Bytes of the whole blob, None where the upstream does not say."""
         self._end = part.last + 1 if part else response.length
         """The offset behind the last byte that was asked for."""
-        self._hash = None if part else BodyHash(request.reference)
+        self._hash = None if part else BodyHash(request.reference, sink)
+        if begun is not None:
+            self._first, self._total = begun[:2]
+            self._end = self._total
+            self._hash = BodyHash(request.reference, begun=begun[2])
         self._position = self._first
         """The offset behind the last byte that came in."""
         self._held: bytes | memoryview = b""
@@ -138,17 +179,17 @@ class BlobStream(AsyncIterator[bytes | memoryview]):
             if_range=etag if etag.startswith('"') else None,
             follow_redirects=True,
         )
-        response = await self._upstream.send(rest)
+        response = await self._current().send(rest)
         try:
-            self._accept(response)
+            self.accept(response)
         except faults.Fault:
             response.abort()
             raise
         self._response = response
         self._marks.clear()
 
-    def _accept(self, response: UpstreamResponse) -> None:
-        """Take over `response` as the rest. Raises UpstreamProtocol where it is not."""
+    def accept(self, response: UpstreamResponse) -> None:
+        """Take over `response` as the rest from here on. Raises UpstreamProtocol where it is not."""
         if response.status == 206:
             part = parse_content_range(response.headers.get("Content-Range", ""))
             if part is None or (None not in (part.total, self._total) and part.total != self._total):

@@ -1,4 +1,4 @@
-"""Content-Range (RFC 9110, section 14.4), and whether it is what was asked for."""
+"""Range and Content-Range (RFC 9110, section 14), and whether one is the answer to the other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,31 @@ from dataclasses import dataclass
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z", re.ASCII | re.IGNORECASE)
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """One range that is asked for; `first` None: the last `last` bytes, `last` None: to the end."""
+
+    first: int | None
+    last: int | None
+
+    def within(self, size: int) -> tuple[int, int] | None:
+        """(first byte, end) of what it is of `size` bytes; None where there is no such byte (416)."""
+        if self.first is None:
+            return (max(0, size - (self.last or 0)), size) if self.last and size else None
+        if self.first >= size:
+            return None
+        return self.first, size if self.last is None else min(self.last + 1, size)
+
+
+def parse_range(text: str) -> Range | None:
+    """The single range of a Range header; None for several, another unit or nonsense, which is to be ignored."""
+    match = _RANGE.match(text)
+    if match is None or not (match[1] or match[2]):
+        return None
+    first, last = int(match[1]) if match[1] else None, int(match[2]) if match[2] else None
+    return None if first is not None and last is not None and last < first else Range(first, last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,42 +6,23 @@ read is never an answer to another's, and a digest is known only where that very
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from pullgate import faults
 from pullgate.oci.digest import is_digest
-from pullgate.upstream.breaker import DOWN
 from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
 from pullgate.upstream.request import UpstreamRequest
+from pullgate_proxy.cache.together import Together
+from pullgate_proxy.cache.where import DIGEST_TTL, STALE, Where
 
-DIGEST_TTL: Final = 3600.0
-"""Seconds for which a digest's manifest is believed to be still there."""
 ENTRY_COST: Final = 600
 """Bytes of an entry beside its body, about."""
 TAGS: Final = 100_000
 
-STALE: Final = (*DOWN, faults.UpstreamRateLimited, faults.UpstreamTLS)
-"""What an older copy may stand in for; a refusal or a 404 is an answer."""
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Whose manifest."""
-
-    registry: tuple[str, str, str]
-    """Namespace, name, uid."""
-    host: str
-    tag_ttl: float
-    """Seconds for which a tag is not asked for again."""
-    stale_if_error: float
-    """Seconds for which a copy may stand in for an upstream that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +51,7 @@ class ManifestCache:
         self._limit, self._clock, self._on_result = limit, clock, on_result
         self._bodies: OrderedDict[tuple[object, ...], FetchedManifest] = OrderedDict()
         self._told: OrderedDict[tuple[object, ...], _Told] = OrderedDict()
-        self._flights: dict[tuple[object, ...], asyncio.Task[Any]] = {}
+        self._together = Together()
         self.size = 0
         """Bytes that are kept."""
 
@@ -100,7 +81,7 @@ class ManifestCache:
             return fetched, "miss"
 
         try:
-            return self._answer(*await self._together(("GET", fresh, *_reference(where, request)), ask))
+            return self._answer(*await self._together.share(("GET", fresh, *_reference(where, request)), ask))
         except STALE:
             if kept is None or told is None or fresh or not self._may_stand_in(where, told):
                 raise
@@ -122,7 +103,7 @@ class ManifestCache:
             return resolved
 
         try:
-            found = await self._together(("HEAD", fresh, *_reference(where, request)), ask)
+            found = await self._together.share(("HEAD", fresh, *_reference(where, request)), ask)
         except STALE:
             if told is None or fresh or not self._may_stand_in(where, told):
                 raise
@@ -132,10 +113,7 @@ class ManifestCache:
 
     async def close(self) -> None:
         """End the requests that run."""
-        flights = list(self._flights.values())
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        await self._together.close()
 
     # --- what is kept ---
 
@@ -179,21 +157,6 @@ class ManifestCache:
     def _answer(self, found: T, result: str) -> tuple[T, str]:
         self._on_result(result)
         return found, result
-
-    async def _together(self, key: tuple[object, ...], ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """One request for all who want the same; it goes on when the one who began it is gone."""
-        flight: asyncio.Task[Any] | None = self._flights.get(key)
-        if flight is None:
-            flight = asyncio.create_task(ask())
-            self._flights[key] = flight
-            flight.add_done_callback(lambda done: self._landed(key, done))
-        answer: T = await asyncio.shield(flight)
-        return answer
-
-    def _landed(self, key: tuple[object, ...], flight: asyncio.Task[Any]) -> None:
-        self._flights.pop(key, None)
-        if not flight.cancelled():
-            flight.exception()  # seen: nobody may be left to wait for it
 
 
 def _of(fetched: FetchedManifest) -> ResolvedManifest:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs
 
 from multidict import CIMultiDictProxy
@@ -15,8 +14,13 @@ from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.client import Upstream
+from pullgate.upstream.ranges import Range, parse_range
 from pullgate.upstream.request import Method, UpstreamRequest
-from pullgate_proxy.cache.manifests import ManifestCache, Where
+from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.blobs import BlobCache
+from pullgate_proxy.cache.held import Held, Part
+from pullgate_proxy.cache.manifests import ManifestCache
+from pullgate_proxy.cache.where import Where
 from pullgate_proxy.lineage.proof import Prover, Question
 from pullgate_proxy.pipeline.authorize import Authorization, Decision
 from pullgate_proxy.pipeline.lists import (
@@ -30,7 +34,6 @@ from pullgate_proxy.pipeline.lists import (
 from pullgate_proxy.pipeline.request import Kind, PullRequest
 
 ACCEPT_LIMIT = 32
-_RANGE = re.compile(r"bytes=(\d{1,18}-\d{0,18}|-\d{1,18})\Z")
 _BLOB_HEADERS = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified")
 
 
@@ -41,12 +44,12 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes = b""
-    stream: AsyncIterator[bytes | memoryview] | None = field(default=None)
+    stream: AsyncIterator[Part] | None = field(default=None)
     """A blob's bytes; the `Content-Length` header says how many. Raises a fault where it breaks for good."""
     is_pull: bool = False
     """Whether it is an image's manifest."""
     cache: str = "off"
-    """hit, revalidated, miss, stale; off where nothing is kept."""
+    """hit, revalidated, shared, miss, stale; off where nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +62,19 @@ class Pull:
     authorization: Authorization
     headers: CIMultiDictProxy[str]
     where: Where
-    """Whose manifests they are, for the cache."""
+    """Whose manifests and blobs they are, for the caches."""
+    current: Callable[[], Upstream]
+    """The Registry's client as it is when this is called."""
+    client: str
+    """Its address."""
 
 
 class Forwarder:
     """Asks the upstream for what was authorized."""
 
-    def __init__(self, prover: Prover, manifests: ManifestCache) -> None:
-        self._prover, self._manifests = prover, manifests
+    def __init__(self, prover: Prover, manifests: ManifestCache, blobs: BlobCache | None) -> None:
+        """Without `blobs` none is kept."""
+        self._prover, self._manifests, self._blobs = prover, manifests, blobs
 
     async def forward(self, pull: Pull, upstream: Upstream) -> Answer:
         """The upstream's answer. Raises its faults; NotEntitled where a digest cannot be proven."""
@@ -77,7 +85,7 @@ class Forwarder:
             case Kind.MANIFESTS:
                 return await self._get_manifest(pull, upstream)
             case Kind.BLOBS:
-                return await _forward_blob(pull, upstream)
+                return await self._forward_blob(pull, upstream)
             case Kind.TAGS:
                 return await _forward_tags(pull, upstream)
             case _:
@@ -127,6 +135,25 @@ class Forwarder:
         is_pull = fetched.media_type not in INDEX_TYPES
         return Answer(200, headers, fetched.body, is_pull=is_pull, cache=cache)
 
+    async def _forward_blob(self, pull: Pull, upstream: Upstream) -> Answer:
+        registry = pull.route.registry
+        # Redirect is there to keep blobs off the proxy.
+        if self._blobs is None or not pull.where.blobs or registry.delivery == "Redirect" or _wants_fresh(pull):
+            return await _stream_blob(pull, upstream)
+        reader = f"{pull.license.namespace}/{pull.license.name} {pull.client}"
+        ask = Ask(pull.where, pull.route.repository, pull.request.reference, pull.current, reader)
+        is_head = pull.request.method == "HEAD"
+        wanted = None if is_head else _wanted_range(pull)
+        first = wanted.first if wanted is not None else 0
+        held = await self._blobs.open(ask, first, begin=first == 0 and not is_head)
+        if held is None:
+            return await _stream_blob(pull, upstream)
+        answer = _answer_held(pull, held, wanted)
+        if not is_head and answer.status != 416:
+            return answer
+        await held.aclose()
+        return replace(answer, stream=None)
+
     async def _forward_referrers(self, pull: Pull, upstream: Upstream) -> Answer:
         request = pull.request
         found = await fetch_referrers(upstream, pull.route.repository, request.reference, request.query)
@@ -163,7 +190,8 @@ def _manifest_request(pull: Pull) -> UpstreamRequest:
     return UpstreamRequest(_method(pull), pull.route.repository, "manifests", pull.request.reference, accept=accept)
 
 
-async def _forward_blob(pull: Pull, upstream: Upstream) -> Answer:
+async def _stream_blob(pull: Pull, upstream: Upstream) -> Answer:
+    """Past the disk."""
     wanted = pull.headers.get("Range", "")
     redirect = pull.route.registry.delivery == "Redirect" and pull.request.method == "GET"
     request = UpstreamRequest(
@@ -171,7 +199,7 @@ async def _forward_blob(pull: Pull, upstream: Upstream) -> Answer:
         pull.route.repository,
         "blobs",
         pull.request.reference,
-        range=wanted if _RANGE.match(wanted) else None,
+        range=wanted if parse_range(wanted) is not None else None,
         follow_redirects=not redirect,
     )
     response = await upstream.send(request)
@@ -189,7 +217,41 @@ async def _forward_blob(pull: Pull, upstream: Upstream) -> Answer:
     if "Content-Length" not in headers and response.status == 206:
         response.release()
         raise UpstreamProtocol(upstream.config.host, "a part without its length")
-    return Answer(response.status, headers, stream=stream_blob(upstream, request, response))
+    return Answer(response.status, headers, stream=stream_blob(upstream, request, response, current=pull.current))
+
+
+def _wanted_range(pull: Pull) -> Range | None:
+    """What part of a blob is asked for; If-Range with another validator asks for all (RFC 9110, section 13.1.5)."""
+    validator = pull.headers.get("If-Range")
+    if validator is not None and validator != _etag(pull):
+        return None
+    return parse_range(pull.headers.get("Range", ""))
+
+
+def _etag(pull: Pull) -> str:
+    return f'"{pull.request.reference}"'
+
+
+def _answer_held(pull: Pull, held: Held, wanted: Range | None) -> Answer:
+    """A blob from its file (RFC 9110, section 15.3.7)."""
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(held.size),
+        "Docker-Content-Digest": pull.request.reference,
+        "ETag": _etag(pull),
+        "Accept-Ranges": "bytes",
+        **_cache_headers(held.result),
+    }
+    if wanted is None:
+        return Answer(200, headers, stream=held, cache=held.result)
+    part = wanted.within(held.size)
+    if part is None:
+        headers |= {"Content-Range": f"bytes */{held.size}", "Content-Length": "0"}
+        return Answer(416, headers, cache=held.result)
+    first, end = part
+    held.cut(first, end)
+    headers |= {"Content-Range": f"bytes {first}-{end - 1}/{held.size}", "Content-Length": str(end - first)}
+    return Answer(206, headers, cache=held.result, stream=held)
 
 
 async def _forward_tags(pull: Pull, upstream: Upstream) -> Answer:

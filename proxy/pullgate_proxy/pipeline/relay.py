@@ -1,7 +1,7 @@
 """An Answer -> the client: status, allowed headers, body.
 
 Once a header is out, a failure aborts the connection: a client must never take a broken body for a whole one. The
-client's socket buffer is the only one: a slow client stops the reading from the upstream.
+client's socket buffer is the only one: a slow client stops the reading from the upstream, or from the file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from pullgate.faults import Fault, Internal
+from pullgate_proxy.cache.held import FilePart
 from pullgate_proxy.pipeline.forward import Answer
+from pullgate_proxy.pipeline.send_file import send_part
 from pullgate_proxy.pull_log import Record
 
 COMMON_HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
@@ -27,25 +29,34 @@ async def relay(http: web.BaseRequest, answer: Answer, record: Record) -> web.St
         return _small(http, answer, headers, record)
     response = web.StreamResponse(status=answer.status, headers=headers)
     response.content_length = _length(answer)
-    transport = http.transport
     try:
-        if transport is None:
-            raise ClientGone
-        transport.set_write_buffer_limits(high=0)
-        await response.prepare(http)
-        async for chunk in answer.stream:
-            await response.write(chunk)
-            if transport.get_write_buffer_size():
-                await http.writer.drain()  # the chunk's buffer is filled again: nothing may still point to it
-            record.bytes += len(chunk)
-        await response.write_eof()
+        await _send_stream(http, answer, response, record)
     except Fault as fault:
         _abort(http, record, fault)
     except (ConnectionError, TimeoutError) as error:
         raise ClientGone from error
     finally:
-        await answer.stream.aclose()  # type: ignore[attr-defined]  # an async generator: its upstream is released now
+        await answer.stream.aclose()  # type: ignore[attr-defined]  # its upstream or file is released now
     return response
+
+
+async def _send_stream(http: web.BaseRequest, answer: Answer, response: web.StreamResponse, record: Record) -> None:
+    transport = http.transport
+    if transport is None or answer.stream is None:
+        raise ClientGone
+    transport.set_write_buffer_limits(high=0)
+    await response.prepare(http)
+    async for chunk in answer.stream:
+        if isinstance(chunk, FilePart):
+            sent = await send_part(http, response, chunk, record)
+            if sent < chunk.count:
+                await chunk.broken(chunk.count - sent)
+            continue
+        await response.write(chunk)
+        if transport.get_write_buffer_size():
+            await http.writer.drain()  # the chunk's buffer is filled again: nothing may still point to it
+        record.bytes += len(chunk)
+    await response.write_eof()
 
 
 def _small(http: web.BaseRequest, answer: Answer, headers: dict[str, str], record: Record) -> web.Response:

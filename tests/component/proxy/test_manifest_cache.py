@@ -13,7 +13,8 @@ import pytest
 from pullgate import faults
 from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
 from pullgate.upstream.request import UpstreamRequest
-from pullgate_proxy.cache.manifests import ENTRY_COST, ManifestCache, Where
+from pullgate_proxy.cache.manifests import ENTRY_COST, ManifestCache
+from pullgate_proxy.cache.where import Where
 from tests.support.catalog import API, SECRET, WORKER, catalog, seed
 from tests.support.gate import APP, Gate, license_, registry, running, secret
 from tests.support.images import image

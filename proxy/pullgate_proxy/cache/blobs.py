@@ -1,0 +1,165 @@
+"""Blobs from the disk: fetched once by all who want the same, and served to whom a repository's upstream has them for.
+
+A blob on the disk is bytes with a digest and belongs to nobody. Whether it may be served is another question: it is
+served only under a Registry, host and repository whose upstream said, within DIGEST_TTL, that it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from pullgate import faults
+from pullgate_proxy.cache.ask import Ask, Place, Places
+from pullgate_proxy.cache.disk import Found, open_file
+from pullgate_proxy.cache.fetches import Fetches
+from pullgate_proxy.cache.flight import Flight
+from pullgate_proxy.cache.held import Held
+from pullgate_proxy.cache.keeper import Keeper
+from pullgate_proxy.cache.suspicion import Suspicion
+from pullgate_proxy.cache.together import Together
+from pullgate_proxy.cache.where import DIGEST_TTL, STALE
+
+AHEAD: Final = 64 * 1024 * 1024
+"""Bytes that a reader of a part waits for; for one further on the upstream is asked itself."""
+_ROUNDS: Final = 3
+
+
+class BlobCache:
+    """The front door."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        clock: Callable[[], float],
+        *,
+        on_result: Callable[[str], None],
+        on_received: Callable[[int], None],
+    ) -> None:
+        """`on_result` is told hit, revalidated, shared, miss or stale; `on_received` see Fetches."""
+        self.keeper = keeper
+        self.fetches = Fetches(keeper, clock, on_there=self.tell, on_received=on_received)
+        self._clock, self._on_result = clock, on_result
+        self._together = Together()
+        self._places = Places()
+        self._suspicion = Suspicion(clock)
+
+    async def start(self) -> None:
+        """See Keeper."""
+        await self.keeper.start()
+
+    async def close(self) -> None:
+        """End what is on its way."""
+        await self.fetches.close()
+        await self._together.close()
+        await self.keeper.stop()
+
+    async def open(self, ask: Ask, first: int | None = 0, *, begin: bool = True) -> Held | None:
+        """The blob as a file; None where it has to be streamed past the disk. Raises the upstream's faults.
+
+        `first` is the first byte that is wanted; None: counted from the end. `begin`: whether it may be fetched.
+        """
+        for _ in range(_ROUNDS):
+            flight = self.fetches.get(ask.digest)
+            if flight is None and (found := await self._find(ask)) is not None:
+                with contextlib.ExitStack() as stack:
+                    stack.callback(found.file.close)
+                    result = await self._check_place(ask)
+                    stack.pop_all()
+                return self._hold(ask, found, result)
+            flight = flight or self.fetches.get(ask.digest)  # begun while the disk was looked at
+            if flight is None and not (begin and self.fetches.may_begin(ask.digest)):
+                return None
+            if flight is not None and first is not None and first - flight.available > AHEAD:
+                return None
+            try:
+                return await self._follow(ask, flight)
+            except faults.Fault:
+                if flight is None or flight.owner == ask.place:
+                    raise
+                # With other credentials, or from another repository, it may be had.
+        return None
+
+    def tell(self, place: Place) -> None:
+        """An upstream has just said that it has the blob."""
+        self._places.tell(place, self._clock())
+
+    async def _follow(self, ask: Ask, flight: Flight | None) -> Held | None:
+        """One more reader of `flight`, or the first of a new one. None where it does not come into a file."""
+        result = "miss"
+        if flight is None:
+            flight = self.fetches.begin(ask)
+        else:
+            result = await self._check_place(ask) if flight.owner != ask.place else "shared"
+        flight.readers += 1
+        try:
+            if await asyncio.shield(flight.opened):
+                return self._hold(ask, flight, "shared" if result == "hit" else result)
+        except BaseException:
+            self.fetches.leave(flight)
+            raise
+        self.fetches.leave(flight)
+        return None
+
+    def _hold(self, ask: Ask, source: Found | Flight, result: str) -> Held:
+        self._on_result(result)
+        return Held(ask, source, result, self.keeper, on_end=self._on_end)
+
+    def _on_end(self, held: Held) -> None:
+        if held.sent_all:
+            self._suspicion.note(held.ask.reader, held.ask.digest)
+        if held.flight is not None:
+            self.fetches.leave(held.flight)
+
+    # --- is it here, and what it should be? ---
+
+    async def _find(self, ask: Ask) -> Found | None:
+        directory = self.keeper.directory
+        try:
+            found = directory.open(ask.digest)
+            if found is not None and (not found.proven or self._suspicion.falls_on(ask.reader, ask.digest)):
+                found.file.close()
+                good = await self._together.share(("verify", ask.digest), lambda: self._verify(ask.digest))
+                found = directory.open(ask.digest) if good else None
+        except OSError as error:
+            self.keeper.failed(error)
+            return None
+        if found is None:
+            self.keeper.missing(ask.digest)
+        return found
+
+    async def _verify(self, digest: str) -> bool:
+        directory = self.keeper.directory
+        try:
+            with open_file(directory.path(digest)) as file:
+                if await asyncio.to_thread(directory.verify, digest, file):
+                    return True
+        except FileNotFoundError:
+            return False
+        await self.keeper.drop(digest)
+        return False
+
+    async def _check_place(self, ask: Ask) -> str:
+        """hit, revalidated or stale. Raises the upstream's faults."""
+        told = self._places.told(ask.place)
+        if told is not None and self._clock() - told < DIGEST_TTL:
+            return "hit"
+        try:
+            await self._together.share(("HEAD", *ask.place), lambda: self._ask_place(ask))
+        except STALE:
+            if told is None or self._clock() - told > ask.where.stale_if_error:
+                raise
+            return "stale"
+        except faults.Fault:
+            self._places.forget(ask.place)
+            raise
+        return "revalidated"
+
+    async def _ask_place(self, ask: Ask) -> None:
+        # A redirect says that it is there, and its target is often signed for one method alone.
+        request = replace(ask.request, method="HEAD", follow_redirects=False)
+        (await ask.current().send(request)).release()
+        self.tell(ask.place)

@@ -1,0 +1,195 @@
+"""Blobs as files. Every function here blocks: it runs in a thread, but for those that say that they are quick.
+
+    ROOT/blobs/sha256/ab/abcd…      whole and verified once, mode 0400
+    ROOT/incoming/sha256-abcd…      on its way
+    ROOT/lock                       held by the one proxy that uses ROOT
+
+A file is *proven* while its modification time is the stamp of this run: whoever verified it set it, and whoever writes
+to it changes it. So what an earlier run left (a crash of the machine may have torn it) and what was changed under us
+is hashed before it is served, and an fstat is all that it takes to know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pullgate.oci.digest import is_digest
+
+READ: Final = 1024 * 1024
+SPARE_BYTES: Final = 32 * 1024 * 1024
+SPARE_INODES: Final = 64
+_FIRST_STAMP, _STAMPS = 978_307_200, 600_000_000
+"""Whole seconds from 2001 to 2020, which every file system keeps, and no clock of today writes."""
+
+
+class CacheUnusable(OSError):
+    """The directory cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A blob's file, open for reading."""
+
+    file: io.FileIO
+    size: int
+    proven: bool
+
+
+class BlobDir:
+    """One directory of blobs; `stamp` (seconds) is that of this run, the same in all its processes."""
+
+    def __init__(self, root: Path, stamp: int | None = None) -> None:
+        self.root = root
+        self.stamp = stamp if stamp is not None else _FIRST_STAMP + secrets.randbelow(_STAMPS)
+        self._lock: int | None = None
+
+    # --- by the process that keeps it ---
+
+    def prepare(self) -> None:
+        """Take the directory, and throw away what was on its way. Raises CacheUnusable."""
+        try:
+            for path in (self.root, self.root / "blobs", self.root / "incoming"):
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._take_lock()
+            for entry in os.scandir(self.root / "incoming"):
+                os.unlink(entry.path)
+        except OSError as error:
+            self.release()
+            raise CacheUnusable(error.errno, f"{self.root}: {error.strerror or error}") from error
+
+    def release(self) -> None:
+        """Give the directory back. Quick."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            return
+        lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise OSError(errno.EBUSY, "another proxy uses it") from None
+        self._lock = lock
+
+    def begin(self, digest: str) -> Path:
+        """An empty file for a blob that comes in."""
+        path = self.incoming(digest)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        return path
+
+    def publish(self, digest: str) -> None:
+        """The file that came in is whole, verified and sealed."""
+        target = self.path(digest)
+        source = self.incoming(digest)
+        try:
+            os.rename(source, target)
+        except FileNotFoundError:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.rename(source, target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def scan(self) -> Iterator[list[tuple[str, int]]]:
+        """Digest and size of each blob, by folder, the one that was changed longest ago first."""
+        for algorithm in ("sha256", "sha512"):
+            top = self.root / "blobs" / algorithm
+            for folder in sorted(os.listdir(top)) if top.is_dir() else ():
+                yield self._scan_folder(algorithm, top / folder)
+
+    def _scan_folder(self, algorithm: str, folder: Path) -> list[tuple[str, int]]:
+        found = []
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            for entry in entries:
+                digest = f"{algorithm}:{entry.name}"
+                if is_digest(digest) and entry.is_file(follow_symlinks=False):
+                    stat = entry.stat(follow_symlinks=False)
+                    found.append((stat.st_ctime_ns, digest, stat.st_size))
+        return [(digest, size) for _, digest, size in sorted(found)]
+
+    def room(self) -> tuple[int, int]:
+        """Bytes and inodes that are free on the file system, but for a little that is left to others. Quick."""
+        stat = os.statvfs(self.root)
+        spare = min(SPARE_BYTES, stat.f_blocks * stat.f_frsize // 50)
+        # Some file systems (btrfs) know no bound of inodes, and say 0.
+        inodes = stat.f_favail - SPARE_INODES if stat.f_files else 2**62
+        return stat.f_bavail * stat.f_frsize - spare, inodes
+
+    # --- by whoever writes and reads ---
+
+    def path(self, digest: str) -> Path:
+        """Where a whole blob is."""
+        algorithm, _, name = digest.partition(":")
+        return self.root / "blobs" / algorithm / name[:2] / name
+
+    def incoming(self, digest: str) -> Path:
+        """Where a blob is while it comes in."""
+        return self.root / "incoming" / digest.replace(":", "-")
+
+    def open(self, digest: str) -> Found | None:
+        """A whole blob, None where there is none. Quick: no byte of it is read."""
+        try:
+            file = open_file(self.path(digest))
+        except FileNotFoundError:
+            return None
+        stat = os.fstat(file.fileno())
+        return Found(file, stat.st_size, self.is_proven(stat))
+
+    def is_proven(self, stat: os.stat_result) -> bool:
+        """Whether somebody of this run verified the file, and nobody wrote to it since. Quick."""
+        return int(stat.st_mtime) == self.stamp and stat.st_mtime_ns % 1_000_000_000 == 0
+
+    def seal(self, descriptor: int) -> None:
+        """Note that the file's content was verified."""
+        os.fchmod(descriptor, 0o400)
+        os.utime(descriptor, (self.stamp, self.stamp))
+
+    def verify(self, digest: str, file: io.FileIO) -> bool:
+        """Hash the whole file; where it is what `digest` names it is proven from now on."""
+        if hash_file(digest, file) != digest.partition(":")[2]:
+            return False
+        with contextlib.suppress(PermissionError, OSError):  # a disk that is read-only now: it is hashed each time
+            self.seal(file.fileno())
+        return True
+
+
+def open_file(path: Path) -> io.FileIO:
+    """`path` for reading; never a link's target. Quick."""
+    return io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb")
+
+
+def hash_file(digest: str, file: io.FileIO, size: int | None = None) -> str:
+    """The hexadecimal hash of the first `size` bytes (all, where None), by the algorithm of `digest`."""
+    return hasher_of_file(digest, file, size).hexdigest()
+
+
+def hasher_of_file(digest: str, file: io.FileIO, size: int | None = None) -> hashlib._Hash:
+    """A hash that has taken in the first `size` bytes (all, where None). Raises OSError where the file is shorter."""
+    hasher = hashlib.new(digest.partition(":")[0])
+    buffer = memoryview(bytearray(READ))
+    offset = 0
+    while size is None or offset < size:
+        wanted = buffer if size is None else buffer[: min(READ, size - offset)]
+        count = os.preadv(file.fileno(), [wanted], offset)
+        if not count:
+            break
+        hasher.update(wanted[:count])
+        offset += count
+    if size is not None and offset < size:
+        raise OSError(errno.EIO, "the file is shorter than it was")
+    return hasher

@@ -1,0 +1,153 @@
+"""Blobs that come from upstreams into files: each once, to its end whoever leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pullgate import faults
+from pullgate.upstream.blob import stream_blob
+from pullgate.upstream.hashing import FileSink
+from pullgate.upstream.request import UpstreamResponse
+from pullgate_proxy.cache.ask import Ask, Place
+from pullgate_proxy.cache.flight import Flight, Lost
+from pullgate_proxy.cache.keeper import Keeper
+
+LINGER: Final = 10.0
+"""Seconds for which a fetch goes on that nobody reads; with half of it there it is brought to its end."""
+UNKEPT_SECONDS: Final = 600.0
+"""For which a blob that does not fit is streamed at once."""
+UNKEPT: Final = 10_000
+
+
+class Fetches:
+    """The flights."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        clock: Callable[[], float],
+        *,
+        on_there: Callable[[Place], None],
+        on_received: Callable[[int], None],
+    ) -> None:
+        """`on_there` is told each place whose upstream has the blob, `on_received` the bytes that come into files."""
+        self.linger = LINGER
+        self._keeper, self._clock = keeper, clock
+        self._on_there, self._on_received = on_there, on_received
+        self._flights: dict[str, Flight] = {}
+        self._tasks: dict[Flight, asyncio.Task[None]] = {}
+        self._unkept: OrderedDict[str, float] = OrderedDict()
+        """Digest -> until when it is not tried to keep it."""
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def get(self, digest: str) -> Flight | None:
+        """The blob's flight, if it is on its way."""
+        return self._flights.get(digest)
+
+    def may_begin(self, digest: str) -> bool:
+        """Whether it is likely that the blob can be kept."""
+        return self._keeper.usable and self._unkept.get(digest, 0.0) <= self._clock()
+
+    def begin(self, ask: Ask) -> Flight:
+        """Fetch a blob that is not on its way."""
+        flight = Flight(ask.digest, ask.place)
+        self._flights[ask.digest] = flight
+        self._tasks[flight] = asyncio.create_task(self._fly(ask, flight), name=f"fetch {ask.digest}")
+        return flight
+
+    async def close(self) -> None:
+        """End all of them."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def leave(self, flight: Flight) -> None:
+        """One reader less. A fetch that nobody reads is given up after a while."""
+        flight.readers -= 1
+        if not flight.readers and flight in self._tasks:
+            flight.idle_since = self._clock()
+            asyncio.get_running_loop().call_later(self.linger, self._give_up, flight)
+
+    def _give_up(self, flight: Flight) -> None:
+        task = self._tasks.get(flight)
+        idle = not flight.readers and self._clock() - flight.idle_since >= self.linger
+        if task is not None and idle and flight.written < flight.size / 2:
+            task.cancel()
+
+    async def _fly(self, ask: Ask, flight: Flight) -> None:
+        why: faults.Fault | Lost = Lost()
+        try:
+            response = await ask.current().send(ask.request)
+            try:
+                self._on_there(ask.place)
+                await self._take_in(ask, flight, response)
+            finally:
+                response.release()
+        except faults.Fault as fault:
+            why = fault
+        except OSError as error:
+            self._keeper.failed(error)
+        finally:
+            del self._flights[ask.digest], self._tasks[flight]
+            flight.fail(why)
+            flight.close()
+
+    async def _take_in(self, ask: Ask, flight: Flight, response: UpstreamResponse) -> None:
+        """Into a file, if it can be kept. Raises the upstream's faults; OSError where the disk fails."""
+        size = response.length if response.status == 200 else None
+        path = await self._keeper.claim(ask.digest, size) if size else None
+        if size is None or path is None:
+            self._note_unkept(ask.digest)
+            return
+        whole = False
+        try:
+            await self._pump(ask, flight, response, (path, size))
+            whole = True
+        finally:
+            if not whole:
+                # Before anybody may begin anew; also where this task is cancelled.
+                await asyncio.shield(self._keeper.abandon(ask.digest))
+        await self._keeper.commit(ask.digest)
+
+    async def _pump(self, ask: Ask, flight: Flight, response: UpstreamResponse, into: tuple[Path, int]) -> None:
+        path, size = into
+        writing, reading = await asyncio.to_thread(_open_twice, path)
+        flight.open(size, reading)
+        sink = FileSink(writing, lambda: self._advance(flight, sink, wake=True))
+        stream = stream_blob(ask.current(), ask.request, response, sink=sink, current=ask.current)
+        try:
+            async for _ in stream:
+                self._advance(flight, sink)
+            self._advance(flight, sink)
+            flight.finish()
+            await asyncio.to_thread(self._keeper.directory.seal, writing)
+        finally:
+            await stream.aclose()
+            sink.close()
+
+    def _advance(self, flight: Flight, sink: FileSink, *, wake: bool = False) -> None:
+        self._on_received(sink.written - flight.written)
+        flight.advance(sink.written, wake=wake)
+
+    def _note_unkept(self, digest: str) -> None:
+        if self._keeper.usable:
+            self._unkept[digest] = self._clock() + UNKEPT_SECONDS
+            if len(self._unkept) > UNKEPT:
+                self._unkept.popitem(last=False)
+
+
+def _open_twice(path: Path) -> tuple[int, int]:
+    writing = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        return writing, os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        os.close(writing)
+        raise

@@ -1,0 +1,226 @@
+"""Who may write which blob, and which goes to make room: the one place that knows what is on the disk.
+
+A disk that fails costs the cache and no pull: nothing is claimed for a while, then it is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pullgate_proxy.cache.disk import BlobDir
+from pullgate_proxy.cache.eviction import S3Fifo
+
+FIRST_PAUSE: Final = 2.0
+LONGEST_PAUSE: Final = 60.0
+"""Seconds for which a disk that failed is left alone."""
+LARGEST_SHARE: Final = 0.5
+"""Of the bound: the largest blob that is kept."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may be kept."""
+
+    size: int
+    """Bytes, those on their way included."""
+    files: int
+
+
+class Keeper:
+    """The index of one BlobDir. In the loop; what blocks runs in threads."""
+
+    def __init__(
+        self,
+        directory: BlobDir,
+        bounds: Bounds,
+        on_removed: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`on_removed` is told why a blob goes: evicted, damaged."""
+        self.directory = directory
+        self._bounds, self._on_removed, self._clock = bounds, on_removed, clock
+        self._kept = S3Fifo()
+        self._incoming: dict[str, int] = {}
+        self._pins: Counter[str] = Counter()
+        self._ready = False
+        """Whether the directory is ours."""
+        self._pause, self._again_at = FIRST_PAUSE, 0.0
+        self._problem = ""
+        self._room = asyncio.Lock()
+        self._scan: asyncio.Task[None] | None = None
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Take the directory; where that fails it is tried again later. What is in it is looked at beside."""
+        await self._prepare()
+
+    async def stop(self) -> None:
+        """Give the directory back."""
+        if self._scan is not None:
+            self._scan.cancel()
+            await asyncio.gather(self._scan, return_exceptions=True)
+        self.directory.release()
+
+    async def _prepare(self) -> bool:
+        try:
+            await asyncio.to_thread(self.directory.prepare)
+        except OSError as error:
+            self.failed(error)
+            return False
+        self._ready = True
+        self._scan = asyncio.create_task(self._look_around(), name="scan the blob cache")
+        return True
+
+    async def _look_around(self) -> None:
+        """Take what an earlier run left into the index."""
+        folders = self.directory.scan()
+        try:
+            while (found := await asyncio.to_thread(next, folders, None)) is not None:
+                for digest, size in found:
+                    if digest not in self._kept:
+                        self._kept.add(digest, size, known=True)
+            async with self._room:
+                await self._make_room(0, 0)
+        except OSError as error:
+            self.failed(error)
+
+    # --- what is told ---
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept or reserved."""
+        return self._kept.size + sum(self._incoming.values())
+
+    @property
+    def files(self) -> int:
+        """Blobs that are kept or on their way."""
+        return len(self._kept) + len(self._incoming)
+
+    @property
+    def problem(self) -> str:
+        """Why nothing new is kept just now; empty where all is well."""
+        return self._problem
+
+    @property
+    def usable(self) -> bool:
+        """Whether a blob may be claimed now, as far as is known."""
+        return not self._problem or self._clock() >= self._again_at
+
+    # --- claims ---
+
+    async def claim(self, digest: str, size: int) -> Path | None:
+        """A file for a blob of `size` bytes that comes in; `commit` or `abandon` must follow. None: it is not kept."""
+        if size > self._bounds.size * LARGEST_SHARE or not self.usable or digest in self._incoming:
+            return None
+        async with self._room:
+            if not self._ready and not await self._prepare():
+                return None
+            try:
+                if digest in self._incoming or not await self._make_room(size, 1):
+                    return None
+                path = await asyncio.to_thread(self.directory.begin, digest)
+            except OSError as error:
+                self.failed(error)
+                return None
+            self._incoming[digest] = size
+            return path
+
+    async def commit(self, digest: str) -> None:
+        """The blob that was claimed is whole, verified and sealed."""
+        size = self._incoming[digest]
+        try:
+            await asyncio.to_thread(self.directory.publish, digest)
+        except OSError as error:
+            self.failed(error)
+            await self.abandon(digest)
+            return
+        self._incoming.pop(digest, None)
+        self._kept.add(digest, size)
+        self._mended()
+
+    async def abandon(self, digest: str) -> None:
+        """The blob that was claimed will not come."""
+        # A file that cannot be removed from a disk that fails goes with the next start.
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self.directory.remove, self.directory.incoming(digest))
+        self._incoming.pop(digest, None)
+
+    def failed(self, error: OSError) -> None:
+        """The disk does not do what it should: nothing is claimed for a while."""
+        words = f"{self.directory.root}: {error.strerror or error}" if error.filename is None else str(error)
+        if not self._problem:
+            log.warning("blobs are not kept for now, and streamed: %s", words)
+            self._pause = FIRST_PAUSE
+        else:
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        self._problem = words
+        self._again_at = self._clock() + self._pause
+
+    def _mended(self) -> None:
+        if self._problem:
+            log.warning("blobs are kept again in %s", self.directory.root)
+        self._problem = ""
+
+    # --- what is read ---
+
+    def pin(self, digest: str) -> None:
+        """Somebody reads it: it is not removed until `unpin`."""
+        self._pins[digest] += 1
+        self._kept.hit(digest)
+
+    def unpin(self, digest: str) -> None:
+        """One reader less."""
+        self._pins[digest] -= 1
+        if self._pins[digest] <= 0:
+            del self._pins[digest]
+
+    async def drop(self, digest: str) -> None:
+        """What is kept of it is not what it should be."""
+        self._on_removed("damaged")
+        log.warning("the copy of %s in %s is damaged: it is removed, and fetched again", digest, self.directory.root)
+        self._kept.remove(digest)
+        try:
+            await asyncio.to_thread(self.directory.remove, self.directory.path(digest))
+        except OSError as error:
+            self.failed(error)
+
+    def missing(self, digest: str) -> None:
+        """Its file is gone, whoever removed it."""
+        self._kept.remove(digest)
+
+    # --- room ---
+
+    async def _make_room(self, size: int, files: int) -> bool:
+        """Whether `size` bytes in `files` files more fit, after what goes first has gone. Raises OSError."""
+        while True:
+            free_bytes, free_inodes = self.directory.room()
+            fits = self.size + size <= self._bounds.size and self.files + files <= self._bounds.files
+            # What is on its way has not taken its bytes from the file system yet, or not all: the worst is assumed.
+            owed = sum(self._incoming.values())
+            if fits and free_bytes >= owed + size and free_inodes >= files:
+                return True
+            if size and size > free_bytes + self._kept.size:
+                return self._is_full()
+            name = self._kept.evict(lambda digest: digest in self._pins)
+            if name is None:
+                return self._is_full() if size else False
+            self._on_removed("evicted")
+            await asyncio.to_thread(self.directory.remove, self.directory.path(name))
+
+    def _is_full(self) -> bool:
+        free_bytes, free_inodes = self.directory.room()
+        if free_bytes <= 0 or free_inodes <= 0:
+            raise OSError(errno.ENOSPC, "the disk is full")
+        return False
