@@ -26,6 +26,17 @@ def parse_address(ctx: click.Context, param: click.Parameter, value: str) -> tup
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104
 
 
+_UNITS: Final = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+
+
+def parse_size(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    """Bytes, as a quantity of Kubernetes writes them: 500Mi, 10Gi."""
+    found = re.fullmatch(r"(\d{1,15})([KMGT]i)?", value, re.ASCII)
+    if found is None:
+        raise click.BadParameter(f"{value!r}: write it like 10Gi")
+    return int(found[1]) * _UNITS[found[2] or ""]
+
+
 def parse_addresses(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
     """Several of HOST:PORT."""
     return tuple(parse_address(ctx, param, value) for value in values)
@@ -61,6 +72,23 @@ _SERVING: Final = (
         show_default=True,
         metavar="MIB",
         help="Memory for manifests; 0 keeps none.",
+    ),
+    click.option(
+        "--blob-cache",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Directory to keep blobs in; nobody else writes there.  [default: none are kept]",
+    ),
+    click.option(
+        "--blob-cache-size",
+        callback=parse_size,
+        default="10Gi",
+        show_default=True,
+        metavar="SIZE",
+        help="Bytes of blobs that are kept at most, like 500Mi or 10Gi.",
+    ),
+    click.option(
+        "--blob-cache-files", type=click.IntRange(16), default=100_000, show_default=True, help="Blobs kept at most."
     ),
     click.option(
         "--drain-seconds",

@@ -30,6 +30,7 @@ from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.disk import BlobDir
 from pullgate_proxy.cache.keeper import Bounds, Keeper
 from pullgate_proxy.cache.manifests import ManifestCache
+from pullgate_proxy.cache.prefetch import Prefetcher
 from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
 from pullgate_proxy.lineage.grants import Children, Grants
 from pullgate_proxy.lineage.proof import Prover
@@ -80,7 +81,9 @@ class Proxy:
         self._grants = Grants(settings.grant_limit)
         self._manifests = ManifestCache(settings.manifest_cache, time.monotonic, self._count_cached)
         self.blobs = _blob_cache(settings, self.metrics)
-        self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic), self._manifests, self.blobs)
+        self._prefetcher = Prefetcher(self.blobs) if self.blobs is not None else None
+        prover = Prover(self._grants, Children(), time.monotonic)
+        self._forwarder = Forwarder(prover, self._manifests, self.blobs, self._prefetcher)
         self._running = 0
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -96,6 +99,8 @@ class Proxy:
         context = build_context(self.settings)
         if self.blobs is not None:
             await self.blobs.start()
+        if self._prefetcher is not None:
+            self._prefetcher.start()
         self._tasks.append(asyncio.create_task(follow(self._store, self.snapshot, self._upstreams.forget)))
         if context and self.settings.tls_cert and self.settings.tls_key:
             watcher = reload_on_change(context, self.settings.tls_cert, self.settings.tls_key)
@@ -131,6 +136,8 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._manifests.close()
+        if self._prefetcher is not None:
+            await self._prefetcher.close()
         if self.blobs is not None:
             await self.blobs.close()
         await self._upstreams.close()

@@ -72,7 +72,12 @@ class Upstreams:
         live = self._live[registry.namespace, registry.name]
         identity = (registry.namespace, registry.name, live.handoff.uid)
         return Where(
-            identity, live.config.wire_host, registry.tag_ttl, registry.stale_if_error, blobs=registry.keeps_blobs
+            identity,
+            live.config.wire_host,
+            registry.tag_ttl,
+            registry.stale_if_error,
+            blobs=registry.keeps_blobs,
+            prefetch=registry.prefetches,
         )
 
     def down(self) -> list[Name]:

@@ -43,7 +43,7 @@ def test_defaults_are_filled_in(cluster: Kubectl, app: str) -> None:
     spec = cluster.get("registries", "quay", app)["spec"]
     assert spec["repositories"] == ["**"]
     assert spec["check"] == {"interval": "5m"}
-    assert spec["cache"] == {"tagTTL": "30s", "staleIfError": "24h", "blobs": True}
+    assert spec["cache"] == {"tagTTL": "30s", "staleIfError": "24h", "blobs": True, "prefetch": False}
     put(cluster, app, license_())
     assert cluster.get("licenses", "acme", app)["spec"]["keys"] == {"overlap": "7d"}
 

@@ -60,6 +60,8 @@ class RegistryFacts:
     """Seconds for which a copy may stand in for an upstream that does not answer."""
     keeps_blobs: bool = True
     """Whether its blobs may be kept on a disk."""
+    prefetches: bool = False
+    """Whether a manifest's blobs are fetched as soon as the manifest is."""
 
 
 class RegistryDirectory(Protocol):

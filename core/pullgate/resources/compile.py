@@ -42,6 +42,7 @@ def registry_facts(resource: Registry) -> RegistryFacts:
         tag_ttl=spec.cache.tag_ttl.total_seconds(),
         stale_if_error=spec.cache.stale_if_error.total_seconds(),
         keeps_blobs=spec.cache.blobs,
+        prefetches=spec.cache.prefetch,
     )
 
 

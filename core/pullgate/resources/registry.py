@@ -96,6 +96,9 @@ class CacheSpec(Part):
     tag_ttl: Annotated[Duration, Field(alias="tagTTL")] = timedelta(seconds=30)
     stale_if_error: Duration = timedelta(hours=24)
     blobs: bool = True
+    """Whether blobs are kept on the proxy's disk, where it has one."""
+    prefetch: bool = False
+    """Whether a manifest's blobs are fetched as soon as the manifest is."""
 
 
 class CASecretRef(SecretRef):

@@ -28,7 +28,7 @@ class Ask:
     current: Callable[[], Upstream]
     """The client of the Registry as it is when this is called. Raises a fault."""
     reader: str = ""
-    """License and address of the client."""
+    """License and address of the client; empty where none waits for it."""
 
     @property
     def place(self) -> Place:

@@ -105,11 +105,12 @@ class BlobCache:
         return None
 
     def _hold(self, ask: Ask, source: Found | Flight, result: str) -> Held:
-        self._on_result(result)
+        if ask.reader:
+            self._on_result(result)
         return Held(ask, source, result, self.keeper, on_end=self._on_end)
 
     def _on_end(self, held: Held) -> None:
-        if held.sent_all:
+        if held.sent_all and held.ask.reader:
             self._suspicion.note(held.ask.reader, held.ask.digest)
         if held.flight is not None:
             self.fetches.leave(held.flight)

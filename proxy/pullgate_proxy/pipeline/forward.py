@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs
@@ -9,17 +10,18 @@ from urllib.parse import parse_qs
 from multidict import CIMultiDictProxy
 
 from pullgate.faults import NotEntitled, UpstreamProtocol
-from pullgate.oci.manifest import INDEX_TYPES
+from pullgate.oci.manifest import INDEX_TYPES, parse_manifest
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
 from pullgate.upstream.blob import stream_blob
-from pullgate.upstream.client import Upstream
+from pullgate.upstream.client import FetchedManifest, Upstream
 from pullgate.upstream.ranges import Range, parse_range
 from pullgate.upstream.request import Method, UpstreamRequest
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.held import Held, Part
 from pullgate_proxy.cache.manifests import ManifestCache
+from pullgate_proxy.cache.prefetch import Prefetcher
 from pullgate_proxy.cache.where import Where
 from pullgate_proxy.lineage.proof import Prover, Question
 from pullgate_proxy.pipeline.authorize import Authorization, Decision
@@ -72,9 +74,12 @@ class Pull:
 class Forwarder:
     """Asks the upstream for what was authorized."""
 
-    def __init__(self, prover: Prover, manifests: ManifestCache, blobs: BlobCache | None) -> None:
-        """Without `blobs` none is kept."""
-        self._prover, self._manifests, self._blobs = prover, manifests, blobs
+    def __init__(
+        self, prover: Prover, manifests: ManifestCache, blobs: BlobCache | None, prefetcher: Prefetcher | None
+    ) -> None:
+        """Without `blobs` none is kept, nor fetched ahead."""
+        self._prover, self._manifests = prover, manifests
+        self._blobs, self._prefetcher = blobs, prefetcher
 
     async def forward(self, pull: Pull, upstream: Upstream) -> Answer:
         """The upstream's answer. Raises its faults; NotEntitled where a digest cannot be proven."""
@@ -127,6 +132,8 @@ class Forwarder:
         )
         if pull.authorization.scope is not None:
             self._prover.learn(pull.authorization.scope, fetched.digest, fetched.body, fetched.media_type)
+        if pull.where.prefetch and cache in {"miss", "off"}:
+            self._prefetch(pull, fetched)
         headers = {
             "Content-Type": fetched.media_type,
             "Docker-Content-Digest": fetched.digest,
@@ -134,6 +141,14 @@ class Forwarder:
         }
         is_pull = fetched.media_type not in INDEX_TYPES
         return Answer(200, headers, fetched.body, is_pull=is_pull, cache=cache)
+
+    def _prefetch(self, pull: Pull, fetched: FetchedManifest) -> None:
+        if self._prefetcher is None or pull.route.registry.delivery == "Redirect":
+            return
+        with contextlib.suppress(ValueError):
+            manifest = parse_manifest(fetched.body, fetched.media_type)
+            repository = pull.route.repository
+            self._prefetcher.add(Ask(pull.where, repository, digest, pull.current) for digest in manifest.blobs)
 
     async def _forward_blob(self, pull: Pull, upstream: Upstream) -> Answer:
         registry = pull.route.registry

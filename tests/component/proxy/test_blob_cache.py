@@ -321,6 +321,23 @@ async def test_a_registry_that_wants_no_cache_has_none(tmp_path: Path) -> None:
         assert not world.file.exists()
 
 
+# --- ahead of time
+
+
+async def test_with_prefetch_a_manifests_blobs_are_fetched_with_it_and_without_it_not(tmp_path: Path) -> None:
+    for number, prefetch in enumerate((True, False)):
+        async with world_of(tmp_path / str(number), cache={"prefetch": prefetch}) as world:
+            manifest = f"/v2/proxy/{APP}/upstream/my-org/large/manifests/1"
+            assert (await world.gate.get(manifest, world.gate.key("acme"))).status == 200
+            if not prefetch:
+                await asyncio.sleep(0.3)
+                assert world.asked() == 0
+                continue
+            await world.gate.until(world.file.exists)
+            assert await world.pull() == (world.digest, "hit")
+            assert world.asked() == len(world.image.blobs) + len(world.image.streams)
+
+
 # --- what is on the disk
 
 
@@ -387,6 +404,7 @@ async def test_the_bounds_hold_and_what_is_read_most_stays(tmp_path: Path) -> No
             await world.upstream.push("my-org/large", f"other-{number}", other)
             digest = max(other.blobs, key=lambda d: len(other.blobs[d]))
             assert await world.pull(path=world.path(digest=digest)) == (digest, "miss")
+            await world.gate.until(lambda: not world.incoming)
             kept = [path for path in world.cache.rglob("*") if path.is_file() and path.name != "lock"]
             assert sum(path.stat().st_size for path in kept) <= 8 * MIB
             assert len(kept) <= 6

@@ -20,7 +20,7 @@ REGISTRY: dict[str, Any] = {
         "credentials": {"secretRef": {"name": "quay-robot"}},
         "domains": ["Images.MyApp.com"],
         "repositories": ["my-org/**"],
-        "cache": {"tagTTL": "30s", "staleIfError": "24h", "blobs": True},
+        "cache": {"tagTTL": "30s", "staleIfError": "24h", "blobs": True, "prefetch": False},
         "tls": {"caSecretRef": {"name": "ca", "key": "ca.crt"}, "plainHTTP": False},
         "check": {"interval": "5m", "image": "my-org/api:latest"},
         "network": {"realmHosts": ["auth.example.com"], "allowPrivate": True},
