@@ -22,6 +22,11 @@ from pullgate_cli.options import FROM_ENVIRONMENT, kubeconfig_option, parse_addr
     callback=parse_addresses,
     help="Admin port of the replicas, whose counts go into limits; a name may stand for many. Repeatable.",
 )
+@click.option(
+    "--peer-fetch",
+    is_flag=True,
+    help="Have each blob fetched by one replica for all; needs --peer-admin, --blob-cache.",
+)
 def proxy(external_url: str, kubeconfig: Path | None, peer_admin: tuple[tuple[str, int], ...], **serving: Any) -> None:
     """Answer pulls by the Registries and Licenses of a cluster, from what the operator made of them."""
     import asyncio

@@ -6,7 +6,7 @@ Customers never reach it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -16,6 +16,8 @@ from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.upstreams import Upstreams
 from pullgate_proxy.usage import UsageBook
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,12 @@ def build_admin(
     readiness: Callable[[], Readiness],
     contact: Contact | None,
     upstreams: Upstreams,
+    peers: Handler | None = None,
 ) -> web.Application:
-    """The admin application. `contact` tells whether the cluster is heard; None where there is none."""
+    """The admin application. `contact` tells whether the cluster is heard; None where there is none.
+
+    `peers` answers other replicas' asks for blobs.
+    """
     heard = contact or Contact()
 
     async def answer_metrics(_: web.Request) -> web.Response:
@@ -67,4 +73,6 @@ def build_admin(
     app.router.add_get("/metrics", answer_metrics)
     app.router.add_get("/healthz", answer_health)
     app.router.add_get("/readyz", answer_ready)
+    if peers is not None:
+        app.router.add_get("/peer/{path:.+}", peers, allow_head=False)
     return app

@@ -26,11 +26,7 @@ from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Store
 from pullgate.usage.poller import UsagePoller
 from pullgate_proxy.admin import Readiness, build_admin
-from pullgate_proxy.cache.blobs import BlobCache
-from pullgate_proxy.cache.disk import BlobDir
-from pullgate_proxy.cache.keeper import Bounds, Keeper
-from pullgate_proxy.cache.manifests import ManifestCache
-from pullgate_proxy.cache.prefetch import Prefetcher
+from pullgate_proxy.caches import Caches
 from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
 from pullgate_proxy.lineage.grants import Children, Grants
 from pullgate_proxy.lineage.proof import Prover
@@ -79,11 +75,8 @@ class Proxy:
         self._log = pull_log or PullLog(style=settings.log_format)
         self._upstreams = Upstreams(self.snapshot, settings)
         self._grants = Grants(settings.grant_limit)
-        self._manifests = ManifestCache(settings.manifest_cache, time.monotonic, self._count_cached)
-        self.blobs = _blob_cache(settings, self.metrics)
-        self._prefetcher = Prefetcher(self.blobs) if self.blobs is not None else None
-        prover = Prover(self._grants, Children(), time.monotonic)
-        self._forwarder = Forwarder(prover, self._manifests, self.blobs, self._prefetcher)
+        self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self.usage.instance)
+        self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic), self.caches)
         self._running = 0
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,10 +90,7 @@ class Proxy:
     async def start(self) -> None:
         """Listen. Raises CannotListen where a port is taken, InvalidSettings for files that do not work."""
         context = build_context(self.settings)
-        if self.blobs is not None:
-            await self.blobs.start()
-        if self._prefetcher is not None:
-            self._prefetcher.start()
+        await self.caches.start()
         self._tasks.append(asyncio.create_task(follow(self._store, self.snapshot, self._upstreams.forget)))
         if context and self.settings.tls_cert and self.settings.tls_key:
             watcher = reload_on_change(context, self.settings.tls_cert, self.settings.tls_key)
@@ -113,7 +103,15 @@ class Proxy:
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=self.settings.drain_seconds)
         await self._runner.setup()
-        admin = build_admin(self.metrics, self.snapshot, self.usage, self.readiness, self._contact, self._upstreams)
+        admin = build_admin(
+            self.metrics,
+            self.snapshot,
+            self.usage,
+            self.readiness,
+            self._contact,
+            self._upstreams,
+            self.caches.peer_handler(),
+        )
         self._admin = web.AppRunner(admin, access_log=None)
         await self._admin.setup()
         listen, aside = (self.settings.listen_host, self.port), (self.settings.admin_host, self.admin_port)
@@ -135,11 +133,7 @@ class Proxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._manifests.close()
-        if self._prefetcher is not None:
-            await self._prefetcher.close()
-        if self.blobs is not None:
-            await self.blobs.close()
+        await self.caches.close()
         await self._upstreams.close()
         if self._admin is not None:
             await self._admin.cleanup()
@@ -251,10 +245,6 @@ class Proxy:
         if issued is not None:
             self.usage.note_refused(registry, issued)
 
-    def _count_cached(self, result: str) -> None:
-        self.metrics.manifests.labels(result).inc()
-        self.metrics.manifest_bytes.set(self._manifests.size)
-
     def _note(self, record: Record, seconds: float) -> None:
         record.duration = seconds
         kind = record.kind or "other"
@@ -269,24 +259,6 @@ class Proxy:
             counts = Counts(int(record.pull), record.bytes, int(record.status in DENIALS))
             self.usage.note((record.app, record.license), counts, record.key, now)
         self._log.write(record, now)
-
-
-def _blob_cache(settings: ProxySettings, metrics: Metrics) -> BlobCache | None:
-    if settings.blob_cache is None:
-        return None
-    keeper = Keeper(
-        BlobDir(settings.blob_cache),
-        Bounds(settings.blob_cache_size, settings.blob_cache_files),
-        lambda why: metrics.blob_removals.labels(why).inc(),
-    )
-    blobs = BlobCache(
-        keeper,
-        time.monotonic,
-        on_result=lambda result: metrics.blobs.labels(result).inc(),
-        on_received=metrics.blob_received.inc,
-    )
-    metrics.follow_blobs(blobs)
-    return blobs
 
 
 async def _read_form(http: web.BaseRequest) -> str:

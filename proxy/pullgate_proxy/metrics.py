@@ -61,7 +61,8 @@ class Metrics:
         self.blob_flights = Gauge("pullgate_blob_fetches", "Blobs on their way to the disk.", registry=self.registry)
         self.blob_received = Counter(
             "pullgate_blob_fetched_bytes",
-            "Bytes of blobs that came from upstreams to the disk.",
+            "Bytes of blobs that came to the disk (source: upstream, peer, store).",
+            ("source",),
             registry=self.registry,
         )
         self.aborted = Counter(

@@ -46,6 +46,8 @@ class ProxySettings:
     """Requests at once; beyond it the answer is Overloaded."""
     peers: tuple[tuple[str, int], ...] = ()
     """Admin ports of all replicas (a name may stand for many addresses): what they counted goes into limits."""
+    peer_fetch: bool = False
+    """Whether a blob is fetched by one replica for all (needs `peers` and `blob_cache`)."""
     manifest_cache: int = 64 * 1024 * 1024
     """Bytes of manifests that are kept in memory; 0 keeps none."""
     blob_cache: Path | None = None
@@ -62,6 +64,8 @@ class ProxySettings:
             raise InvalidSettings(f"external URL {self.external_url!r}: write it like https://images.example.com")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InvalidSettings("TLS needs both files: a certificate and its key")
+        if self.peer_fetch and not (self.peers and self.blob_cache):
+            raise InvalidSettings("--peer-fetch needs --peer-admin and --blob-cache")
         if self.log_format not in {"auto", "text", "json"}:
             raise InvalidSettings(f"log format {self.log_format!r}: one of auto, text, json")
 

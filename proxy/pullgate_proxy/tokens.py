@@ -20,7 +20,11 @@ from pullgate.faults import CredentialsMissing, TokenExpired
 LIFETIME = 300
 """Seconds. Never under 60: docker takes a shorter one for a mistake (distribution, token specification)."""
 
+TICKET_SECONDS = 60
+"""Of a replica's ask; the clocks of two replicas may differ by less."""
+
 _ISSUER = "pullgate"
+_TICKETS = "pullgate-peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,24 @@ class SigningKeys:
             return _decode(claims["key"])
         except (PyJWTError, StopIteration, KeyError, TypeError, ValueError, binascii.Error) as error:
             raise TokenExpired from error
+
+    def issue_ticket(self, subject: str, now: float) -> str:
+        """One replica's word to another that it may have `subject`. Raises CredentialsMissing without a key."""
+        if not self.keys:
+            raise CredentialsMissing("of the proxy itself")
+        first = self.keys[0]
+        claims = {"iss": _TICKETS, "exp": int(now) + TICKET_SECONDS, "sub": subject}
+        return jwt.encode(claims, first.secret, algorithm="HS256", headers={"kid": first.id})
+
+    def verifies_ticket(self, ticket: str, subject: str, now: float) -> bool:
+        """Whether a replica gave `ticket` for `subject`, and it has not ended."""
+        try:
+            kid = jwt.get_unverified_header(ticket).get("kid")
+            secret = next(k.secret for k in self.keys if k.id == kid and now < k.not_after)
+            claims = jwt.decode(ticket, secret, algorithms=["HS256"], options=_OPTIONS)
+            return bool(claims["exp"] > now and claims["iss"] == _TICKETS and claims["sub"] == subject)
+        except (PyJWTError, StopIteration, KeyError, TypeError, ValueError):
+            return False
 
 
 # The times are compared here, against the proxy's one clock, not in the library.

@@ -141,11 +141,11 @@ class Gate:
         """Change settings of the running proxy."""
         self.proxy.settings = dataclasses.replace(self.proxy.settings, **changed)
 
-    async def start_proxy(self) -> Proxy:
+    async def start_proxy(self, **changed: Any) -> Proxy:
         """One more proxy on the same folder: a replica, or a restart."""
         # Most tests are about what the upstream answers now.
         defaults = {"listen_port": 0, "admin_port": 0, "drain_seconds": 2.0, "manifest_cache": 0}
-        settings = ProxySettings(**{**defaults, **self._settings})
+        settings = ProxySettings(**{**defaults, **self._settings, **changed})
         proxy = Proxy(settings, self.store, PullLog(self.log, "json"))
         await proxy.start()
         self._stack.push_async_callback(proxy.stop)

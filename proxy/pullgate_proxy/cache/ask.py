@@ -27,6 +27,8 @@ class Ask:
     digest: str
     current: Callable[[], Upstream]
     """The client of the Registry as it is when this is called. Raises a fault."""
+    by_peer: bool = False
+    """Whether another replica asks, which must not be sent on."""
     reader: str = ""
     """License and address of the client; empty where none waits for it."""
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from pullgate import faults
 from pullgate_proxy.cache.ask import Ask, Place, Places
 from pullgate_proxy.cache.disk import Found, open_file
-from pullgate_proxy.cache.fetches import Fetches
+from pullgate_proxy.cache.fetches import Elsewhere, Fetches
 from pullgate_proxy.cache.flight import Flight
 from pullgate_proxy.cache.held import Held
 from pullgate_proxy.cache.keeper import Keeper
@@ -37,11 +37,12 @@ class BlobCache:
         clock: Callable[[], float],
         *,
         on_result: Callable[[str], None],
-        on_received: Callable[[int], None],
+        on_received: Callable[[str, int], None],
+        elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
         """`on_result` is told hit, revalidated, shared, miss or stale; `on_received` see Fetches."""
         self.keeper = keeper
-        self.fetches = Fetches(keeper, clock, on_there=self.tell, on_received=on_received)
+        self.fetches = Fetches(keeper, clock, on_there=self.tell, on_received=on_received, elsewhere=elsewhere)
         self._clock, self._on_result = clock, on_result
         self._together = Together()
         self._places = Places()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from pullgate import faults
 from pullgate.upstream.blob import stream_blob
@@ -19,9 +20,21 @@ from pullgate_proxy.cache.keeper import Keeper
 
 LINGER: Final = 10.0
 """Seconds for which a fetch goes on that nobody reads; with half of it there it is brought to its end."""
-UNKEPT_SECONDS: Final = 600.0
-"""For which a blob that does not fit is streamed at once."""
-UNKEPT: Final = 10_000
+NOTED_SECONDS: Final = 600.0
+"""For which a blob that does not fit is streamed at once, and one that came damaged comes from its upstream alone."""
+NOTED: Final = 10_000
+
+Count = Callable[[int], None]
+
+
+class Elsewhere(Protocol):
+    """Where a blob may be had before its upstream is asked."""
+
+    name: str
+    """For the metric."""
+
+    async def ask(self, ask: Ask) -> UpstreamResponse | None:
+        """The whole blob on its way; None where it cannot be had there."""
 
 
 class Fetches:
@@ -33,16 +46,19 @@ class Fetches:
         clock: Callable[[], float],
         *,
         on_there: Callable[[Place], None],
-        on_received: Callable[[int], None],
+        on_received: Callable[[str, int], None],
+        elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
-        """`on_there` is told each place whose upstream has the blob, `on_received` the bytes that come into files."""
+        """`on_there` is told each place whose upstream has the blob; `on_received` whence how many bytes came."""
         self.linger = LINGER
-        self._keeper, self._clock = keeper, clock
+        self._keeper, self._clock, self._elsewhere = keeper, clock, elsewhere
         self._on_there, self._on_received = on_there, on_received
         self._flights: dict[str, Flight] = {}
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
         self._unkept: OrderedDict[str, float] = OrderedDict()
         """Digest -> until when it is not tried to keep it."""
+        self._distrusted: OrderedDict[str, float] = OrderedDict()
+        """Digest -> until when it is fetched from nowhere but its upstream."""
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -85,13 +101,15 @@ class Fetches:
     async def _fly(self, ask: Ask, flight: Flight) -> None:
         why: faults.Fault | Lost = Lost()
         try:
-            response = await ask.current().send(ask.request)
+            source, response = await self._send(ask)
             try:
                 self._on_there(ask.place)
-                await self._take_in(ask, flight, response)
+                await self._take_in(ask, flight, response, functools.partial(self._on_received, source))
             finally:
                 response.release()
         except faults.Fault as fault:
+            if isinstance(fault, faults.DigestMismatch):
+                self._note(self._distrusted, ask.digest)
             why = fault
         except OSError as error:
             self._keeper.failed(error)
@@ -100,16 +118,26 @@ class Fetches:
             flight.fail(why)
             flight.close()
 
-    async def _take_in(self, ask: Ask, flight: Flight, response: UpstreamResponse) -> None:
+    async def _send(self, ask: Ask) -> tuple[str, UpstreamResponse]:
+        """Whence the blob comes, and its answer."""
+        trusted = self._distrusted.get(ask.digest, 0.0) <= self._clock()
+        for source in self._elsewhere if trusted else ():
+            response = await source.ask(ask)
+            if response is not None:
+                return source.name, response
+        return "upstream", await ask.current().send(ask.request)
+
+    async def _take_in(self, ask: Ask, flight: Flight, response: UpstreamResponse, count: Count) -> None:
         """Into a file, if it can be kept. Raises the upstream's faults; OSError where the disk fails."""
         size = response.length if response.status == 200 else None
         path = await self._keeper.claim(ask.digest, size) if size else None
         if size is None or path is None:
-            self._note_unkept(ask.digest)
+            if self._keeper.usable:
+                self._note(self._unkept, ask.digest)
             return
         whole = False
         try:
-            await self._pump(ask, flight, response, (path, size))
+            await self._pump(ask, flight, response, (path, size), count)
             whole = True
         finally:
             if not whole:
@@ -117,31 +145,34 @@ class Fetches:
                 await asyncio.shield(self._keeper.abandon(ask.digest))
         await self._keeper.commit(ask.digest)
 
-    async def _pump(self, ask: Ask, flight: Flight, response: UpstreamResponse, into: tuple[Path, int]) -> None:
+    async def _pump(
+        self, ask: Ask, flight: Flight, response: UpstreamResponse, into: tuple[Path, int], count: Count
+    ) -> None:
         path, size = into
         writing, reading = await asyncio.to_thread(_open_twice, path)
         flight.open(size, reading)
-        sink = FileSink(writing, lambda: self._advance(flight, sink, wake=True))
+        sink = FileSink(writing, lambda: _advance(flight, sink, count, wake=True))
         stream = stream_blob(ask.current(), ask.request, response, sink=sink, current=ask.current)
         try:
             async for _ in stream:
-                self._advance(flight, sink)
-            self._advance(flight, sink)
+                _advance(flight, sink, count)
+            _advance(flight, sink, count)
             flight.finish()
             await asyncio.to_thread(self._keeper.directory.seal, writing)
         finally:
             await stream.aclose()
             sink.close()
 
-    def _advance(self, flight: Flight, sink: FileSink, *, wake: bool = False) -> None:
-        self._on_received(sink.written - flight.written)
-        flight.advance(sink.written, wake=wake)
+    def _note(self, digests: OrderedDict[str, float], digest: str) -> None:
+        digests[digest] = self._clock() + NOTED_SECONDS
+        if len(digests) > NOTED:
+            digests.popitem(last=False)
 
-    def _note_unkept(self, digest: str) -> None:
-        if self._keeper.usable:
-            self._unkept[digest] = self._clock() + UNKEPT_SECONDS
-            if len(self._unkept) > UNKEPT:
-                self._unkept.popitem(last=False)
+
+def _advance(flight: Flight, sink: FileSink, count: Count, *, wake: bool = False) -> None:
+    written = sink.written
+    count(written - flight.written)
+    flight.advance(written, wake=wake)
 
 
 def _open_twice(path: Path) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 from urllib.parse import parse_qs
 
 from multidict import CIMultiDictProxy
@@ -71,15 +72,21 @@ class Pull:
     """Its address."""
 
 
+class Kept(Protocol):
+    """What may be answered from."""
+
+    manifests: ManifestCache
+    blobs: BlobCache | None
+    """None: no blob is kept."""
+    prefetcher: Prefetcher | None
+
+
 class Forwarder:
     """Asks the upstream for what was authorized."""
 
-    def __init__(
-        self, prover: Prover, manifests: ManifestCache, blobs: BlobCache | None, prefetcher: Prefetcher | None
-    ) -> None:
-        """Without `blobs` none is kept, nor fetched ahead."""
-        self._prover, self._manifests = prover, manifests
-        self._blobs, self._prefetcher = blobs, prefetcher
+    def __init__(self, prover: Prover, caches: Kept) -> None:
+        self._prover, self._manifests = prover, caches.manifests
+        self._blobs, self._prefetcher = caches.blobs, caches.prefetcher
 
     async def forward(self, pull: Pull, upstream: Upstream) -> Answer:
         """The upstream's answer. Raises its faults; NotEntitled where a digest cannot be proven."""
@@ -156,7 +163,7 @@ class Forwarder:
         if self._blobs is None or not pull.where.blobs or registry.delivery == "Redirect" or _wants_fresh(pull):
             return await _stream_blob(pull, upstream)
         reader = f"{pull.license.namespace}/{pull.license.name} {pull.client}"
-        ask = Ask(pull.where, pull.route.repository, pull.request.reference, pull.current, reader)
+        ask = Ask(pull.where, pull.route.repository, pull.request.reference, pull.current, reader=reader)
         is_head = pull.request.method == "HEAD"
         wanted = None if is_head else _wanted_range(pull)
         first = wanted.first if wanted is not None else 0

@@ -102,7 +102,8 @@ async def test_any_number_of_clients_share_one_fetch(world: World) -> None:
     assert {digest for digest, _ in pulled} == {world.digest}
     assert sorted({result for _, result in pulled}) == ["miss", "shared"]
     assert world.asked() == 1
-    assert world.gate.proxy.metrics.registry.get_sample_value("pullgate_blob_fetched_bytes_total") == SIZE
+    metrics = world.gate.proxy.metrics.registry
+    assert metrics.get_sample_value("pullgate_blob_fetched_bytes_total", {"source": "upstream"}) == SIZE
 
 
 async def test_a_late_client_reads_what_is_there_and_then_follows(world: World) -> None:
@@ -390,8 +391,8 @@ async def test_two_proxies_do_not_share_a_directory_and_both_serve(world: World)
     await world.gate.until(lambda: other.snapshot.synced and bool(other.snapshot.signing_keys.keys))
     answer = await world.gate.ask("GET", world.path(), world.gate.key("acme"), proxy=other)
     assert (answer.status, digest_of(answer.body)) == (200, world.digest)
-    assert other.blobs is not None
-    assert "another proxy uses it" in other.blobs.keeper.problem
+    assert other.caches.blobs is not None
+    assert "another proxy uses it" in other.caches.blobs.keeper.problem
     assert "pullgate_blob_cache_usable 0.0" in other.metrics.render().decode()
 
 
@@ -429,8 +430,8 @@ async def test_a_file_that_is_removed_under_us_is_fetched_again(world: World) ->
 
 
 def blobs(world: World) -> Any:
-    assert world.gate.proxy.blobs is not None
-    return world.gate.proxy.blobs
+    assert world.gate.proxy.caches.blobs is not None
+    return world.gate.proxy.caches.blobs
 
 
 async def until_fetched(world: World, count: int) -> None:

@@ -1,0 +1,101 @@
+"""The caches of one proxy, put together by its settings."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+
+from pullgate_proxy.admin import Handler
+from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.blobs import BlobCache
+from pullgate_proxy.cache.disk import BlobDir
+from pullgate_proxy.cache.keeper import Bounds, Keeper
+from pullgate_proxy.cache.manifests import ManifestCache
+from pullgate_proxy.cache.prefetch import Prefetcher
+from pullgate_proxy.metrics import Metrics
+from pullgate_proxy.peers.client import PeerClient
+from pullgate_proxy.peers.server import build_peer_server
+from pullgate_proxy.peers.ticket import Wanted
+from pullgate_proxy.settings import ProxySettings
+from pullgate_proxy.state.snapshot import Snapshot
+from pullgate_proxy.tokens import SigningKeys
+from pullgate_proxy.upstreams import Upstreams
+
+
+class Caches:
+    """Manifests in memory; blobs on a disk, if there is one."""
+
+    def __init__(
+        self, settings: ProxySettings, metrics: Metrics, snapshot: Snapshot, upstreams: Upstreams, instance: str
+    ) -> None:
+        self._settings, self._metrics, self._snapshot, self._upstreams = settings, metrics, snapshot, upstreams
+        self._instance = instance
+        self.manifests = ManifestCache(settings.manifest_cache, time.monotonic, self._count_manifest)
+        self._peers = PeerClient(settings.peers, instance, self._keys) if settings.peer_fetch else None
+        self.blobs = self._build_blobs()
+        self.prefetcher = Prefetcher(self.blobs) if self.blobs is not None else None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Take the disk, follow the other replicas. A disk that fails is tried again later."""
+        if self.blobs is not None:
+            await self.blobs.start()
+        if self.prefetcher is not None:
+            self.prefetcher.start()
+        if self._peers is not None:
+            self._tasks.append(asyncio.create_task(self._peers.membership.run(), name="peers"))
+
+    async def close(self) -> None:
+        """End what is on its way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.prefetcher is not None:
+            await self.prefetcher.close()
+        if self.blobs is not None:
+            await self.blobs.close()
+        if self._peers is not None:
+            await self._peers.close()
+        await self.manifests.close()
+
+    def peer_handler(self) -> Handler | None:
+        """Answers other replicas on the admin port; None where they do not ask."""
+        if self.blobs is None or self._peers is None:
+            return None
+        return build_peer_server(self.blobs, self._instance, self._keys, self._ask_of)
+
+    def _build_blobs(self) -> BlobCache | None:
+        settings, metrics = self._settings, self._metrics
+        if settings.blob_cache is None:
+            return None
+        keeper = Keeper(
+            BlobDir(settings.blob_cache),
+            Bounds(settings.blob_cache_size, settings.blob_cache_files),
+            lambda why: metrics.blob_removals.labels(why).inc(),
+        )
+        blobs = BlobCache(
+            keeper,
+            time.monotonic,
+            on_result=lambda result: metrics.blobs.labels(result).inc(),
+            on_received=lambda source, count: metrics.blob_received.labels(source).inc(count),
+            elsewhere=[self._peers] if self._peers is not None else [],
+        )
+        metrics.follow_blobs(blobs)
+        return blobs
+
+    def _keys(self) -> SigningKeys:
+        return self._snapshot.signing_keys
+
+    def _count_manifest(self, result: str) -> None:
+        self._metrics.manifests.labels(result).inc()
+        self._metrics.manifest_bytes.set(self.manifests.size)
+
+    def _ask_of(self, wanted: Wanted) -> Ask | None:
+        """What another replica wants. Raises a fault where the Registry cannot be asked."""
+        registry = self._snapshot.registry_named(wanted.app, wanted.registry)
+        if registry is None:
+            return None
+        current = functools.partial(self._upstreams.get, registry)
+        current()
+        return Ask(self._upstreams.where(registry), wanted.repository, wanted.digest, current, by_peer=True)

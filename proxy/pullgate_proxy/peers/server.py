@@ -1,0 +1,66 @@
+"""Answers another replica's ask for a blob that is this one's: from the disk, or by fetching it now.
+
+The other one looked at the License; that the repository's upstream has the blob is looked at here, as for a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from pullgate.faults import Fault
+from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.blobs import BlobCache
+from pullgate_proxy.cache.held import Held
+from pullgate_proxy.peers.ticket import INSTANCE, Wanted, read_path
+from pullgate_proxy.pipeline.forward import Answer
+from pullgate_proxy.pipeline.relay import ClientGone, relay
+from pullgate_proxy.pull_log import Record
+from pullgate_proxy.tokens import SigningKeys
+
+AT_ONCE: Final = 256
+
+MakeAsk = Callable[[Wanted], Ask | None]
+"""None where there is no such Registry. Raises a fault where it cannot be asked."""
+
+
+def build_peer_server(
+    blobs: BlobCache, instance: str, keys: Callable[[], SigningKeys], make_ask: MakeAsk
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The handler of /peer/…"""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.headers.get(INSTANCE) == instance:
+            return web.Response(status=421)
+        path = request.raw_path
+        ticket = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        wanted = read_path(path)
+        if wanted is None or not keys().verifies_ticket(ticket, path, time.time()):
+            return web.Response(status=403)
+        if slots.locked():
+            return web.Response(status=503)
+        async with slots:
+            return await _send(request, blobs, make_ask, wanted)
+
+    return answer
+
+
+async def _send(request: web.Request, blobs: BlobCache, make_ask: MakeAsk, wanted: Wanted) -> web.StreamResponse:
+    try:
+        ask = make_ask(wanted)
+        held: Held | None = await blobs.open(ask) if ask is not None else None
+    except Fault as fault:
+        # Not a failure of this replica: the other one asks the upstream, and tells its client what that says.
+        return web.Response(status=404, headers={"X-Pullgate-Reason": fault.reason})
+    if held is None:
+        return web.Response(status=404)
+    headers = {"Content-Type": "application/octet-stream", "Content-Length": str(held.size)}
+    try:
+        return await relay(request, Answer(200, headers, stream=held), Record())
+    except ClientGone:
+        raise ConnectionResetError from None

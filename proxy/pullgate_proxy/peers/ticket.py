@@ -1,0 +1,39 @@
+"""How one replica names a blob to another. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from pullgate.oci.digest import is_digest
+from pullgate.oci.reference import is_repository
+from pullgate_proxy.cache.ask import Ask
+
+INSTANCE: Final = "X-Pullgate-Instance"
+"""Whose request it is, so that a replica that asks itself is told."""
+_PATH = re.compile(r"/peer/([a-z0-9-]{1,63})/([a-z0-9-]{1,63})/([^?#]{1,512})/blobs/([a-z0-9:]+)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A blob of a Registry's repository."""
+
+    app: str
+    registry: str
+    repository: str
+    digest: str
+
+
+def path_of(ask: Ask) -> str:
+    """The path at the admin port of its owner; the whole of it is what a ticket is for."""
+    app, registry, _ = ask.where.registry
+    return f"/peer/{app}/{registry}/{ask.repository}/blobs/{ask.digest}"
+
+
+def read_path(raw_path: str) -> Wanted | None:
+    """What `path_of` wrote; None for anything else."""
+    match = _PATH.match(raw_path)
+    if match is None or not is_repository(match[3]) or not is_digest(match[4]):
+        return None
+    return Wanted(match[1], match[2], match[3], match[4])
