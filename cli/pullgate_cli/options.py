@@ -91,6 +91,12 @@ _SERVING: Final = (
         "--blob-cache-files", type=click.IntRange(16), default=100_000, show_default=True, help="Blobs kept at most."
     ),
     click.option(
+        "--object-store",
+        metavar="s3://BUCKET/PREFIX",
+        help="Second tier for blobs; needs --blob-cache. Credentials as the AWS command line finds them.",
+    ),
+    click.option("--object-store-endpoint", metavar="URL", help="Where it is, if not at AWS."),
+    click.option(
         "--drain-seconds",
         type=click.FloatRange(0, 3600),
         default=30.0,
@@ -114,10 +120,13 @@ def read_settings(
     admin: tuple[str, int],
     trusted_proxy: tuple[str, ...],
     manifest_cache: int = 64,
+    object_store: str | None = None,
+    object_store_endpoint: str | None = None,
     **same: Any,
 ) -> ProxySettings:
     """The settings that the options say. Raises click.UsageError."""
-    from pullgate_proxy.settings import InvalidSettings, ProxySettings, parse_networks
+    from pullgate_proxy.cache.objects import parse_location
+    from pullgate_proxy.settings import ProxySettings, parse_networks
 
     try:
         return ProxySettings(
@@ -128,7 +137,8 @@ def read_settings(
             external_url=external_url,
             trusted_proxies=parse_networks(trusted_proxy),
             manifest_cache=manifest_cache * 1024 * 1024,
+            object_store=parse_location(object_store, object_store_endpoint) if object_store else None,
             **same,
         )
-    except InvalidSettings as error:
+    except ValueError as error:
         raise click.UsageError(str(error)) from error

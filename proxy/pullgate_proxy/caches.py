@@ -6,18 +6,20 @@ import asyncio
 import functools
 import time
 
+from pullgate.providers.exchange import ExchangeFailed
 from pullgate_proxy.admin import Handler
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.disk import BlobDir
 from pullgate_proxy.cache.keeper import Bounds, Keeper
 from pullgate_proxy.cache.manifests import ManifestCache
+from pullgate_proxy.cache.objects import ObjectStore
 from pullgate_proxy.cache.prefetch import Prefetcher
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.peers.client import PeerClient
 from pullgate_proxy.peers.server import build_peer_server
 from pullgate_proxy.peers.ticket import Wanted
-from pullgate_proxy.settings import ProxySettings
+from pullgate_proxy.settings import InvalidSettings, ProxySettings
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.tokens import SigningKeys
 from pullgate_proxy.upstreams import Upstreams
@@ -38,9 +40,12 @@ class Caches:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Take the disk, follow the other replicas. A disk that fails is tried again later."""
-        if self.blobs is not None:
-            await self.blobs.start()
+        """Take the disk, follow the other replicas. A disk that fails is tried again later. Raises InvalidSettings."""
+        try:
+            if self.blobs is not None:
+                await self.blobs.start()
+        except ExchangeFailed as error:
+            raise InvalidSettings(f"object store: {error}") from error
         if self.prefetcher is not None:
             self.prefetcher.start()
         if self._peers is not None:
@@ -69,8 +74,9 @@ class Caches:
         settings, metrics = self._settings, self._metrics
         if settings.blob_cache is None:
             return None
+        directory = BlobDir(settings.blob_cache)
         keeper = Keeper(
-            BlobDir(settings.blob_cache),
+            directory,
             Bounds(settings.blob_cache_size, settings.blob_cache_files),
             lambda why: metrics.blob_removals.labels(why).inc(),
         )
@@ -79,10 +85,21 @@ class Caches:
             time.monotonic,
             on_result=lambda result: metrics.blobs.labels(result).inc(),
             on_received=lambda source, count: metrics.blob_received.labels(source).inc(count),
-            elsewhere=[self._peers] if self._peers is not None else [],
+            peers=self._peers,
+            store=self._build_store(directory),
         )
         metrics.follow_blobs(blobs)
         return blobs
+
+    def _build_store(self, directory: BlobDir) -> ObjectStore | None:
+        location, metrics = self._settings.object_store, self._metrics
+        if location is None:
+            return None
+        store = ObjectStore(
+            location, directory.path, time.monotonic, lambda result: metrics.uploads.labels(result).inc()
+        )
+        metrics.store_usable.set_function(lambda: not store.problem)
+        return store
 
     def _keys(self) -> SigningKeys:
         return self._snapshot.signing_keys

@@ -65,6 +65,15 @@ class Metrics:
             ("source",),
             registry=self.registry,
         )
+        self.uploads = Counter(
+            "pullgate_object_store_uploads",
+            "Blobs that went to the object store (result: ok, failed).",
+            ("result",),
+            registry=self.registry,
+        )
+        self.store_usable = Gauge(
+            "pullgate_object_store_usable", "0 while the object store fails.", registry=self.registry
+        )
         self.aborted = Counter(
             "pullgate_aborted_bodies",
             "Bodies that failed after their header was out.",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pullgate_proxy.cache.objects import Location
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
@@ -46,6 +48,8 @@ class ProxySettings:
     """Requests at once; beyond it the answer is Overloaded."""
     peers: tuple[tuple[str, int], ...] = ()
     """Admin ports of all replicas (a name may stand for many addresses): what they counted goes into limits."""
+    object_store: Location | None = None
+    """A second tier for blobs (needs `blob_cache`)."""
     peer_fetch: bool = False
     """Whether a blob is fetched by one replica for all (needs `peers` and `blob_cache`)."""
     manifest_cache: int = 64 * 1024 * 1024
@@ -66,6 +70,8 @@ class ProxySettings:
             raise InvalidSettings("TLS needs both files: a certificate and its key")
         if self.peer_fetch and not (self.peers and self.blob_cache):
             raise InvalidSettings("--peer-fetch needs --peer-admin and --blob-cache")
+        if self.object_store and not self.blob_cache:
+            raise InvalidSettings("--object-store needs --blob-cache")
         if self.log_format not in {"auto", "text", "json"}:
             raise InvalidSettings(f"log format {self.log_format!r}: one of auto, text, json")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -19,6 +19,7 @@ from pullgate_proxy.cache.fetches import Elsewhere, Fetches
 from pullgate_proxy.cache.flight import Flight
 from pullgate_proxy.cache.held import Held
 from pullgate_proxy.cache.keeper import Keeper
+from pullgate_proxy.cache.objects import ObjectStore
 from pullgate_proxy.cache.suspicion import Suspicion
 from pullgate_proxy.cache.together import Together
 from pullgate_proxy.cache.where import DIGEST_TTL, STALE
@@ -38,24 +39,38 @@ class BlobCache:
         *,
         on_result: Callable[[str], None],
         on_received: Callable[[str, int], None],
-        elsewhere: Sequence[Elsewhere] = (),
+        peers: Elsewhere | None = None,
+        store: ObjectStore | None = None,
     ) -> None:
         """`on_result` is told hit, revalidated, shared, miss or stale; `on_received` see Fetches."""
         self.keeper = keeper
-        self.fetches = Fetches(keeper, clock, on_there=self.tell, on_received=on_received, elsewhere=elsewhere)
+        self.fetches = Fetches(
+            keeper,
+            clock,
+            check_place=self._check_place,
+            on_there=self.tell,
+            on_received=on_received,
+            on_kept=self._on_kept,
+            elsewhere=[source for source in (peers, store) if source is not None],
+        )
+        self.store = store
         self._clock, self._on_result = clock, on_result
         self._together = Together()
         self._places = Places()
         self._suspicion = Suspicion(clock)
 
     async def start(self) -> None:
-        """See Keeper."""
+        """See Keeper and ObjectStore."""
         await self.keeper.start()
+        if self.store is not None:
+            await self.store.start()
 
     async def close(self) -> None:
         """End what is on its way."""
         await self.fetches.close()
         await self._together.close()
+        if self.store is not None:
+            await self.store.close()
         await self.keeper.stop()
 
     async def open(self, ask: Ask, first: int | None = 0, *, begin: bool = True) -> Held | None:
@@ -87,6 +102,17 @@ class BlobCache:
     def tell(self, place: Place) -> None:
         """An upstream has just said that it has the blob."""
         self._places.tell(place, self._clock())
+
+    async def locate(self, ask: Ask) -> str | None:
+        """A URL of the object store for a client that may have the blob; None where it is not there. Raises faults."""
+        url = await self.store.locate(ask.digest) if self.store is not None else None
+        if url is not None:
+            await self._check_place(ask)
+        return url
+
+    def _on_kept(self, digest: str) -> None:
+        if self.store is not None:
+            self.store.put_later(digest)
 
     async def _follow(self, ask: Ask, flight: Flight | None) -> Held | None:
         """One more reader of `flight`, or the first of a new one. None where it does not come into a file."""

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -32,6 +32,8 @@ class Elsewhere(Protocol):
 
     name: str
     """For the metric."""
+    vouches: bool
+    """Whether who has it there has asked the upstream whether it is in that very repository."""
 
     async def ask(self, ask: Ask) -> UpstreamResponse | None:
         """The whole blob on its way; None where it cannot be had there."""
@@ -45,14 +47,21 @@ class Fetches:
         keeper: Keeper,
         clock: Callable[[], float],
         *,
+        check_place: Callable[[Ask], Awaitable[object]],
         on_there: Callable[[Place], None],
         on_received: Callable[[str, int], None],
+        on_kept: Callable[[str], None],
         elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
-        """`on_there` is told each place whose upstream has the blob; `on_received` whence how many bytes came."""
+        """`check_place` asks the upstream whether the blob is there, and raises its faults.
+
+        `on_there` is told each place whose upstream has the blob, `on_received` whence how many bytes came, `on_kept`
+        each blob that is kept.
+        """
         self.linger = LINGER
         self._keeper, self._clock, self._elsewhere = keeper, clock, elsewhere
-        self._on_there, self._on_received = on_there, on_received
+        self._check_place = check_place
+        self._on_there, self._on_received, self._on_kept = on_there, on_received, on_kept
         self._flights: dict[str, Flight] = {}
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
         self._unkept: OrderedDict[str, float] = OrderedDict()
@@ -123,8 +132,15 @@ class Fetches:
         trusted = self._distrusted.get(ask.digest, 0.0) <= self._clock()
         for source in self._elsewhere if trusted else ():
             response = await source.ask(ask)
-            if response is not None:
-                return source.name, response
+            if response is None:
+                continue
+            try:
+                if not source.vouches:
+                    await self._check_place(ask)
+            except BaseException:
+                response.abort()
+                raise
+            return source.name, response
         return "upstream", await ask.current().send(ask.request)
 
     async def _take_in(self, ask: Ask, flight: Flight, response: UpstreamResponse, count: Count) -> None:
@@ -143,7 +159,8 @@ class Fetches:
             if not whole:
                 # Before anybody may begin anew; also where this task is cancelled.
                 await asyncio.shield(self._keeper.abandon(ask.digest))
-        await self._keeper.commit(ask.digest)
+        if await self._keeper.commit(ask.digest):
+            self._on_kept(ask.digest)
 
     async def _pump(
         self, ask: Ask, flight: Flight, response: UpstreamResponse, into: tuple[Path, int], count: Count

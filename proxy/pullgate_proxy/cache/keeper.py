@@ -137,18 +137,19 @@ class Keeper:
             self._incoming[digest] = size
             return path
 
-    async def commit(self, digest: str) -> None:
-        """The blob that was claimed is whole, verified and sealed."""
+    async def commit(self, digest: str) -> bool:
+        """The blob that was claimed is whole, verified and sealed. Whether it is kept."""
         size = self._incoming[digest]
         try:
             await asyncio.to_thread(self.directory.publish, digest)
         except OSError as error:
             self.failed(error)
             await self.abandon(digest)
-            return
+            return False
         self._incoming.pop(digest, None)
         self._kept.add(digest, size)
         self._mended()
+        return True
 
     async def abandon(self, digest: str) -> None:
         """The blob that was claimed will not come."""

@@ -27,6 +27,7 @@ class PeerClient:
     """Blobs from their owners."""
 
     name = "peer"
+    vouches = True
 
     def __init__(
         self,

@@ -158,13 +158,16 @@ class Forwarder:
             self._prefetcher.add(Ask(pull.where, repository, digest, pull.current) for digest in manifest.blobs)
 
     async def _forward_blob(self, pull: Pull, upstream: Upstream) -> Answer:
-        registry = pull.route.registry
-        # Redirect is there to keep blobs off the proxy.
-        if self._blobs is None or not pull.where.blobs or registry.delivery == "Redirect" or _wants_fresh(pull):
+        redirects = pull.route.registry.delivery == "Redirect"
+        # Redirect is there to keep blobs off the proxy: only the first pull passes through it, on its way to a store.
+        if self._blobs is None or not pull.where.blobs or _wants_fresh(pull) or (redirects and not self._blobs.store):
             return await _stream_blob(pull, upstream)
         reader = f"{pull.license.namespace}/{pull.license.name} {pull.client}"
         ask = Ask(pull.where, pull.route.repository, pull.request.reference, pull.current, reader=reader)
         is_head = pull.request.method == "HEAD"
+        if redirects and not is_head and (url := await self._blobs.locate(ask)) is not None:
+            headers = {"Location": url, "Docker-Content-Digest": pull.request.reference, **_cache_headers("store")}
+            return Answer(307, headers, cache="store")
         wanted = None if is_head else _wanted_range(pull)
         first = wanted.first if wanted is not None else 0
         held = await self._blobs.open(ask, first, begin=first == 0 and not is_head)

@@ -1,0 +1,235 @@
+"""A second tier in an object store (S3's API): what every replica fetched once, and what a redirect may lead to.
+
+botocore signs URLs, which is all that it does here; the requests are aiohttp's. A store that fails costs itself alone:
+nothing is asked of it for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from pullgate.providers.exchange import ExchangeFailed, load_extra, run_blocking
+from pullgate.upstream.request import UpstreamResponse
+from pullgate_proxy.cache.ask import Ask
+
+URL_SECONDS: Final = 300
+"""How long a URL serves that a client is redirected to, whatever becomes of its License."""
+KNOWN_SECONDS: Final = 300.0
+ABSENT_SECONDS: Final = 30.0
+KNOWN: Final = 200_000
+PAUSE_SECONDS: Final = 10.0
+UPLOADS: Final = 2
+"""At once."""
+WAITING: Final = 1000
+LARGEST: Final = 5 * 1024**3
+"""Bytes that S3 takes in one request; larger blobs are not stored."""
+IDLE_SECONDS: Final = 30.0
+
+_LOCATION = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9!_.*'()/-]{0,512}))?\Z")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A bucket, and where in it."""
+
+    bucket: str
+    prefix: str
+    endpoint: str | None = None
+    """Of a store that is not AWS' own."""
+
+    def key(self, digest: str) -> str:
+        """The object of a blob."""
+        algorithm, _, name = digest.partition(":")
+        return f"{self.prefix}blobs/{algorithm}/{name[:2]}/{name}"
+
+
+def parse_location(text: str, endpoint: str | None = None) -> Location:
+    """`s3://BUCKET/PREFIX`. Raises ValueError, in words."""
+    found = _LOCATION.match(text)
+    if found is None:
+        raise ValueError(f"object store {text!r}: write it like s3://my-bucket/pullgate")
+    prefix = (found[2] or "").strip("/")
+    return Location(found[1], f"{prefix}/" if prefix else "", endpoint)
+
+
+class ObjectStore:
+    """Blobs in a bucket. Its credentials are the process' own, as botocore finds them."""
+
+    name = "store"
+    vouches = False
+
+    def __init__(
+        self,
+        location: Location,
+        path_of: Callable[[str], Path],
+        clock: Callable[[], float],
+        on_upload: Callable[[str], None],
+    ) -> None:
+        """`path_of` is a blob's file; `on_upload` is told how each upload ended: ok, failed."""
+        self._location, self._path_of, self._clock, self._on_upload = location, path_of, clock, on_upload
+        self._known: OrderedDict[str, tuple[int | None, float]] = OrderedDict()
+        """Digest -> its size (None: not there), and until when that is believed."""
+        self._waiting: asyncio.Queue[str] = asyncio.Queue(WAITING)
+        self._workers: list[asyncio.Task[None]] = []
+        self._client: Any = None
+        self._session: aiohttp.ClientSession | None = None
+        self._again_at = 0.0
+        self.problem = ""
+        """Why it is left alone; empty where all is well."""
+
+    async def start(self) -> None:
+        """Begin to upload. Raises ExchangeFailed where botocore is not installed."""
+        self._client = await run_blocking(self._build_client)
+        timeout = aiohttp.ClientTimeout(connect=5.0, sock_connect=5.0, sock_read=IDLE_SECONDS)
+        self._session = aiohttp.ClientSession(
+            timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False
+        )
+        self._workers = [asyncio.create_task(self._upload_all(), name=f"upload {n}") for n in range(UPLOADS)]
+
+    async def close(self) -> None:
+        """End what is on its way."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    # --- what is there ---
+
+    async def ask(self, ask: Ask) -> UpstreamResponse | None:
+        """See Elsewhere."""
+        if await self._size_of(ask.digest) is None or self._session is None:
+            return None
+        try:
+            url = await self._sign("get_object", ask.digest)
+            raw = await self._session.get(url, allow_redirects=False)
+        except (aiohttp.ClientError, OSError, TimeoutError, ExchangeFailed) as error:
+            self._failed(error)
+            return None
+        if raw.status != 200:
+            raw.close()
+            self._note(ask.digest, None)
+            return None
+        return UpstreamResponse(raw, "the object store", IDLE_SECONDS)
+
+    async def locate(self, digest: str) -> str | None:
+        """A URL at which a client gets the blob, for a while; None where it is not there."""
+        if await self._size_of(digest) is None:
+            return None
+        try:
+            return str(await self._sign("get_object", digest))
+        except ExchangeFailed as error:
+            self._failed(error)
+            return None
+
+    async def _size_of(self, digest: str) -> int | None:
+        known = self._known.get(digest)
+        now = self._clock()
+        if known is not None and now < known[1]:
+            return known[0]
+        if now < self._again_at or self._session is None:
+            return None
+        try:
+            url = await self._sign("head_object", digest)
+            async with self._session.head(url, allow_redirects=False) as response:
+                if response.status not in {200, 403, 404}:
+                    raise aiohttp.ClientError(f"it answered {response.status}")
+                size = response.content_length if response.status == 200 else None
+        except (aiohttp.ClientError, OSError, TimeoutError, ExchangeFailed) as error:
+            self._failed(error)
+            return None
+        self._mended()
+        self._note(digest, size)
+        return size
+
+    def _note(self, digest: str, size: int | None) -> None:
+        self._known[digest] = (size, self._clock() + (KNOWN_SECONDS if size is not None else ABSENT_SECONDS))
+        self._known.move_to_end(digest)
+        if len(self._known) > KNOWN:
+            self._known.popitem(last=False)
+
+    # --- what comes in ---
+
+    def put_later(self, digest: str) -> None:
+        """Upload the blob when there is time; where too many wait it is left out."""
+        if not self._waiting.full():
+            self._waiting.put_nowait(digest)
+
+    async def _upload_all(self) -> None:
+        while True:
+            digest = await self._waiting.get()
+            try:
+                await self._upload(digest)
+            except FileNotFoundError:
+                continue  # it was removed meanwhile
+            except (aiohttp.ClientError, OSError, TimeoutError, ExchangeFailed) as error:
+                self._on_upload("failed")
+                self._failed(error)
+                await asyncio.sleep(PAUSE_SECONDS)
+            except Exception:
+                log.exception("uploading %s failed", digest)
+
+    async def _upload(self, digest: str) -> None:
+        path = self._path_of(digest)
+        size = (await asyncio.to_thread(path.stat)).st_size
+        if size > LARGEST or await self._size_of(digest) == size or self._session is None:
+            return
+        url = await self._sign("put_object", digest)
+        with await asyncio.to_thread(path.open, "rb") as file:
+            async with self._session.put(url, data=file, allow_redirects=False) as response:
+                if response.status != 200:
+                    raise aiohttp.ClientError(f"it answered {response.status} to an upload")
+        self._note(digest, size)
+        self._on_upload("ok")
+        self._mended()
+
+    # --- how it is asked ---
+
+    def _build_client(self) -> Any:
+        session = load_extra("botocore.session", "aws").Session()
+        config = load_extra("botocore.config", "aws").Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if self._location.endpoint else "auto"},
+            request_checksum_calculation="when_required",
+        )
+        return session.create_client("s3", endpoint_url=self._location.endpoint, config=config)
+
+    async def _sign(self, operation: str, digest: str) -> URL:
+        """Raises ExchangeFailed. In a thread: the credentials may have to be renewed."""
+        parameters = {"Bucket": self._location.bucket, "Key": self._location.key(digest)}
+        errors = load_extra("botocore.exceptions", "aws")
+
+        def sign() -> str:
+            try:
+                return str(self._client.generate_presigned_url(operation, Params=parameters, ExpiresIn=URL_SECONDS))
+            except errors.BotoCoreError as error:
+                words = f"its URL cannot be signed ({type(error).__name__})"
+                raise ExchangeFailed("IdentityMissing", words, "give the proxy AWS credentials") from None
+
+        return URL(await run_blocking(sign), encoded=True)
+
+    def _failed(self, error: Exception) -> None:
+        # An error of aiohttp may hold the URL, and so its signature.
+        words = str(error) if isinstance(error, ExchangeFailed) or type(error) is aiohttp.ClientError else ""
+        words = words or type(error).__name__
+        if words != self.problem:
+            log.warning("the object store s3://%s is left alone for a while: %s", self._location.bucket, words)
+        self.problem, self._again_at = words, self._clock() + PAUSE_SECONDS
+
+    def _mended(self) -> None:
+        if self.problem:
+            log.warning("the object store s3://%s is used again", self._location.bucket)
+        self.problem = ""

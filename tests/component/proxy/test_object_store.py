@@ -1,0 +1,195 @@
+"""The second tier: what one replica fetched the others have from the store; Redirect leads there by a signed URL."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+import pytest
+
+from pullgate.oci.digest import digest_of
+from pullgate_proxy.app import Proxy
+from pullgate_proxy.cache.objects import Location, ObjectStore, parse_location
+from tests.support.fakes.clouds.aws import moto
+from tests.support.gate import APP, Gate, license_, registry, running
+from tests.support.images import image, large_image
+from tests.support.ports import free_port
+from tests.support.upstreams import ScriptedRegistry, faults
+
+LARGE = large_image(6 * 2**20)
+LAYER = next(iter(LARGE.streams))
+PATH = f"/v2/proxy/{APP}/upstream/my-org/large/blobs/{LAYER}"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "AKIACANARYSTORE",
+    "AWS_SECRET_ACCESS_KEY": "CANARY-STORE-SECRET",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a store with the bucket my-bucket."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with moto() as url:
+        yield url
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    gate: Gate
+    upstream: ScriptedRegistry
+    directory: Path
+
+    async def get(self, path: str = PATH, proxy: Proxy | None = None) -> Any:
+        return await self.gate.ask("GET", path, self.gate.key("acme"), proxy=proxy)
+
+    def asked(self, method: str = "GET") -> int:
+        return len(self.upstream.received(method, "/blobs/"))
+
+    def store(self, proxy: Proxy | None = None) -> ObjectStore:
+        blobs = (proxy or self.gate.proxy).caches.blobs
+        assert blobs is not None
+        assert blobs.store is not None
+        return blobs.store
+
+    async def until_uploaded(self) -> None:
+        def uploaded() -> bool:
+            known = self.store()._known.get(LAYER)
+            return known is not None and known[0] is not None
+
+        await self.gate.until(uploaded)
+
+    async def another(self) -> Proxy:
+        """A replica with a disk of its own."""
+        proxy = await self.gate.start_proxy(blob_cache=self.directory / "other")
+        await self.gate.until(lambda: proxy.snapshot.synced and bool(proxy.snapshot.signing_keys.keys))
+        return proxy
+
+
+@contextlib.asynccontextmanager
+async def world_of(directory: Path, endpoint: str, delivery: str = "Stream") -> AsyncIterator[World]:
+    async with ScriptedRegistry() as upstream, aiohttp.ClientSession() as session:
+        with contextlib.suppress(aiohttp.ClientError):  # in the test of one that is away
+            await session.post(f"{endpoint}/moto-api/reset")
+            await session.put(f"{endpoint}/my-bucket")
+        await upstream.push("my-org/large", "1", LARGE)
+        documents = [registry("upstream", upstream.host, delivery=delivery), license_("acme")]
+        location = Location("my-bucket", "pullgate/", endpoint)
+        settings = {"blob_cache": directory / "cache", "object_store": location}
+        async with running(directory / "resources", *documents, **settings) as gate:
+            yield World(gate, upstream, directory)
+
+
+async def test_what_one_replica_fetched_the_next_has_from_the_store(s3: str, tmp_path: Path) -> None:
+    async with world_of(tmp_path, s3) as world:
+        assert digest_of((await world.get()).body) == LAYER
+        await world.until_uploaded()
+        other = await world.another()
+        answer = await world.get(proxy=other)
+        assert (answer.status, digest_of(answer.body)) == (200, LAYER)
+        assert world.asked() == 1
+        value = other.metrics.registry.get_sample_value("pullgate_blob_fetched_bytes_total", {"source": "store"})
+        assert value == len(answer.body)
+
+
+async def test_redirect_leads_to_a_signed_url_of_the_store_once_the_blob_is_there(s3: str, tmp_path: Path) -> None:
+    async with world_of(tmp_path, s3, "Redirect") as world:
+        first = await world.get()
+        assert (first.status, digest_of(first.body)) == (200, LAYER)
+        await world.until_uploaded()
+        answer = await world.get()
+        assert (answer.status, answer.headers["X-Pullgate-Cache"]) == (307, "store")
+        url = answer.headers["Location"]
+        assert url.startswith(f"{s3}/my-bucket/pullgate/blobs/sha256/")
+        assert parse_qs(urlsplit(url).query)["X-Amz-Expires"] == ["300"]
+        assert "CANARY-STORE-SECRET" not in url
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            assert digest_of(await response.read()) == LAYER
+        assert world.asked() == 1
+
+
+async def test_a_blob_in_the_store_is_handed_out_only_where_its_own_upstream_has_it(s3: str, tmp_path: Path) -> None:
+    for delivery in ("Stream", "Redirect"):
+        async with world_of(tmp_path / delivery, s3, delivery) as world:
+            await world.get()
+            await world.until_uploaded()
+            await world.upstream.push("my-org/other", "1", image("other"))
+            other = await world.another()
+            answer = await world.get(PATH.replace("large", "other"), proxy=other)
+            assert (answer.status, answer.fault) == (404, "BlobUnknown")
+
+
+async def test_the_license_is_asked_before_a_redirect(s3: str, tmp_path: Path) -> None:
+    async with world_of(tmp_path, s3, "Redirect") as world:
+        await world.get()
+        await world.until_uploaded()
+        await world.gate.apply(license_("acme", suspended={"reason": "invoice 77 unpaid"}))
+        answer = await world.gate.until_status(PATH, world.gate.key("acme"), 403)
+        assert "Location" not in answer.headers
+
+
+async def test_a_store_that_is_away_costs_no_pull_and_is_used_again(tmp_path: Path, monkeypatch: Any) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    async with world_of(tmp_path, f"http://127.0.0.1:{free_port()}") as world:
+        for _ in range(2):
+            assert digest_of((await world.get()).body) == LAYER
+        await world.gate.until(lambda: bool(world.store().problem))
+        assert "pullgate_object_store_usable 0.0" in world.gate.proxy.metrics.render().decode()
+        assert world.asked() == 1
+
+
+async def test_what_the_store_has_changed_is_not_served(s3: str, tmp_path: Path) -> None:
+    async with world_of(tmp_path, s3) as world:
+        whole = (await world.get()).body
+        await world.until_uploaded()
+        url = await world.store()._sign("put_object", LAYER)
+        async with aiohttp.ClientSession() as session, session.put(url, data=whole[:-1] + b"?") as response:
+            assert response.status == 200
+        other = await world.another()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await world.get(proxy=other)
+        answer = await world.get(proxy=other)
+        assert digest_of(answer.body) == LAYER
+        assert world.asked() == 2
+
+
+async def test_an_object_that_is_gone_is_fetched_from_the_upstream(s3: str, tmp_path: Path) -> None:
+    async with world_of(tmp_path, s3) as world:
+        await world.get()
+        await world.until_uploaded()
+        other = await world.another()
+        world.store(other)._note(LAYER, 1)
+        url = await world.store()._sign("delete_object", LAYER)
+        async with aiohttp.ClientSession() as session, session.delete(url) as response:
+            assert response.status == 204
+        assert digest_of((await world.get(proxy=other)).body) == LAYER
+
+
+async def test_a_refusal_of_the_upstream_is_told_though_the_store_has_the_blob(s3: str, tmp_path: Path) -> None:
+    async with world_of(tmp_path, s3) as world:
+        await world.get()
+        await world.until_uploaded()
+        world.upstream.on("GET|HEAD", "/blobs/", faults.refuse(403, "DENIED"))
+        other = await world.another()
+        assert (await world.get(proxy=other)).fault == "UpstreamForbidden"
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix"), [("s3://my-bucket", ""), ("s3://my-bucket/", ""), ("s3://my-bucket/a/b/", "a/b/")]
+)
+def test_a_location_is_a_bucket_and_a_prefix(text: str, prefix: str) -> None:
+    assert parse_location(text) == Location("my-bucket", prefix)
+
+
+@pytest.mark.parametrize("text", ["my-bucket", "s3://", "s3://My-Bucket", "https://my-bucket", "s3://b/\n"])
+def test_a_location_that_is_none_is_told_how_to_write_it(text: str) -> None:
+    with pytest.raises(ValueError, match="write it like s3://my-bucket/pullgate"):
+        parse_location(text)
