@@ -31,7 +31,7 @@ from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
 from pullgate_proxy.lineage.grants import Children, Grants
 from pullgate_proxy.lineage.proof import Prover
 from pullgate_proxy.metrics import Metrics
-from pullgate_proxy.pipeline.authenticate import identify, require_valid
+from pullgate_proxy.pipeline.authenticate import Logins, identify, require_valid
 from pullgate_proxy.pipeline.authorize import authorize
 from pullgate_proxy.pipeline.forward import Answer, Forwarder, Pull
 from pullgate_proxy.pipeline.origin import Origin, base_url, read_origin
@@ -77,7 +77,9 @@ class Proxy:
         self._grants = Grants(settings.grant_limit)
         self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self.usage.instance)
         self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic), self.caches)
+        self._logins = Logins()
         self._running = 0
+        self.metrics.running.set_function(lambda: self._running)
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.ServerRunner | None = None
@@ -137,6 +139,7 @@ class Proxy:
         await self._upstreams.close()
         if self._admin is not None:
             await self._admin.cleanup()
+        self._log.flush()
 
     def readiness(self) -> Readiness:
         """Ready from the first full list until the drain; a cluster that is away stops no pull."""
@@ -153,7 +156,6 @@ class Proxy:
         origin = read_origin(http.headers, http.remote or "", self.settings)
         record = Record(origin.request_id, origin.client, http.method, host=origin.host)
         self._running += 1
-        self.metrics.running.set(self._running)
         try:
             return await self._answer(http, origin, record)
         except ClientGone:
@@ -161,7 +163,6 @@ class Proxy:
             raise ConnectionResetError from None
         finally:
             self._running -= 1
-            self.metrics.running.set(self._running)
             self._note(record, time.monotonic() - started)
             self._gatekeeper.leave(record)
 
@@ -195,7 +196,7 @@ class Proxy:
     async def _pull(self, request: PullRequest, http: web.BaseRequest, origin: Origin, record: Record) -> Answer:
         """authenticate, route, authorize, forward."""
         now = time.time()
-        key = identify(http.headers.get("Authorization"), self.snapshot, now)
+        key = identify(http.headers.get("Authorization"), self.snapshot, now, self._logins)
         record.app, record.license, record.key = key.license.namespace, key.license.name, key.id
         license_ = require_valid(key, now)
         if request.kind is Kind.PING:
@@ -247,13 +248,7 @@ class Proxy:
 
     def _note(self, record: Record, seconds: float) -> None:
         record.duration = seconds
-        kind = record.kind or "other"
-        self.metrics.requests.labels(kind, record.reason, str(record.status)).inc()
-        self.metrics.seconds.labels(kind).observe(seconds)
-        if record.bytes:
-            self.metrics.bytes.labels(record.app, record.registry).inc(record.bytes)
-        if record.aborted:
-            self.metrics.aborted.labels(record.reason).inc()
+        self.metrics.note(record)
         now = time.time()
         if record.license:
             counts = Counts(int(record.pull), record.bytes, int(record.status in DENIALS))

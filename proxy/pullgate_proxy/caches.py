@@ -12,7 +12,7 @@ from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.disk import BlobDir
 from pullgate_proxy.cache.keeper import Bounds, Keeper
-from pullgate_proxy.cache.manifests import ManifestCache
+from pullgate_proxy.cache.manifests import RESULTS, ManifestCache
 from pullgate_proxy.cache.objects import ObjectStore
 from pullgate_proxy.cache.prefetch import Prefetcher
 from pullgate_proxy.metrics import Metrics
@@ -33,7 +33,9 @@ class Caches:
     ) -> None:
         self._settings, self._metrics, self._snapshot, self._upstreams = settings, metrics, snapshot, upstreams
         self._instance = instance
+        self._manifest_results = {name: metrics.manifests.labels(name) for name in RESULTS}
         self.manifests = ManifestCache(settings.manifest_cache, time.monotonic, self._count_manifest)
+        metrics.manifest_bytes.set_function(lambda: self.manifests.size)
         self._peers = PeerClient(settings.peers, instance, self._keys) if settings.peer_fetch else None
         self.blobs = self._build_blobs()
         self.prefetcher = Prefetcher(self.blobs) if self.blobs is not None else None
@@ -105,8 +107,7 @@ class Caches:
         return self._snapshot.signing_keys
 
     def _count_manifest(self, result: str) -> None:
-        self._metrics.manifests.labels(result).inc()
-        self._metrics.manifest_bytes.set(self.manifests.size)
+        self._manifest_results[result].inc()
 
     def _ask_of(self, wanted: Wanted) -> Ask | None:
         """What another replica wants. Raises a fault where the Registry cannot be asked."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from pullgate_proxy.cache.blobs import BlobCache
+from pullgate_proxy.pull_log import Record
 
 
 class Metrics:
@@ -12,6 +13,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._by_outcome: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._by_registry: dict[tuple[str, str], Counter] = {}
         self.requests = Counter(
             "pullgate_requests",
             "Requests by what was asked for and how it ended (reason: Ok, or a reason of the faults table).",
@@ -80,9 +83,6 @@ class Metrics:
             ("reason",),
             registry=self.registry,
         )
-        self.proofs = Counter(
-            "pullgate_lineage_proofs", "Digests proven from the upstream.", ("result",), registry=self.registry
-        )
         self.known = Gauge("pullgate_known_resources", "Resources in memory.", ("kind",), registry=self.registry)
         self.watch_connected = Gauge(
             "pullgate_watch_connected", "1 while the cluster's changes are heard.", registry=self.registry
@@ -91,6 +91,25 @@ class Metrics:
             "pullgate_watch_age_seconds", "Seconds since anything of the cluster was heard.", registry=self.registry
         )
         self.synced = Gauge("pullgate_synced", "1 once the first full list is in.", registry=self.registry)
+
+    def note(self, record: Record) -> None:
+        """A request that has ended. The series are looked up once each: `labels` costs more than the counting."""
+        kind = record.kind or "other"
+        key = (kind, record.reason, record.status)
+        found = self._by_outcome.get(key)
+        if found is None:
+            found = (self.requests.labels(kind, record.reason, str(record.status)), self.seconds.labels(kind))
+            self._by_outcome[key] = found
+        found[0].inc()
+        found[1].observe(record.duration)
+        if record.bytes:
+            registry = (record.app, record.registry)
+            sent = self._by_registry.get(registry)
+            if sent is None:
+                sent = self._by_registry[registry] = self.bytes.labels(*registry)
+            sent.inc(record.bytes)
+        if record.aborted:
+            self.aborted.labels(record.reason).inc()
 
     def follow_blobs(self, blobs: BlobCache) -> None:
         """Show the state of `blobs` as it is when it is asked for."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as _quote
+from select import PIPE_BUF
 from typing import TextIO
 
 
@@ -38,18 +41,37 @@ class Record:
 
 
 class PullLog:
-    """Writes Records to a stream; a stream that is gone (a closed pipe) does not stop a pull."""
+    """Writes Records to a stream; a stream that is gone (a closed pipe) does not stop a pull.
+
+    What ends in one round of the event loop is written together, so that no line waits longer than that.
+    """
 
     def __init__(self, stream: TextIO = sys.stdout, style: str = "auto") -> None:
         self._stream = stream
         self._text = style == "text" or (style == "auto" and stream.isatty())
         self._colour = self._text and stream.isatty()
+        self._lines: list[str] = []
 
     def write(self, record: Record, now: float) -> None:
-        """One line for `record`, which ended at `now` (Unix time)."""
-        line = self._render_text(record, now) if self._text else _render_json(record, now)
+        """One line for `record`, which ended at `now` (Unix time). Call it in the loop."""
+        self._lines.append(self._render_text(record, now) if self._text else _render_json(record, now))
+        if len(self._lines) == 1:
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits. Pieces of whole lines: a pipe that several processes share takes PIPE_BUF at once."""
+        lines, self._lines = self._lines, []
+        piece = ""
+        for line in lines:
+            if piece and len(piece) + len(line) >= PIPE_BUF:
+                self._send(piece)
+                piece = ""
+            piece += line + "\n"
+        self._send(piece)
+
+    def _send(self, text: str) -> None:
         try:
-            self._stream.write(line + "\n")
+            self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
             return
@@ -76,27 +98,24 @@ class PullLog:
 
 
 def _render_json(record: Record, now: float) -> str:
-    fields: dict[str, object] = {
-        "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
-        "requestId": record.request_id,
-        "client": record.client,
-        "method": record.method,
-        "kind": record.kind,
-        "host": record.host,
-        "app": record.app,
-        "license": record.license,
-        "key": record.key,
-        "registry": record.registry,
-        "repository": record.repository,
-        "reference": record.reference,
-        "status": record.status,
-        "reason": record.reason,
-        "bytes": record.bytes,
-        "duration": round(record.duration, 6),
-        "cache": record.cache,
-    }
+    text = (
+        f'{{"time": "{_time_of(now)}", "requestId": {_quote(record.request_id)}, "client": {_quote(record.client)}, '
+        f'"method": {_quote(record.method)}, "kind": {_quote(record.kind)}, "host": {_quote(record.host)}, '
+        f'"app": {_quote(record.app)}, "license": {_quote(record.license)}, "key": {_quote(record.key)}, '
+        f'"registry": {_quote(record.registry)}, "repository": {_quote(record.repository)}, '
+        f'"reference": {_quote(record.reference)}, "status": {record.status}, "reason": {_quote(record.reason)}, '
+        f'"bytes": {record.bytes}, "duration": {record.duration:.6f}, "cache": {_quote(record.cache)}'
+    )
     if record.message:
-        fields["message"] = record.message
-    if record.aborted:
-        fields["aborted"] = True
-    return json.dumps(fields)
+        text += f', "message": {_quote(record.message)}'
+    return text + (', "aborted": true}' if record.aborted else "}")
+
+
+def _time_of(now: float) -> str:
+    second = int(now)
+    return f"{_second_of(second)}.{int((now - second) * 1000):03d}+00:00"
+
+
+@lru_cache(maxsize=4)
+def _second_of(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")

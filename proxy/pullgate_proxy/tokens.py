@@ -51,15 +51,18 @@ class SigningKeys:
         claims = {"iss": _ISSUER, "exp": int(now) + LIFETIME, "key": _encode(key_digest)}
         return jwt.encode(claims, first.secret, algorithm="HS256", headers={"kid": first.id})
 
-    def verify(self, token: str, now: float) -> bytes:
-        """The SHA-256 of the license key that `token` was issued for. Raises TokenExpired for whatever is wrong."""
+    def verify(self, token: str, now: float) -> tuple[bytes, float]:
+        """The SHA-256 of the license key that `token` was issued for, and the token's end (Unix time).
+
+        Raises TokenExpired for whatever is wrong.
+        """
         try:
             kid = jwt.get_unverified_header(token).get("kid")
-            secret = next(k.secret for k in self.keys if k.id == kid and now < k.not_after)
+            secret, not_after = next((k.secret, k.not_after) for k in self.keys if k.id == kid and now < k.not_after)
             claims = jwt.decode(token, secret, algorithms=["HS256"], options=_OPTIONS)
             if claims["exp"] <= now or claims["iss"] != _ISSUER:
                 raise TokenExpired
-            return _decode(claims["key"])
+            return _decode(claims["key"]), min(float(claims["exp"]), not_after)
         except (PyJWTError, StopIteration, KeyError, TypeError, ValueError, binascii.Error) as error:
             raise TokenExpired from error
 

@@ -120,11 +120,12 @@ class BlobCache:
         if flight is None:
             flight = self.fetches.begin(ask)
         else:
-            result = await self._check_place(ask) if flight.owner != ask.place else "shared"
+            result = await self._check_place(ask) if flight.owner != ask.place else "hit"
         flight.readers += 1
         try:
             if await asyncio.shield(flight.opened):
-                return self._hold(ask, flight, "shared" if result == "hit" else result)
+                # One that is whole is only not in its place yet.
+                return self._hold(ask, flight, "shared" if result == "hit" and not flight.is_over else result)
         except BaseException:
             self.fetches.leave(flight)
             raise

@@ -21,6 +21,8 @@ from pullgate_proxy.cache.where import DIGEST_TTL, STALE, Where
 ENTRY_COST: Final = 600
 """Bytes of an entry beside its body, about."""
 TAGS: Final = 100_000
+RESULTS: Final = ("hit", "revalidated", "miss", "stale")
+"""How a manifest was come by."""
 
 T = TypeVar("T")
 

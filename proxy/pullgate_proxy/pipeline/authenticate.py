@@ -1,11 +1,14 @@
 """Authorization header -> License, or a fault.
 
-A dictionary look-up by the key's SHA-256; no cryptography beyond that hash and, for a token, one MAC.
+A dictionary look-up by the key's SHA-256; no cryptography beyond that hash and, for a token, one MAC. What a header
+comes to is remembered by the header's own SHA-256: only the look-up, which a revocation changes, is made each time.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
+from collections import OrderedDict
 from datetime import UTC, datetime
 
 from pullgate.faults import KeyMalformed, KeyRotated, KeyUnknown, LoginRequired
@@ -13,30 +16,58 @@ from pullgate.licensing.keys import check_key, key_digest
 from pullgate.policy.entitlement import check_validity
 from pullgate.policy.facts import LicenseFacts
 from pullgate_proxy.state.snapshot import KeyEntry, Snapshot
+from pullgate_proxy.tokens import SigningKeys
 
 HEADER_LIMIT = 8192
+REMEMBERED = 20_000
+"""Headers, about 250 bytes each."""
 
 
-def identify(authorization: str | None, snapshot: Snapshot, now: float) -> KeyEntry:
+def identify(authorization: str | None, snapshot: Snapshot, now: float, logins: Logins) -> KeyEntry:
     """Whose key the client showed, whether or not it may pull: the log wants to know that of a refusal, too.
 
     Raises LoginRequired, KeyMalformed, KeyUnknown, TokenExpired.
     """
-    return find_key(read_credentials(authorization, snapshot, now), snapshot)
-
-
-def read_credentials(authorization: str | None, snapshot: Snapshot, now: float) -> bytes:
-    """The SHA-256 of the license key, from Basic (RFC 7617: the key is the password) or the proxy's Bearer token."""
     if not authorization:
         raise LoginRequired
+    return find_key(logins.read(authorization, snapshot.signing_keys, now), snapshot)
+
+
+class Logins:
+    """What Authorization headers came to. No key and no token is kept; the least used is forgotten first."""
+
+    def __init__(self, limit: int = REMEMBERED) -> None:
+        self._limit = limit
+        self._known: OrderedDict[bytes, tuple[bytes, float, SigningKeys | None]] = OrderedDict()
+        """SHA-256 of the header -> SHA-256 of the license key, until when (Unix time), and by which keys."""
+
+    def read(self, authorization: str, signing_keys: SigningKeys, now: float) -> bytes:
+        """The SHA-256 of the license key, from Basic (RFC 7617: the key is the password) or the proxy's Bearer token.
+
+        Raises LoginRequired, KeyMalformed, TokenExpired.
+        """
+        if len(authorization) > HEADER_LIMIT:
+            raise KeyMalformed(looks_like_key=False)
+        name = hashlib.sha256(authorization.encode("utf-8", "surrogateescape")).digest()
+        known = self._known.get(name)
+        if known is not None and now < known[1] and (known[2] is None or known[2] is signing_keys):
+            self._known.move_to_end(name)
+            return known[0]
+        found = _read(authorization, signing_keys, now)
+        self._known[name] = found
+        if len(self._known) > self._limit:
+            self._known.popitem(last=False)
+        return found[0]
+
+
+def _read(authorization: str, signing_keys: SigningKeys, now: float) -> tuple[bytes, float, SigningKeys | None]:
     scheme, _, value = authorization.partition(" ")
-    if len(value) > HEADER_LIMIT:
-        raise KeyMalformed(looks_like_key=False)
     match scheme.lower():
         case "bearer":
-            return snapshot.signing_keys.verify(value.strip(), now)
+            digest, ends_at = signing_keys.verify(value.strip(), now)
+            return digest, ends_at, signing_keys
         case "basic":
-            return read_key(read_basic(value.strip())[1])
+            return read_key(read_basic(value.strip())[1]), float("inf"), None
         case _:
             raise LoginRequired
 

@@ -43,7 +43,12 @@ def read_origin(headers: CIMultiDictProxy[str], peer: str, settings: ProxySettin
         request_id = headers.get("X-Request-Id", "")
     if not _REQUEST_ID.match(request_id):
         request_id = secrets.token_hex(8)
-    return Origin(client, host.lower() if _HOST.match(host) else "", request_id)
+    return Origin(client, _known_form(host), request_id)
+
+
+@lru_cache(maxsize=1024)
+def _known_form(host: str) -> str:
+    return host.lower() if _HOST.match(host) else ""
 
 
 def base_url(origin: Origin, settings: ProxySettings, snapshot: Snapshot) -> str:

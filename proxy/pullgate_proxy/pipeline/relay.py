@@ -12,6 +12,7 @@ from pullgate.faults import Fault, Internal
 from pullgate_proxy.cache.held import FilePart
 from pullgate_proxy.pipeline.forward import Answer
 from pullgate_proxy.pipeline.send_file import send_part
+from pullgate_proxy.pipeline.whole import WholeAnswer
 from pullgate_proxy.pull_log import Record
 
 COMMON_HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
@@ -59,12 +60,13 @@ async def _send_stream(http: web.BaseRequest, answer: Answer, response: web.Stre
     await response.write_eof()
 
 
-def _small(http: web.BaseRequest, answer: Answer, headers: dict[str, str], record: Record) -> web.Response:
-    if http.method == "HEAD" or answer.status in {204, 304}:
-        # The length of what a GET would bring stands in the headers; aiohttp keeps it for HEAD.
-        return web.Response(status=answer.status, headers=headers)
+def _small(http: web.BaseRequest, answer: Answer, headers: dict[str, str], record: Record) -> WholeAnswer:
+    if http.method == "HEAD":
+        # The length of what a GET would bring stands in the headers.
+        return WholeAnswer(answer.status, headers, b"")
+    headers["Content-Length"] = str(len(answer.body))
     record.bytes = len(answer.body)
-    return web.Response(status=answer.status, headers=headers, body=answer.body)
+    return WholeAnswer(answer.status, headers, answer.body)
 
 
 def _length(answer: Answer) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
 from pullgate.faults import DigestInvalid, PathInvalid, ReadOnly, ReferenceInvalid
@@ -59,6 +60,8 @@ class PullRequest:
         return ":" in self.reference
 
 
+# The same few paths are asked again and again; a fault is not remembered.
+@lru_cache(maxsize=2048)
 def parse_request(method: str, raw_path: str) -> PullRequest:
     """Take `raw_path` (path and query as on the wire) apart.
 

@@ -158,6 +158,7 @@ async def test_what_a_peer_brings_is_verified(tmp_path: Path) -> None:
         assert owner.settings.blob_cache is not None
         name = LAYER.partition(":")[2]
         file = owner.settings.blob_cache / "blobs" / "sha256" / name[:2] / name
+        await world.gate.until(file.exists)
         stat = file.stat()
         file.chmod(0o600)
         with file.open("r+b") as handle:

@@ -21,14 +21,14 @@ DIGEST = bytes(range(32))
 
 def test_a_token_brings_back_the_keys_digest_until_it_ends() -> None:
     token = SigningKeys((KEY,)).issue(DIGEST, NOW)
-    assert SigningKeys((KEY,)).verify(token, NOW + LIFETIME - 1) == DIGEST
+    assert SigningKeys((KEY,)).verify(token, NOW + LIFETIME - 1) == (DIGEST, NOW + LIFETIME)
     with pytest.raises(TokenExpired):
         SigningKeys((KEY,)).verify(token, NOW + LIFETIME)
 
 
 def test_a_token_outlives_the_rotation_of_its_signing_key_but_not_its_removal() -> None:
     token = SigningKeys((KEY,)).issue(DIGEST, NOW)
-    assert SigningKeys((NEXT, KEY)).verify(token, NOW + 1) == DIGEST
+    assert SigningKeys((NEXT, KEY)).verify(token, NOW + 1)[0] == DIGEST
     with pytest.raises(TokenExpired):
         SigningKeys((NEXT,)).verify(token, NOW + 1)
 
