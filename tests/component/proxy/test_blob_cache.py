@@ -60,7 +60,10 @@ class World:
                 async for chunk in response.content.iter_any():
                     received.update(chunk)
                     await asyncio.sleep(pause)
-                return f"sha256:{received.hexdigest()}", response.headers.get("X-Pullgate-Cache", "")
+                result = response.headers.get("X-Pullgate-Cache", "")
+        if result == "miss":
+            await self.gate.until(lambda: not self.incoming)  # it is put in its place after its last byte went out
+        return f"sha256:{received.hexdigest()}", result
 
     async def part(self, wanted: str, **headers: str) -> tuple[int, bytes, Any]:
         answer = await self.gate.get(self.path(), self.gate.key("acme"), headers={"Range": wanted, **headers})
