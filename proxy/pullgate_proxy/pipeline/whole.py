@@ -36,8 +36,8 @@ class WholeAnswer(web.StreamResponse):
         if self._eof_sent:
             return None
         self._eof_sent = True
-        if not request.keep_alive:
-            self.force_close()
+        self._keep_alive = request.keep_alive
+        if not self._keep_alive:
             last = b"Connection: close\r\n\r\n"
         else:
             last = b"\r\n" if request.version >= (1, 1) else b"Connection: keep-alive\r\n\r\n"
