@@ -1,8 +1,7 @@
-"""What is pulled in a benchmark: one small manifest, a 64 MiB and a 512 MiB blob of bytes that do not compress."""
+"""What is pulled in a benchmark: one small manifest, and large blobs of bytes that do not compress."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import random
@@ -12,8 +11,17 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-MEDIUM = 64 * 2**20
 LARGE = 512 * 2**20
+LAYER = 1024 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One blob, at the upstream and as a plain file."""
+
+    digest: str
+    size: int
+    file: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,59 +31,59 @@ class Seeded:
     host: str
     username: str
     password: str
-    static: Path
-    """The blobs as plain files, named by their digest's hexadecimal part."""
     manifest: str
-    medium: str
-    medium_size: int
-    large: str
-    large_size: int
+    """Digest of the image 1.0.0."""
+    large: tuple[Blob, ...]
+    """512 MiB each: a fresh one for each round, since it is kept afterwards."""
+    layer: Blob
+    """1 GiB."""
 
 
-def seed(host: str, username: str, password: str, static: Path) -> Seeded:
-    """Push everything; returns the digests."""
+def seed(host: str, static: Path, rounds: int) -> Seeded:
+    """Push everything; the upstream asks for no login."""
     static.mkdir(parents=True)
     static.chmod(0o755)
     for parent in static.parents[:1]:
         parent.chmod(0o755)
-    login = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
     base = f"http://{host}/v2/my-org/api"
-    blobs = {}
-    for name, size in (("medium", MEDIUM), ("large", LARGE)):
-        source = random.Random(name)
-        data = b"".join(source.randbytes(2**20) for _ in range(size // 2**20))
-        blobs[name] = _push_blob(base, login, data)
-        (static / blobs[name].partition(":")[2]).write_bytes(data)
+    large = tuple(_push_noise(base, f"large {number}", LARGE, static) for number in range(rounds))
+    layer = _push_noise(base, "layer", LAYER, static)
     config = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
-    layers = [("medium", MEDIUM), ("large", LARGE)]
     manifest = json.dumps(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
-            "config": _descriptor(
-                "application/vnd.oci.image.config.v1+json", _push_blob(base, login, config), len(config)
-            ),
-            "layers": [_descriptor("application/vnd.oci.image.layer.v1.tar", blobs[n], size) for n, size in layers],
+            "config": _descriptor("application/vnd.oci.image.config.v1+json", _push_blob(base, config), len(config)),
+            "layers": [_descriptor("application/vnd.oci.image.layer.v1.tar", blob.digest, blob.size) for blob in large],
         }
     ).encode()
-    _send("PUT", f"{base}/manifests/1.0.0", login, manifest, MANIFEST_TYPE)
+    _send("PUT", f"{base}/manifests/1.0.0", manifest, MANIFEST_TYPE)
     digest = "sha256:" + hashlib.sha256(manifest).hexdigest()
-    return Seeded(host, username, password, static, digest, blobs["medium"], MEDIUM, blobs["large"], LARGE)
+    return Seeded(host, "vendor", "bench-upstream", digest, large, layer)
+
+
+def _push_noise(base: str, name: str, size: int, static: Path) -> Blob:
+    source = random.Random(name)
+    data = b"".join(source.randbytes(2**20) for _ in range(size // 2**20))
+    digest = _push_blob(base, data)
+    file = static / digest.partition(":")[2]
+    file.write_bytes(data)
+    return Blob(digest, size, file)
 
 
 def _descriptor(media_type: str, digest: str, size: int) -> dict[str, object]:
     return {"mediaType": media_type, "digest": digest, "size": size}
 
 
-def _push_blob(base: str, login: str, data: bytes) -> str:
+def _push_blob(base: str, data: bytes) -> str:
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
-    location = urljoin(base, _send("POST", f"{base}/blobs/uploads/", login, b"", "application/octet-stream"))
-    _send("PUT", f"{location}{'&' if '?' in location else '?'}digest={digest}", login, data, "application/octet-stream")
+    location = urljoin(base, _send("POST", f"{base}/blobs/uploads/", b"", "application/octet-stream"))
+    _send("PUT", f"{location}{'&' if '?' in location else '?'}digest={digest}", data, "application/octet-stream")
     return digest
 
 
-def _send(method: str, url: str, login: str, data: bytes, media_type: str) -> str:
-    headers = {"Authorization": login, "Content-Type": media_type}
+def _send(method: str, url: str, data: bytes, media_type: str) -> str:
+    headers = {"Content-Type": media_type}
     request = urllib.request.Request(url, data=data, method=method, headers=headers)
     with urllib.request.urlopen(request, timeout=120) as response:
         return str(response.headers.get("Location", ""))

@@ -10,10 +10,12 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from aiohttp import web
 
 from pullgate.licensing.keys import digest_text, key_digest, new_key
 from pullgate.providers.credentials import Credentials
@@ -27,25 +29,33 @@ APP = "my-app"
 
 
 class MemoryStore:
-    """The part of a Store that the proxy uses: present documents, Synced, then silence."""
+    """The part of a Store that the proxy uses: present documents, Synced, then what is published."""
 
-    def __init__(self, documents: list[tuple[Key, dict[str, Any]]]) -> None:
+    def __init__(self, documents: Iterator[tuple[Key, dict[str, Any]]]) -> None:
         self._documents = documents
+        self._changes: asyncio.Queue[Change] = asyncio.Queue()
+
+    def publish(self, key: Key, document: dict[str, Any]) -> None:
+        """A document that changed."""
+        self._changes.put_nowait(Change(key, document))
 
     async def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
-        """Everything, then nothing more."""
+        """Everything, then each change."""
         for number, (key, document) in enumerate(self._documents):
             if key.kind in kinds:
                 yield Change(key, document)
             if number % 500 == 0:
                 await asyncio.sleep(0)
-        self._documents.clear()
         yield Synced()
-        await asyncio.Event().wait()
+        while True:
+            yield await self._changes.get()
 
 
-def build_documents(upstream: dict[str, str], licenses: int, first_key: str) -> list[tuple[Key, dict[str, Any]]]:
-    """A Registry with its credentials and `licenses` Licenses, the first with `first_key`."""
+def build_documents(upstream: dict[str, str], licenses: int, keys: list[str]) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """A Registry with its credentials and `licenses` Licenses, the first ones with `keys`; one after the other, as the
+
+    API server's pages bring them.
+    """
     registry = {
         "apiVersion": "pullgate.dev/v1alpha1",
         "kind": "Registry",
@@ -64,15 +74,12 @@ def build_documents(upstream: dict[str, str], licenses: int, first_key: str) -> 
     )
     now = datetime.now(UTC)
     signing = encode_signing_keys((TokenKey("bench", b"k" * 32, now, now + timedelta(days=1)),))
-    documents = [
-        (Key("Registry", APP, "upstream"), registry),
-        (Key("Secret", handoff["metadata"]["namespace"], handoff["metadata"]["name"]), handoff),
-        (Key("Secret", signing["metadata"]["namespace"], signing["metadata"]["name"]), signing),
-    ]
+    yield Key("Registry", APP, "upstream"), registry
+    yield Key("Secret", handoff["metadata"]["namespace"], handoff["metadata"]["name"]), handoff
+    yield Key("Secret", signing["metadata"]["namespace"], signing["metadata"]["name"]), signing
     for number in range(licenses):
-        key = first_key if number == 0 else new_key()
-        documents.append((Key("License", APP, f"customer-{number}"), _license(f"customer-{number}", key)))
-    return documents
+        key = keys[number] if number < len(keys) else new_key()
+        yield Key("License", APP, f"customer-{number}"), _license(f"customer-{number}", key)
 
 
 def _license(name: str, key: str) -> dict[str, Any]:
@@ -89,6 +96,27 @@ def _license(name: str, key: str) -> dict[str, Any]:
     }
 
 
+def _settings_of(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: Path(value) if name == "blob_cache" else value for name, value in given.items()}
+
+
+async def _listen_for_revocations(config: dict[str, Any], store: MemoryStore) -> None:
+    """GET /revoke/N suspends license N."""
+
+    async def revoke(request: web.Request) -> web.Response:
+        number = int(request.match_info["number"])
+        document = _license(f"customer-{number}", config["keys"][number])
+        document["spec"]["suspended"] = {"reason": "bench"}
+        store.publish(Key("License", APP, f"customer-{number}"), document)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/revoke/{number}", revoke)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", config["control_port"]).start()
+
+
 async def main(config: dict[str, Any]) -> None:
     """Serve until SIGTERM."""
     settings = ProxySettings(
@@ -96,12 +124,14 @@ async def main(config: dict[str, Any]) -> None:
         admin_port=config["admin_port"],
         external_url=f"http://127.0.0.1:{config['port']}",
         drain_seconds=1,
+        **_settings_of(config["settings"]),
     )
-    documents = build_documents(config["upstream"], config["licenses"], config["key"])
+    documents = build_documents(config["upstream"], config["licenses"], config["keys"])
     with Path("/dev/null").open("w") as sink:
-        proxy = Proxy(settings, MemoryStore(documents), PullLog(sink, "json"))  # type: ignore[arg-type]
-        del documents
+        store = MemoryStore(documents)
+        proxy = Proxy(settings, store, PullLog(sink, "json"))  # type: ignore[arg-type]
         await proxy.start()
+        await _listen_for_revocations(config, store)
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
         await stopped.wait()

@@ -106,7 +106,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path, *, exact: bool)
     raise SystemExit(f"{' '.join(map(str, process.args))} did not start: {log.read_text()[-2000:]}")  # type: ignore[arg-type]
 
 
-def registry_config(directory: Path, port: int, mirror_of: dict[str, str] | None) -> Path:
+def registry_config(directory: Path, port: int, mirror_of: str | None, htpasswd: Path | None = None) -> Path:
     """A docker-registry's configuration (JSON is YAML)."""
     config: dict[str, object] = {
         "version": 0.1,
@@ -118,19 +118,20 @@ def registry_config(directory: Path, port: int, mirror_of: dict[str, str] | None
         "http": {"addr": f"127.0.0.1:{port}", "secret": "bench"},
     }
     if mirror_of:
-        config["proxy"] = {
-            "remoteurl": f"http://{mirror_of['host']}",
-            "username": mirror_of["username"],
-            "password": mirror_of["password"],
-        }
+        config["proxy"] = {"remoteurl": f"http://{mirror_of}"}
+    if htpasswd:
+        config["auth"] = {"htpasswd": {"realm": "bench", "path": str(htpasswd)}}
     path = directory.parent / f"{directory.name}.json"
     path.write_text(json.dumps(config))
     directory.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def nginx_config(directory: Path, port: int, upstream_host: str, authorization: str, static: Path) -> Path:
-    """nginx as the peer: a reverse proxy that replaces the Authorization header, and a static file."""
+def nginx_config(directory: Path, ports: tuple[int, int], upstream_host: str, authorization: str, static: Path) -> Path:
+    """nginx as the peer: a reverse proxy that replaces the Authorization header, and a static file; the second port
+
+    is the same with a cache.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "nginx.conf"
     path.write_text(
@@ -146,8 +147,18 @@ http {{
   uwsgi_temp_path {directory}/d; scgi_temp_path {directory}/e;
   sendfile on; keepalive_requests 1000000; default_type application/octet-stream;
   upstream registry {{ server {upstream_host}; keepalive 64; keepalive_requests 1000000; }}
+  proxy_cache_path {directory}/cache keys_zone=one:10m max_size=10g;
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{ports[1]} backlog=4096;
+    location /v2/ {{
+      proxy_pass http://registry; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $http_host; proxy_set_header Authorization "{authorization}";
+      proxy_cache one; proxy_cache_valid 200 1h; proxy_cache_key $request_method$uri$http_accept;
+      proxy_ignore_headers Cache-Control Expires Vary;
+    }}
+  }}
+  server {{
+    listen 127.0.0.1:{ports[0]} backlog=4096;
     location /v2/ {{
       proxy_pass http://registry; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_set_header Host $http_host; proxy_set_header Authorization "{authorization}";
