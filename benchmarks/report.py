@@ -59,9 +59,9 @@ def render(results: Results, rounds: int, seconds: int) -> str:
         "# Benchmarks",
         "",
         f"Written by `make bench` on {datetime.now(UTC).date()}: {rounds} rounds, {seconds} s a rate, medians. Python",
-        f"{platform.python_version()}, {os.cpu_count()} cores: the measured server on one, upstream and load on the other.",
-        "The upstream is a real docker-registry without a login. Clients of blobs throw them away in the kernel. *cost* is",
-        "the server's processor time for a GET, or for a GiB.",
+        f"{platform.python_version()}, {os.cpu_count()} cores: the measured server on one, upstream and load on the",
+        "other. The upstream is a real docker-registry without a login. Clients of blobs throw them away in the kernel.",
+        "*cost* is the server's processor time for a GET, or for a GiB.",
         "",
         "| measure | contender | GET/s or MB/s | cost | x | of |",
         "|---|---|---:|---:|---:|---|",
@@ -110,7 +110,7 @@ def _aims(results: Results) -> Iterator[str]:
     found = results.fan_out
     if found is not None:
         share, first = found.upstream_share, found.first_byte
-        yield f"| 200 clients, one uncached 1 GiB layer: upstream bytes 1.00 x | {share:.2f} x | {_met(share < 1.005)} |"
+        yield f"| 200 clients, one new 1 GiB layer: upstream bytes 1.00 x | {share:.2f} x | {_met(share < 1.005)} |"
         yield f"| … RSS under 200 MiB | {found.peak:.0f} MiB | {_met(found.peak < 200)} |"
         yield f"| … first byte of the last client under 100 ms | {first * 1000:.0f} ms | {_met(first < 0.1)} |"
         yield f"| … MB/s to all of them | {found.rate:,.0f} | |"
