@@ -60,7 +60,7 @@ def render(results: Results, rounds: int, seconds: int) -> str:
         "",
         f"Written by `make bench` on {datetime.now(UTC).date()}: {rounds} rounds, {seconds} s a rate, medians. Python",
         f"{platform.python_version()}, {os.cpu_count()} cores: the measured server on one, upstream and load on the",
-        "other. The upstream is a real docker-registry without a login. Clients of blobs throw them away in the kernel.",
+        "other. The upstream is a real docker-registry without a login. Clients throw blobs away in the kernel.",
         "*cost* is the server's processor time for a GET, or for a GiB.",
         "",
         "| measure | contender | GET/s or MB/s | cost | x | of |",

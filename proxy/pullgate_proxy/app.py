@@ -21,6 +21,7 @@ from pullgate.faults import (
     UpstreamUnauthorized,
 )
 from pullgate.licensing.usage import Counts
+from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import find_route
 from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Store
@@ -35,6 +36,7 @@ from pullgate_proxy.pipeline.authenticate import Logins, identify, require_valid
 from pullgate_proxy.pipeline.authorize import authorize
 from pullgate_proxy.pipeline.forward import Answer, Forwarder, Pull
 from pullgate_proxy.pipeline.origin import Origin, base_url, read_origin
+from pullgate_proxy.pipeline.recall import Recall, asked_of
 from pullgate_proxy.pipeline.refuse import refuse
 from pullgate_proxy.pipeline.relay import COMMON_HEADERS, ClientGone, relay
 from pullgate_proxy.pipeline.request import Kind, PullRequest, parse_request
@@ -78,6 +80,7 @@ class Proxy:
         self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self.usage.instance)
         self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic), self.caches)
         self._logins = Logins()
+        self._recall = Recall()
         self._running = 0
         self.metrics.running.set_function(lambda: self._running)
         self._draining = False
@@ -194,13 +197,27 @@ class Proxy:
             return self._refuse(Internal(origin.request_id), request, origin, record)
 
     async def _pull(self, request: PullRequest, http: web.BaseRequest, origin: Origin, record: Record) -> Answer:
-        """authenticate, route, authorize, forward."""
+        """authenticate; then what is known of the same request, or route, authorize, forward."""
         now = time.time()
         key = identify(http.headers.get("Authorization"), self.snapshot, now, self._logins)
         record.app, record.license, record.key = key.license.namespace, key.license.name, key.id
         license_ = require_valid(key, now)
         if request.kind is Kind.PING:
             return Answer(200, {"Content-Type": "application/json"}, b"{}")
+        asked = asked_of(key.digest, request, http.raw_path, origin.host, http.headers)
+        known = self._recall.find(asked, license_, self.snapshot.registries_version, time.monotonic())
+        if known is not None:
+            record.registry, answer = known
+            self.caches.manifests.count_hit()
+            return answer
+        answer = await self._forward(request, license_, http, origin, record)
+        self._recall.note(asked, license_, self.snapshot.registries_version, record.registry, answer)
+        return answer
+
+    async def _forward(
+        self, request: PullRequest, license_: LicenseFacts, http: web.BaseRequest, origin: Origin, record: Record
+    ) -> Answer:
+        """route, authorize, forward."""
         route = find_route(
             self.snapshot,
             namespace_of_license=license_.namespace,
@@ -212,7 +229,7 @@ class Proxy:
             raise NotEntitled(license_.name, request.repository)
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
-        self._gatekeeper.enter(license_, request, record, now)
+        self._gatekeeper.enter(license_, request, record, time.time())
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)
         current = functools.partial(self._upstreams.get, route.registry)

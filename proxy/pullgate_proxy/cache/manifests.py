@@ -113,6 +113,15 @@ class ManifestCache:
         same = told is not None and told.resolved.digest == found.digest
         return self._answer(found, "revalidated" if same else "miss")
 
+    def young_until(self, where: Where, request: UpstreamRequest) -> float:
+        """Until when (by the clock) `request` is answered from here without asking; 0 where it is not."""
+        told = self._told.get(_reference(where, request))
+        return told.at + self._ttl(where, request) if told is not None else 0.0
+
+    def count_hit(self) -> None:
+        """One more was answered by what was found here before."""
+        self._on_result("hit")
+
     async def close(self) -> None:
         """End the requests that run."""
         await self._together.close()
@@ -120,8 +129,10 @@ class ManifestCache:
     # --- what is kept ---
 
     def _is_young(self, where: Where, request: UpstreamRequest, told: _Told) -> bool:
-        ttl = DIGEST_TTL if is_digest(request.reference) else where.tag_ttl
-        return self._clock() - told.at < ttl
+        return self._clock() - told.at < self._ttl(where, request)
+
+    def _ttl(self, where: Where, request: UpstreamRequest) -> float:
+        return DIGEST_TTL if is_digest(request.reference) else where.tag_ttl
 
     def _may_stand_in(self, where: Where, told: _Told) -> bool:
         return self._clock() - told.at <= where.stale_if_error

@@ -53,6 +53,10 @@ class Answer:
     """Whether it is an image's manifest."""
     cache: str = "off"
     """hit, revalidated, shared, miss, stale; off where nothing is kept."""
+    young_until: float = 0.0
+    """Until when (monotonic) the same may be answered again to the same request; 0: never."""
+    head: bytes = b""
+    """See `whole.render_head`; rendered already where it is not empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,7 @@ class Forwarder:
             "Content-Length": str(resolved.length),
             **_cache_headers(cache),
         }
-        return Answer(200, headers, cache=cache)
+        return Answer(200, headers, cache=cache, young_until=self._young_until(pull, cache))
 
     async def _get_manifest(self, pull: Pull, upstream: Upstream) -> Answer:
         fetched, cache = await self._manifests.fetch(
@@ -147,7 +151,14 @@ class Forwarder:
             **_cache_headers(cache),
         }
         is_pull = fetched.media_type not in INDEX_TYPES
-        return Answer(200, headers, fetched.body, is_pull=is_pull, cache=cache)
+        young_until = self._young_until(pull, cache)
+        return Answer(200, headers, fetched.body, is_pull=is_pull, cache=cache, young_until=young_until)
+
+    def _young_until(self, pull: Pull, cache: str) -> float:
+        """A tag rule's proofs and a License's limits are looked at each time."""
+        if cache != "hit" or pull.authorization.scope is not None or pull.license.limits is not None:
+            return 0.0
+        return self._manifests.young_until(pull.where, _manifest_request(pull))
 
     def _prefetch(self, pull: Pull, fetched: FetchedManifest) -> None:
         if self._prefetcher is None or pull.route.registry.delivery == "Redirect":

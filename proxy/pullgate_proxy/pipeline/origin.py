@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import random
 import re
-import secrets
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -42,7 +42,7 @@ def read_origin(headers: CIMultiDictProxy[str], peer: str, settings: ProxySettin
         client = _client(headers.get("X-Forwarded-For"), settings.trusted_proxies) or peer
         request_id = headers.get("X-Request-Id", "")
     if not _REQUEST_ID.match(request_id):
-        request_id = secrets.token_hex(8)
+        request_id = f"{random.getrandbits(64):016x}"
     return Origin(client, _known_form(host), request_id)
 
 

@@ -12,7 +12,7 @@ from pullgate.faults import Fault, Internal
 from pullgate_proxy.cache.held import FilePart
 from pullgate_proxy.pipeline.forward import Answer
 from pullgate_proxy.pipeline.send_file import send_part
-from pullgate_proxy.pipeline.whole import WholeAnswer
+from pullgate_proxy.pipeline.whole import WholeAnswer, render_head
 from pullgate_proxy.pull_log import Record
 
 COMMON_HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
@@ -24,10 +24,10 @@ class ClientGone(Exception):
 
 async def relay(http: web.BaseRequest, answer: Answer, record: Record) -> web.StreamResponse:
     """Send `answer`; counts what was sent in `record`. Raises ClientGone."""
-    headers = {**COMMON_HEADERS, "X-Request-Id": record.request_id, **answer.headers}
     record.status = answer.status
     if answer.stream is None:
-        return _small(http, answer, headers, record)
+        return _small(http, answer, record)
+    headers = {**COMMON_HEADERS, "X-Request-Id": record.request_id, **answer.headers}
     response = web.StreamResponse(status=answer.status, headers=headers)
     response.content_length = _length(answer)
     try:
@@ -60,13 +60,15 @@ async def _send_stream(http: web.BaseRequest, answer: Answer, response: web.Stre
     await response.write_eof()
 
 
-def _small(http: web.BaseRequest, answer: Answer, headers: dict[str, str], record: Record) -> WholeAnswer:
-    if http.method == "HEAD":
-        # The length of what a GET would bring stands in the headers.
-        return WholeAnswer(answer.status, headers, b"")
-    headers["Content-Length"] = str(len(answer.body))
-    record.bytes = len(answer.body)
-    return WholeAnswer(answer.status, headers, answer.body)
+def _small(http: web.BaseRequest, answer: Answer, record: Record) -> WholeAnswer:
+    body = b"" if http.method == "HEAD" else answer.body
+    record.bytes = len(body)
+    if answer.head:
+        return WholeAnswer(answer.head, record.request_id, body)
+    headers = {**COMMON_HEADERS, **answer.headers}
+    if http.method != "HEAD":  # there it is the length of what a GET would bring
+        headers["Content-Length"] = str(len(body))
+    return WholeAnswer(render_head(answer.status, headers), record.request_id, body)
 
 
 def _length(answer: Answer) -> int | None:

@@ -19,42 +19,42 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """In a header (RFC 9110, section 5.5)."""
 
 
+def render_head(status: int, headers: Mapping[str, str]) -> bytes:
+    """Status line and headers, with the Content-Length; what differs from answer to answer comes after them.
+
+    Raises ValueError for a header that would break out of its line.
+    """
+    if _FORBIDDEN.search("".join(headers.values())):
+        raise ValueError("a header has a control character")
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}".encode()
+
+
 class WholeAnswer(web.StreamResponse):
     """Sends itself when aiohttp prepares it."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """`headers` with the Content-Length. Raises ValueError for one that would break out of its line."""
-        super().__init__(status=status)
-        if _FORBIDDEN.search("".join(headers.values())):
-            raise ValueError("a header has a control character")
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        self._head = f"HTTP/1.1 {_status_line(status)}\r\nDate: {_date(int(time.time()))}\r\n{lines}".encode()
-        self._rest = body
+    def __init__(self, head: bytes, request_id: str, body: bytes) -> None:
+        """`head` of `render_head`. What the base class keeps is for answers that it builds itself."""
+        self._head, self._request_id, self._rest = head, request_id, body
+        self._keep_alive = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send it. Raises ConnectionResetError where the client is gone."""
-        if self._eof_sent:
+        if self._keep_alive is not None:
             return None
-        self._eof_sent = True
-        self._keep_alive = request.keep_alive
-        if not self._keep_alive:
-            last = b"Connection: close\r\n\r\n"
-        else:
-            last = b"\r\n" if request.version >= (1, 1) else b"Connection: keep-alive\r\n\r\n"
+        self._keep_alive = alive = request.keep_alive
+        last = "" if alive and request.version >= (1, 1) else f"Connection: {'keep-alive' if alive else 'close'}\r\n"
+        tail = f"Date: {_date(int(time.time()))}\r\nX-Request-Id: {self._request_id}\r\n{last}\r\n"
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError
-        transport.write(b"".join((self._head, last, self._rest)))
-        await request.writer.drain()
+        transport.write(b"".join((self._head, tail.encode(), self._rest)))
+        if transport.get_write_buffer_size():
+            await request.writer.drain()
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
         """It is out already."""
-
-
-@lru_cache(maxsize=64)
-def _status_line(status: int) -> str:
-    return f"{status} {HTTPStatus(status).phrase}"
 
 
 @lru_cache(maxsize=2)

@@ -60,6 +60,8 @@ class Snapshot:
         self.synced = False
         """Whether the first full list is in."""
         self.signing_keys = SigningKeys()
+        self.registries_version = 0
+        """Another one after each change of a Registry or its credentials."""
         self._keys: dict[bytes, KeyEntry] = {}
         self._keys_of: dict[Name, tuple[bytes, ...]] = {}
         self._registries: dict[Name, RegistryEntry] = {}
@@ -120,6 +122,7 @@ class Snapshot:
         """A Registry that is new or changed."""
         facts = entry.facts
         self.remove_registry((facts.namespace, facts.name))
+        self.registries_version += 1
         self._registries[facts.namespace, facts.name] = entry
         for host in entry.aliases:
             _insert(self._by_host.setdefault((facts.namespace, host), []), entry)
@@ -131,6 +134,7 @@ class Snapshot:
         entry = self._registries.pop(name, None)
         if entry is None:
             return
+        self.registries_version += 1
         for host in entry.aliases:
             _remove(self._by_host, (entry.facts.namespace, host), entry)
         for domain in entry.facts.domains:
@@ -138,6 +142,7 @@ class Snapshot:
 
     def put_handoff(self, name: Name, handoff: Handoff | None) -> None:
         """A Registry's credentials: new, changed, or (None) withdrawn."""
+        self.registries_version += 1
         if handoff is None:
             self._handoffs.pop(name, None)
         else:
