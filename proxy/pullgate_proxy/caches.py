@@ -90,6 +90,7 @@ class Caches:
             peers=self._peers,
             store=self._build_store(directory),
         )
+        metrics.follow_keeper(keeper)
         metrics.follow_blobs(blobs)
         return blobs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from pullgate_proxy.cache.blobs import BlobCache
+from pullgate_proxy.cache.keeper import Keeper
 from pullgate_proxy.pull_log import Record
 
 
@@ -111,12 +112,14 @@ class Metrics:
         if record.aborted:
             self.aborted.labels(record.reason).inc()
 
-    def follow_blobs(self, blobs: BlobCache) -> None:
-        """Show the state of `blobs` as it is when it is asked for."""
-        keeper = blobs.keeper
+    def follow_keeper(self, keeper: Keeper) -> None:
+        """Show the state of the disk as it is when it is asked for."""
         self.blob_bytes.set_function(lambda: keeper.size)
         self.blob_files.set_function(lambda: keeper.files)
         self.blob_usable.set_function(lambda: not keeper.problem)
+
+    def follow_blobs(self, blobs: BlobCache) -> None:
+        """Show what is on its way."""
         self.blob_flights.set_function(lambda: len(blobs.fetches))
 
     def render(self) -> bytes:

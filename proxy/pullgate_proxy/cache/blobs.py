@@ -18,7 +18,7 @@ from pullgate_proxy.cache.disk import Found, open_file
 from pullgate_proxy.cache.fetches import Elsewhere, Fetches
 from pullgate_proxy.cache.flight import Flight
 from pullgate_proxy.cache.held import Held
-from pullgate_proxy.cache.keeper import Keeper
+from pullgate_proxy.cache.keeper import Keeping
 from pullgate_proxy.cache.objects import ObjectStore
 from pullgate_proxy.cache.suspicion import Suspicion
 from pullgate_proxy.cache.together import Together
@@ -34,7 +34,7 @@ class BlobCache:
 
     def __init__(
         self,
-        keeper: Keeper,
+        keeper: Keeping,
         clock: Callable[[], float],
         *,
         on_result: Callable[[str], None],
@@ -124,8 +124,9 @@ class BlobCache:
         flight.readers += 1
         try:
             if await asyncio.shield(flight.opened):
-                # One that is whole is only not in its place yet.
-                return self._hold(ask, flight, "shared" if result == "hit" and not flight.is_over else result)
+                if result == "hit" and not flight.is_over:  # one that is whole is only not in its place yet
+                    result = "shared"
+                return self._hold(ask, flight, "shared" if flight.is_shadow and result == "miss" else result)
         except BaseException:
             self.fetches.leave(flight)
             raise

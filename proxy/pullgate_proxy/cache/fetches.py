@@ -16,13 +16,15 @@ from pullgate.upstream.hashing import FileSink
 from pullgate.upstream.request import UpstreamResponse
 from pullgate_proxy.cache.ask import Ask, Place
 from pullgate_proxy.cache.flight import Flight, Lost
-from pullgate_proxy.cache.keeper import Keeper
+from pullgate_proxy.cache.keeper import Keeping
 
 LINGER: Final = 10.0
 """Seconds for which a fetch goes on that nobody reads; with half of it there it is brought to its end."""
 NOTED_SECONDS: Final = 600.0
 """For which a blob that does not fit is streamed at once, and one that came damaged comes from its upstream alone."""
 NOTED: Final = 10_000
+LOOK_SECONDS: Final = 0.01
+"""Between two looks at a file that another process writes."""
 
 Count = Callable[[int], None]
 
@@ -44,7 +46,7 @@ class Fetches:
 
     def __init__(
         self,
-        keeper: Keeper,
+        keeper: Keeping,
         clock: Callable[[], float],
         *,
         check_place: Callable[[Ask], Awaitable[object]],
@@ -110,12 +112,10 @@ class Fetches:
     async def _fly(self, ask: Ask, flight: Flight) -> None:
         why: faults.Fault | Lost = Lost()
         try:
-            source, response = await self._send(ask)
-            try:
-                self._on_there(ask.place)
-                await self._take_in(ask, flight, response, functools.partial(self._on_received, source))
-            finally:
-                response.release()
+            if await self._keeper.lead(ask.digest):
+                await self._fetch(ask, flight)
+            else:
+                await self._shadow(ask, flight)
         except faults.Fault as fault:
             if isinstance(fault, faults.DigestMismatch):
                 self._note(self._distrusted, ask.digest)
@@ -126,6 +126,54 @@ class Fetches:
             del self._flights[ask.digest], self._tasks[flight]
             flight.fail(why)
             flight.close()
+
+    async def _fetch(self, ask: Ask, flight: Flight) -> None:
+        """From where it can be had into a file, if it can be kept.
+
+        Raises the upstream's faults; OSError where the disk fails.
+        """
+        kept = False
+        try:
+            source, response = await self._send(ask)
+            try:
+                self._on_there(ask.place)
+                whole = await self._take_in(ask, flight, response, functools.partial(self._on_received, source))
+            finally:
+                response.release()
+            kept = whole and await self._keeper.commit(ask.digest)
+        finally:
+            if not kept:
+                # Before anybody may begin anew; also where this task is cancelled.
+                await asyncio.shield(self._keeper.abandon(ask.digest))
+        if kept:
+            self._on_kept(ask.digest)
+
+    async def _shadow(self, ask: Ask, flight: Flight) -> None:
+        """Follow the file that another process fetches, by looking at it. Raises the upstream's faults, OSError."""
+        flight.is_shadow = True
+        size = await self._keeper.join(ask.digest)
+        if size is None:
+            return
+        await self._check_place(ask)
+        descriptor = await asyncio.to_thread(self._open_coming, ask.digest)
+        flight.open(size, descriptor)
+        directory = self._keeper.directory
+        while True:
+            stat = os.fstat(descriptor)
+            if directory.is_proven(stat):
+                flight.finish()
+                return
+            if not stat.st_nlink:
+                return
+            flight.advance(stat.st_size, wake=stat.st_size > flight.written)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _open_coming(self, digest: str) -> int:
+        directory = self._keeper.directory
+        try:
+            return os.open(directory.incoming(digest), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # it is in its place already
+            return os.open(directory.path(digest), os.O_RDONLY | os.O_CLOEXEC)
 
     async def _send(self, ask: Ask) -> tuple[str, UpstreamResponse]:
         """Whence the blob comes, and its answer."""
@@ -143,24 +191,16 @@ class Fetches:
             return source.name, response
         return "upstream", await ask.current().send(ask.request)
 
-    async def _take_in(self, ask: Ask, flight: Flight, response: UpstreamResponse, count: Count) -> None:
-        """Into a file, if it can be kept. Raises the upstream's faults; OSError where the disk fails."""
+    async def _take_in(self, ask: Ask, flight: Flight, response: UpstreamResponse, count: Count) -> bool:
+        """Whether it is in a file, whole. Raises the upstream's faults; OSError where the disk fails."""
         size = response.length if response.status == 200 else None
         path = await self._keeper.claim(ask.digest, size) if size else None
         if size is None or path is None:
             if self._keeper.usable:
                 self._note(self._unkept, ask.digest)
-            return
-        whole = False
-        try:
-            await self._pump(ask, flight, response, (path, size), count)
-            whole = True
-        finally:
-            if not whole:
-                # Before anybody may begin anew; also where this task is cancelled.
-                await asyncio.shield(self._keeper.abandon(ask.digest))
-        if await self._keeper.commit(ask.digest):
-            self._on_kept(ask.digest)
+            return False
+        await self._pump(ask, flight, response, (path, size), count)
+        return True
 
     async def _pump(
         self, ask: Ask, flight: Flight, response: UpstreamResponse, into: tuple[Path, int], count: Count

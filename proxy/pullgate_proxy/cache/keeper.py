@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from pullgate_proxy.cache.disk import BlobDir
 from pullgate_proxy.cache.eviction import S3Fifo
@@ -37,8 +37,67 @@ class Bounds:
     files: int
 
 
+class Keeping(Protocol):
+    """What fetches and reads blobs needs of a keeper, which may be in another process."""
+
+    @property
+    def directory(self) -> BlobDir:
+        """Where the files are."""
+        ...
+
+    @property
+    def usable(self) -> bool:
+        """Whether a blob may be claimed now, as far as is known."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why nothing new is kept just now; empty where all is well."""
+        ...
+
+    async def start(self) -> None:
+        """Before anything else."""
+
+    async def stop(self) -> None:
+        """After everything else."""
+
+    async def lead(self, digest: str) -> bool:
+        """Whether this process is the one to fetch a blob; `commit` or `abandon` must follow. Else see `join`."""
+        ...
+
+    async def join(self, digest: str) -> int | None:
+        """The size of a blob that another process fetches, once its file is there; None where it does not come."""
+        ...
+
+    async def claim(self, digest: str, size: int) -> Path | None:
+        """A file for a blob of `size` bytes that this process leads. None: it is not kept."""
+        ...
+
+    async def commit(self, digest: str) -> bool:
+        """The blob that was claimed is whole, verified and sealed. Whether it is kept."""
+        ...
+
+    async def abandon(self, digest: str) -> None:
+        """The blob that this process leads will not come, or is not kept."""
+
+    def failed(self, error: OSError) -> None:
+        """The disk does not do what it should: nothing is claimed for a while."""
+
+    def pin(self, digest: str) -> None:
+        """Somebody reads it: it is not removed until `unpin`."""
+
+    def unpin(self, digest: str) -> None:
+        """One reader less."""
+
+    async def drop(self, digest: str) -> None:
+        """What is kept of it is not what it should be."""
+
+    def missing(self, digest: str) -> None:
+        """Its file is gone, whoever removed it."""
+
+
 class Keeper:
-    """The index of one BlobDir. In the loop; what blocks runs in threads."""
+    """The index of one BlobDir, for one process or (see workers.desk) for several. What blocks runs in threads."""
 
     def __init__(
         self,
@@ -120,8 +179,16 @@ class Keeper:
 
     # --- claims ---
 
+    async def lead(self, digest: str) -> bool:
+        """See Keeping: of one process its own flights are all there are."""
+        return True
+
+    async def join(self, digest: str) -> int | None:
+        """See Keeping."""
+        return None
+
     async def claim(self, digest: str, size: int) -> Path | None:
-        """A file for a blob of `size` bytes that comes in; `commit` or `abandon` must follow. None: it is not kept."""
+        """See Keeping."""
         if size > self._bounds.size * LARGEST_SHARE or not self.usable or digest in self._incoming:
             return None
         async with self._room:
@@ -138,7 +205,7 @@ class Keeper:
             return path
 
     async def commit(self, digest: str) -> bool:
-        """The blob that was claimed is whole, verified and sealed. Whether it is kept."""
+        """See Keeping."""
         size = self._incoming[digest]
         try:
             await asyncio.to_thread(self.directory.publish, digest)
@@ -152,7 +219,9 @@ class Keeper:
         return True
 
     async def abandon(self, digest: str) -> None:
-        """The blob that was claimed will not come."""
+        """See Keeping."""
+        if digest not in self._incoming:
+            return
         # A file that cannot be removed from a disk that fails goes with the next start.
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self.directory.remove, self.directory.incoming(digest))

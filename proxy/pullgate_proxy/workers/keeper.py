@@ -1,0 +1,78 @@
+"""The worker's side of the blob cache: what the keeper does, asked of the supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pullgate_proxy.cache.disk import BlobDir
+from pullgate_proxy.workers.line import Line, LineLost
+
+
+class LineKeeper:
+    """See Keeping. Where the supervisor is gone nothing new is kept; this process ends soon, too."""
+
+    def __init__(self, line: Callable[[], Line], directory: BlobDir) -> None:
+        self._line, self.directory = line, directory
+        self.usable = False
+        self.problem = ""
+        self.size = self.files = 0
+        """Told by the supervisor's own metrics."""
+
+    def take_state(self, usable: bool, problem: str) -> None:
+        """What the supervisor says of the disk."""
+        self.usable, self.problem = usable, problem
+
+    async def start(self) -> None:
+        """The supervisor did it."""
+
+    async def stop(self) -> None:
+        """The supervisor does it."""
+
+    async def lead(self, digest: str) -> bool:
+        """See Keeping."""
+        return bool(await self._call("lead", digest))
+
+    async def join(self, digest: str) -> int | None:
+        """See Keeping."""
+        size = await self._call("join", digest)
+        return size if isinstance(size, int) else None
+
+    async def claim(self, digest: str, size: int) -> Path | None:
+        """See Keeping."""
+        return self.directory.incoming(digest) if await self._call("claim", digest, size) else None
+
+    async def commit(self, digest: str) -> bool:
+        """See Keeping."""
+        return bool(await self._call("commit", digest))
+
+    async def abandon(self, digest: str) -> None:
+        """See Keeping."""
+        await self._call("abandon", digest)
+
+    def failed(self, error: OSError) -> None:
+        """See Keeping."""
+        self.usable = False
+        self._line().note("failed", error.errno, error.strerror or str(error))
+
+    def pin(self, digest: str) -> None:
+        """See Keeping."""
+        self._line().note("pin", digest)
+
+    def unpin(self, digest: str) -> None:
+        """See Keeping."""
+        self._line().note("unpin", digest)
+
+    async def drop(self, digest: str) -> None:
+        """See Keeping."""
+        await self._call("drop", digest)
+
+    def missing(self, digest: str) -> None:
+        """See Keeping."""
+        self._line().note("missing", digest)
+
+    async def _call(self, name: str, *arguments: object) -> object:
+        try:
+            return await self._line().call(name, *arguments)
+        except LineLost:
+            return None
