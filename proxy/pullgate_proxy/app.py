@@ -229,7 +229,7 @@ class Proxy:
             raise NotEntitled(license_.name, request.repository)
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
-        self._gatekeeper.enter(license_, request, record, time.time())
+        await self._gatekeeper.enter(license_, request, record, time.time())
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)
         current = functools.partial(self._upstreams.get, route.registry)

@@ -82,7 +82,7 @@ class Gatekeeper:
         self._book, self._peers = book, peers
         self._running: dict[Name, tuple[_Running, dict[int, Record]]] = {}
 
-    def enter(self, license_: LicenseFacts, request: PullRequest, record: Record, now: float) -> None:
+    async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record, now: float) -> None:
         """Let `request` in at `now` (Unix time), `leave` must follow. Raises LimitReached; then nothing must."""
         limits = license_.limits
         if limits is None or request.method != "GET" or request.kind not in {Kind.MANIFESTS, Kind.BLOBS}:

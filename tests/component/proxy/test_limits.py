@@ -119,21 +119,21 @@ async def test_replicas_add_up_what_each_of_them_let_through(
         assert found == [200, 200, 429]
 
 
-def test_blobs_at_once_are_counted_until_they_end() -> None:
+async def test_blobs_at_once_are_counted_until_they_end() -> None:
     book = UsageBook()
     keeper = Gatekeeper(book, PeerUsage(book.instance))
     facts = LicenseFacts("my-app", "acme", (), limits=Limits(concurrent_blobs=2))
     request = parse_request("GET", f"{PATH}/blobs/{IMAGE.config}")
     records = [Record(app="my-app", license="acme", kind=request.kind) for _ in range(3)]
-    keeper.enter(facts, request, records[0], 0.0)
-    keeper.enter(facts, request, records[1], 0.0)
+    await keeper.enter(facts, request, records[0], 0.0)
+    await keeper.enter(facts, request, records[1], 0.0)
     with pytest.raises(LimitReached, match="used its 2 blobs at once"):
-        keeper.enter(facts, request, records[2], 0.0)
+        await keeper.enter(facts, request, records[2], 0.0)
     keeper.leave(records[2])  # it was refused: nothing is given back
     with pytest.raises(LimitReached):
-        keeper.enter(facts, request, records[2], 0.0)
+        await keeper.enter(facts, request, records[2], 0.0)
     keeper.leave(records[0])
-    keeper.enter(facts, request, records[2], 0.0)
+    await keeper.enter(facts, request, records[2], 0.0)
     for record in records[1:]:
         keeper.leave(record)
     assert not keeper._running
