@@ -27,8 +27,8 @@ def test_the_file_of_the_page_makes_a_type() -> None:
     assert provider.type == "Gitea"
     assert provider.ways == (PASSWORD, TOKEN)
     assert provider.suspect is not None
-    assert "read:package" in (provider.suspect("u", "secret") or "")
-    assert provider.suspect("u", "a" * 40) is None
+    assert "read:package" in (provider.suspect("u", "secret", "h") or "")
+    assert provider.suspect("u", "a" * 40, "h") is None
     text = render_guide(provider.guide, {"name": "gitea", "app": "my-app", "host": "h", "repository": "r"})
     assert not UNFILLED.search(text)
     assert "type: Gitea" in render_yaml(provider.guide)
