@@ -102,7 +102,7 @@ class EcrKeys:
 
     async def issue(self, tools: Tools) -> Issued:
         """See Exchange."""
-        keys = _Keys(self.access_key_id, self.secret_access_key, self.session_token)
+        keys = StaticKeys(self.access_key_id, self.secret_access_key, self.session_token)
         return await run_blocking(lambda: _explained(lambda: _ask_ecr(self.place, keys), self))
 
 
@@ -128,7 +128,7 @@ class EcrIdentity:
         return await run_blocking(lambda: _explained(self._by_own_identity, self))
 
     def _by_web_identity(self, token: str) -> Issued:
-        sts = _client("sts", self.place, _UNSIGNED)
+        sts = build_client("sts", self.place, _UNSIGNED)
         answered = sts.assume_role_with_web_identity(
             RoleArn=self.role_arn, RoleSessionName=self._session_name, WebIdentityToken=token
         )
@@ -139,7 +139,7 @@ class EcrIdentity:
             return _ask_ecr(self.place, None)
         # Whoever may write a Registry names the role: the external id, which is not theirs to name, tells AWS for whom
         # the operator asks (the confused deputy, IAM's user guide).
-        answered = _client("sts", self.place, None).assume_role(
+        answered = build_client("sts", self.place, None).assume_role(
             RoleArn=self.role_arn, RoleSessionName=self._session_name, ExternalId=external_id(self.namespace)
         )
         return _ask_ecr(self.place, _keys_of(answered))
@@ -181,7 +181,9 @@ def exchange_of_identity(registry_type: str) -> Callable[[WorkloadIdentity, Subj
 
 
 @dataclass(frozen=True, slots=True)
-class _Keys:
+class StaticKeys:
+    """Of a user, or (with a token) of a role."""
+
     id: str
     secret: str = field(repr=False)
     token: str | None = field(repr=False)
@@ -194,12 +196,12 @@ class _Unsigned:
 _UNSIGNED: Final = _Unsigned()
 
 
-def _keys_of(answered: Mapping[str, Any]) -> _Keys:
+def _keys_of(answered: Mapping[str, Any]) -> StaticKeys:
     found = answered["Credentials"]
-    return _Keys(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+    return StaticKeys(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
 
 
-def _client(service: str, place: Place, keys: _Keys | _Unsigned | None) -> Any:
+def build_client(service: str, place: Place, keys: StaticKeys | _Unsigned | None) -> Any:
     """A client; without `keys` botocore looks for the process' own (environment, web identity, pod, instance)."""
     session_room = load_extra("botocore.session", "aws")
     config_room = load_extra("botocore.config", "aws")
@@ -219,8 +221,8 @@ def _client(service: str, place: Place, keys: _Keys | _Unsigned | None) -> Any:
     return session.create_client(service, region_name=place.region, config=config_room.Config(**options), **shown)
 
 
-def _ask_ecr(place: Place, keys: _Keys | None) -> Issued:
-    data = _client(place.service, place, keys).get_authorization_token()["authorizationData"]
+def _ask_ecr(place: Place, keys: StaticKeys | None) -> Issued:
+    data = build_client(place.service, place, keys).get_authorization_token()["authorizationData"]
     row = data[0] if isinstance(data, list) else data
     try:
         user, colon, password = base64.b64decode(row["authorizationToken"], validate=True).decode().partition(":")
