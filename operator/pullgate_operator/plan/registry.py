@@ -230,11 +230,12 @@ def _status(
         "conditions": conditions.documents(),
     }
     if usable is not None:
-        end = ending.at
+        end, keys_end = ending.ends.shown, ending.ends.written if usable.source else None
         status["credentials"] = without_empty(
             {
                 "kind": usable.kind,
                 "expiresAt": format_time(end) if end is not None else None,
+                "keysExpireAt": format_time(keys_end) if keys_end is not None else None,
                 "refreshedAt": format_time(usable.refreshed_at) if usable.refreshed_at is not None else None,
                 "warnedDays": ending.warned_days,
             }
