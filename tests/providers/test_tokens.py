@@ -173,6 +173,34 @@ async def test_a_password_that_the_registry_calls_expired_is_renewed_and_the_nex
     prove(type_, "renewal")
 
 
+async def test_a_password_of_ecr_that_ends_while_a_blob_comes_costs_nothing_and_the_next_one_is_new(
+    aws: ScriptedAws, held: str, tmp_path: Path
+) -> None:
+    async with Front(FLAVOURS["ECR"], held) as front:
+        over: set[str] = set()
+
+        def takes(user: str, password: str) -> bool:
+            if front.expire_after is None:  # the blob's first bytes are there
+                over.update(aws.tokens[:1])
+            return password in aws.tokens and password not in over
+
+        front.takes = takes
+        front.expire_after = 400_000
+        documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
+        async with gate_of(tmp_path, *documents) as gate:
+            layer = max(LARGE.blobs, key=lambda digest: len(LARGE.blobs[digest]))
+            base = f"/v2/proxy/{APP}/up/my-org/large"
+            answer = await gate.get(f"{base}/blobs/{layer}", gate.key("acme"))
+            assert answer.body == LARGE.blobs[layer]
+            assert (await gate.get(f"{base}/manifests/1", gate.key("acme"))).fault == "UpstreamUnauthorized"
+            assert over == set(aws.tokens), "nothing ended"
+            await gate.tell_usage()
+            await gate.until_status(f"{base}/manifests/1", gate.key("acme"), 200)
+            assert (await gate.get(f"{base}/blobs/{layer}", gate.key("acme"))).body == LARGE.blobs[layer]
+            assert len(aws.tokens) == 2
+    prove("ECR", "ends in mid-blob")
+
+
 async def test_keys_that_aws_refuses_are_named_and_mended_by_new_ones(
     aws: ScriptedAws, held: str, tmp_path: Path
 ) -> None:

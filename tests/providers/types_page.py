@@ -35,6 +35,10 @@ registry; no provider was asked itself.
 """
 
 KINDS = """
+What ends in mid-blob is a token of the registry, and a broken blob is resumed with the next one. ECR has no such token:
+its password ends, which bytes on their way do not feel; a blob that breaks after that end is aborted, and the client's
+own next try gets it with the new password.
+
 ## Keys and modes that were pulled with
 
 A comma stands before the mode of the host, or what is special about it.
@@ -45,6 +49,8 @@ A comma stands before the mode of the host, or what is special about it.
 
 _STATIC = "the credentials are static: Pullgate warns of their end, and there is nothing to renew"
 _BASIC = "it takes the password at each request: there is no token that could end"
+_RENEWED_BASIC = {"ECR"}
+"""Types without tokens, whose password ends all the same."""
 _NO_IDENTITY = "the provider knows no workload identity"
 MISSING: Mapping[tuple[str, str], str] = {
     **{(name, "identity"): _NO_IDENTITY for name, provider in PROVIDERS.items() if provider.identity is None},
@@ -52,7 +58,11 @@ MISSING: Mapping[tuple[str, str], str] = {
         (name, "renewal"): _STATIC
         for name in ("DockerHub", "Quay", "Harbor", "GitLab", "Artifactory", "Nexus", "DigitalOcean", "Generic")
     },
-    **{(name, "ends in mid-blob"): _BASIC for name, flavour in FLAVOURS.items() if flavour.scheme == "basic"},
+    **{
+        (name, "ends in mid-blob"): _BASIC
+        for name, flavour in FLAVOURS.items()
+        if flavour.scheme == "basic" and name not in _RENEWED_BASIC
+    },
 }
 """(type, column) -> why there is nothing to show."""
 

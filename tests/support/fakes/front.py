@@ -86,6 +86,8 @@ class Front:
         self.cut_after: int | None = None
         """Bytes of the next blob after which the connection breaks."""
         self.expire_at_the_cut = False
+        self.expire_after: int | None = None
+        """Bytes of the next blob after which everything that was given is over; the bytes go on."""
         self.asked: list[tuple[str, str]] = []
         """Method and path."""
         self.host = ""
@@ -265,6 +267,9 @@ class Front:
         async for data in found.content.iter_chunked(16 * 1024):
             await answer.write(data)
             sent += len(data)
+            if is_blob and self.expire_after is not None and sent >= self.expire_after:
+                self.expire_after = None
+                self.expire()
             if is_blob and self.cut_after is not None and sent >= self.cut_after:
                 self.cut_after = None
                 if self.expire_at_the_cut:
