@@ -53,10 +53,9 @@ def add(
         documents = [build_document(described, name, namespace, secret_name)]
         if described.username:
             secret = build_secret(described, secret_name, namespace)
-            hidden = described.username == described.password
             secret["stringData"]["password"] = "PUT-THE-PASSWORD-HERE"  # noqa: S105 - not one
-            if hidden:  # a token as user and password both
-                secret["stringData"]["username"] = "PUT-THE-TOKEN-HERE"
+            if described.username == described.password:  # a token as user and password both
+                secret["stringData"] = dict.fromkeys(("username", "password"), "PUT-THE-TOKEN-HERE")
             documents.append(secret)
         click.echo(yaml.safe_dump_all(documents, sort_keys=False), nl=False)
         return
