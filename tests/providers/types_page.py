@@ -52,8 +52,12 @@ _BASIC = "it takes the password at each request: there is no token that could en
 _RENEWED_BASIC = {"ECR"}
 """Types without tokens, whose password ends all the same."""
 _NO_IDENTITY = "the provider knows no workload identity"
+_OTHER_IDENTITY = (
+    "it can trust an OIDC issuer in a way of its own (robot federation, OIDC integration), which is not used"
+)
 MISSING: Mapping[tuple[str, str], str] = {
     **{(name, "identity"): _NO_IDENTITY for name, provider in PROVIDERS.items() if provider.identity is None},
+    **{(name, "identity"): _OTHER_IDENTITY for name in ("Quay", "Artifactory")},
     **{
         (name, "renewal"): _STATIC
         for name in ("DockerHub", "Quay", "Harbor", "GitLab", "Artifactory", "Nexus", "DigitalOcean", "Generic")
