@@ -86,7 +86,7 @@ async def _ask(place: Place, route: Route, reference: Reference, offline: bool) 
     if subject.problem:
         fix = f"vendor: {subject.fix}"
         return [Step("credentials", False, subject.problem, "spec.credentials", "CredentialsMissing", fix)]
-    user = subject.config.credentials.username if subject.config.credentials is not None else "anonymous"
+    user = subject.config.credentials.account if subject.config.credentials is not None else "anonymous"
     steps = [Step("credentials", True, f"{user}, of Registry {route.registry.name}", "spec.credentials")]
     if offline:
         return [*steps, Step("upstream", None, "not asked (--offline)")]
@@ -95,7 +95,8 @@ async def _ask(place: Place, route: Route, reference: Reference, offline: bool) 
         try:
             found = await upstream.fetch_manifest(request)
         except Fault as fault:
-            words = hint(route.registry.type, fault, username=user, repository=route.repository)
+            issued = subject.was_issued
+            words = hint(route.registry.type, fault, username=user, repository=route.repository, was_issued=issued)
             who = " or ".join(fault.actors)
             return [*steps, Step("upstream", False, fault.message, "", fault.reason, f"{who}: {words}")]
     return [*steps, Step("upstream", True, f"{route.registry.host} has it: {found.digest}")]

@@ -90,11 +90,11 @@ class Metrics:
         self.credentials_end.clear()
         for document in registries:
             known = (document.get("status") or {}).get("credentials") or {}
-            if known.get("expiresAt"):
-                metadata = document["metadata"]
-                renewed = str("refreshedAt" in known).lower()
-                labels = (metadata["namespace"], metadata["name"], renewed)
-                self.credentials_end.labels(*labels).set(parse_time(known["expiresAt"]).timestamp())
+            renewed = str("refreshedAt" in known).lower()
+            for end, label in ((known.get("expiresAt"), renewed), (known.get("keysExpireAt"), "false")):
+                if end:
+                    labels = (document["metadata"]["namespace"], document["metadata"]["name"], label)
+                    self.credentials_end.labels(*labels).set(parse_time(end).timestamp())
 
     def render(self) -> bytes:
         """The Prometheus text format."""

@@ -13,6 +13,7 @@ from pullgate.providers.exchange import ExchangeFailed
 from pullgate.store.cluster.api import Api
 from pullgate.store.cluster.store import ClusterStore
 from tests.support.cluster.kubectl import Kubectl
+from tests.support.guide_pages import EXAMPLES
 from tests.support.kustomize import DEPLOY
 
 AUDIENCE = "sts.amazonaws.com"
@@ -26,17 +27,17 @@ def kubeconfig(cluster: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return cluster.kubeconfig_of("pullgate-system", "pullgate-operator", tmp_path_factory.mktemp("identity"))
 
 
-def ask(kubeconfig: Path, app: str, account: str) -> str:
+def ask(kubeconfig: Path, app: str, account: str, audience: str = AUDIENCE) -> str:
     async def work() -> str:
         async with await Api.load(kubeconfig) as api:
-            return await ClusterStore(api, {}, "test").request_token(app, account, AUDIENCE)
+            return await ClusterStore(api, {}, "test").request_token(app, account, audience)
 
     return asyncio.run(work())
 
 
-def apply_example(cluster: Kubectl, app: str) -> None:
+def apply_example(cluster: Kubectl, app: str, path: Path = EXAMPLE) -> None:
     """The example, in another namespace, without its Registry."""
-    documents = [d for d in yaml.safe_load_all(EXAMPLE.read_text()) if d["kind"] not in {"Namespace", "Registry"}]
+    documents = [d for d in yaml.safe_load_all(path.read_text()) if d["kind"] not in {"Namespace", "Registry"}]
     for document in documents:
         document["metadata"]["namespace"] = app
     cluster.apply(*documents)
@@ -61,6 +62,26 @@ def test_with_the_role_of_the_example_a_short_token_for_that_cloud_alone(
     assert claims["exp"] - claims["iat"] <= 600
     with pytest.raises(ExchangeFailed):
         ask(kubeconfig, app, "default")
+
+
+@pytest.mark.parametrize(
+    ("type_", "audience"),
+    [
+        ("ECR", "sts.amazonaws.com"),
+        ("GAR", "https://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/p"),
+        ("ACR", "api://AzureADTokenExchange"),
+    ],
+)
+def test_what_a_guide_prints_lets_the_operator_have_that_one_token(
+    cluster: Kubectl, app: str, kubeconfig: Path, type_: str, audience: str
+) -> None:
+    apply_example(cluster, app, EXAMPLES / f"{type_}-identity.yaml")
+    account = f"{type_.lower()}-puller"
+    claims = jwt.decode(ask(kubeconfig, app, account, audience), options={"verify_signature": False})
+    assert claims["aud"] == [audience]
+    assert claims["sub"] == f"system:serviceaccount:{app}:{account}"
+    with pytest.raises(ExchangeFailed):
+        ask(kubeconfig, app, "default", audience)
 
 
 def test_a_service_account_that_is_missing_is_told(cluster: Kubectl, app: str, kubeconfig: Path) -> None:

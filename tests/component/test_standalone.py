@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -58,14 +59,14 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def standalone(folder: Folder) -> AsyncIterator[Running]:
-    """A process that serves `folder`, once it says so."""
+async def standalone(folder: Folder, **env: str) -> AsyncIterator[Running]:
+    """A process that serves `folder`, once it says so; `env` stands beside the environment of here."""
     port, errors = free_port(), folder.path.with_name("stderr")
     command = [sys.executable, "-m", "pullgate_cli", "standalone", str(folder.path)]
     addresses = ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0"]
     with errors.open("wb") as stream:
         process = await asyncio.create_subprocess_exec(
-            *command, *addresses, stdout=asyncio.subprocess.DEVNULL, stderr=stream
+            *command, *addresses, stdout=asyncio.subprocess.DEVNULL, stderr=stream, env={**os.environ, **env}
         )
     try:
         running = Running(folder, port, process, errors)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -25,10 +26,13 @@ CHILD = SMALL.children[0]
 
 
 @contextlib.asynccontextmanager
-async def asking(type_: str, held: str) -> AsyncIterator[tuple[Front, Upstream]]:
+async def asking(
+    type_: str, held: str, login: dict[str, str] | None = None, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[tuple[Front, Upstream]]:
     """A front, and the client of it with the right login."""
     async with Front(FLAVOURS[type_], held) as front:
-        found = resolve_credentials(type_, "Opaque", {k: v.encode() for k, v in LOGINS[type_].items()}, front.host)
+        data = {k: v.encode() for k, v in (login or LOGINS[type_]).items()}
+        found = resolve_credentials(type_, "Opaque", data, front.host)
         assert isinstance(found, Credentials)
         front.accept(found.username, found.password)
         config = UpstreamConfig(
@@ -40,7 +44,7 @@ async def asking(type_: str, held: str) -> AsyncIterator[tuple[Front, Upstream]]
             allow_private=True,
             realm_hosts=frozenset({front.token_host}),
         )
-        async with Upstream(config) as upstream:
+        async with Upstream(config, clock=clock) as upstream:
             yield front, upstream
 
 
@@ -124,6 +128,13 @@ async def test_googles_key_is_the_password_of_json_key(held: str) -> None:
         assert (user, password) == ("_json_key", LOGINS["GAR"]["serviceAccountKey"])
 
 
+@pytest.mark.parametrize("user", ["oauth2accesstoken", "_json_key", "_json_key_base64"])
+async def test_googles_users_say_what_the_password_is_and_are_shown_as_they_are(held: str, user: str) -> None:
+    async with asking("GAR", held, {"username": user, "password": "ya29.SECRET"}) as (front, upstream):
+        await upstream.fetch_manifest(manifest(front))
+        assert front.logins == [(user, "ya29.SECRET")]
+
+
 async def test_ghcrs_403_of_its_token_server_is_a_wrong_token(held: str) -> None:
     async with asking("GHCR", held) as (front, upstream):
         front.revoke()
@@ -155,6 +166,27 @@ async def test_acrs_token_is_called_access_token(held: str) -> None:
     async with asking("ACR", held) as (front, upstream):
         assert front.flavour.token_field == "access_token"
         await upstream.fetch_manifest(manifest(front))
+
+
+async def test_acrs_refresh_token_is_the_password_of_the_null_guid(held: str) -> None:
+    login = {"username": "00000000-0000-0000-0000-000000000000", "password": "eyJSECRET"}
+    async with asking("ACR", held, login) as (front, upstream):
+        await upstream.fetch_manifest(manifest(front))
+        assert front.logins == [("00000000-0000-0000-0000-000000000000", "eyJSECRET")]
+        assert front.asked[1][1] == "/oauth2/token"
+
+
+async def test_gitlabs_tokens_of_five_minutes_are_renewed_before_they_end(held: str) -> None:
+    now = [1000.0]
+    async with asking("GitLab", held, clock=lambda: now[0]) as (front, upstream):
+        assert front.flavour.expires_in == 300
+        await upstream.fetch_manifest(manifest(front))
+        now[0] += 200
+        await upstream.fetch_manifest(manifest(front))
+        assert len(front.logins) == 1
+        now[0] += 98
+        await upstream.fetch_manifest(manifest(front))
+        assert len(front.logins) == 2
 
 
 async def test_gitlabs_token_server_must_be_listed_where_its_host_is_another(held: str) -> None:

@@ -25,7 +25,7 @@ from tests.support.fakes.clouds.scripted import ScriptedClouds
 from tests.support.fakes.flavours import FLAVOURS
 from tests.support.fakes.front import Front
 from tests.support.gate import APP, Gate, license_, registry, running
-from tests.support.proven import prove
+from tests.support.proven import prove, prove_kind
 
 __all__ = ["clouds"]
 
@@ -84,6 +84,47 @@ async def pull(gate: Gate, directory: Path, name: str = "small") -> None:
 
 # --- AWS
 
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("access key", KEYS),
+        ("access key with a session token", {**KEYS, "sessionToken": "CANARY-SESSION"}),
+    ],
+)
+async def test_a_kind_of_aws_key_pulls(
+    aws: ScriptedAws, held: str, tmp_path: Path, kind: str, keys: dict[str, str]
+) -> None:
+    async with Front(FLAVOURS["ECR"], held) as front:
+        front.takes = lambda user, password: user == "AWS" and password in aws.tokens
+        documents = (opaque("vendor", keys), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
+        async with gate_of(tmp_path, *documents) as gate:
+            await pull(gate, tmp_path)
+            assert {asked.session for asked in aws.asked} == {keys.get("sessionToken", "")}
+    prove_kind("ECR", kind)
+
+
+async def test_a_repository_of_another_account_is_pulled_where_its_own_policy_lets_the_identity_in(
+    aws: ScriptedAws, held: str, tmp_path: Path
+) -> None:
+    async with Front(FLAVOURS["ECR"], held) as front:
+        front.takes = lambda user, password: password in aws.tokens
+        front.denied.add("my-org/secret")  # its policy names nobody
+        documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
+        async with gate_of(tmp_path, *documents) as gate:
+            await pull(gate, tmp_path)
+            path = f"/v2/proxy/{APP}/up/my-org/secret/manifests/1"
+            answer = await gate.get(path, gate.key("acme"))
+            assert (answer.status, answer.fault) == (403, "UpstreamForbidden")
+            folder = tmp_path / "folder"
+            folder.mkdir()
+            (folder / "all.yaml").write_text(yaml.safe_dump_all(documents))
+            command = ("registry", "test", "up", "--folder", folder, "-n", APP, "--image", "my-org/secret:1")
+            ran = await pullgate(*command, AWS_ENDPOINT_URL=aws.url)
+            assert "also in its own policy if the account differs" in " ".join(ran.output.split())
+    prove_kind("ECR", "access key, repository of another account")
+
+
 ECR_CREDENTIALS = [
     ("ECR", {"secretRef": {"name": "vendor"}}, "key"),
     ("ECRPublic", {"secretRef": {"name": "vendor"}}, "key"),
@@ -105,6 +146,8 @@ async def test_aws_keys_and_roles_become_a_password_that_pulls(
             assert {"expiresAt", "refreshedAt"} <= set(status)
             assert condition(gate, "CredentialsAvailable")["status"] == "True"
     prove(type_, column)
+    if (type_, column) == ("ECRPublic", "key"):
+        prove_kind(type_, "access key")
 
 
 @pytest.mark.parametrize("type_", ["ECR", "ECRPublic"])
@@ -128,6 +171,34 @@ async def test_a_password_that_the_registry_calls_expired_is_renewed_and_the_nex
             assert len(aws.tokens) == 2
             await pull(gate, tmp_path / "after", "large")
     prove(type_, "renewal")
+
+
+async def test_a_password_of_ecr_that_ends_while_a_blob_comes_costs_nothing_and_the_next_one_is_new(
+    aws: ScriptedAws, held: str, tmp_path: Path
+) -> None:
+    async with Front(FLAVOURS["ECR"], held) as front:
+        over: set[str] = set()
+
+        def takes(user: str, password: str) -> bool:
+            if front.expire_after is None:  # the blob's first bytes are there
+                over.update(aws.tokens[:1])
+            return password in aws.tokens and password not in over
+
+        front.takes = takes
+        front.expire_after = 400_000
+        documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
+        async with gate_of(tmp_path, *documents) as gate:
+            layer = max(LARGE.blobs, key=lambda digest: len(LARGE.blobs[digest]))
+            base = f"/v2/proxy/{APP}/up/my-org/large"
+            answer = await gate.get(f"{base}/blobs/{layer}", gate.key("acme"))
+            assert answer.body == LARGE.blobs[layer]
+            assert (await gate.get(f"{base}/manifests/1", gate.key("acme"))).fault == "UpstreamUnauthorized"
+            assert over == set(aws.tokens), "nothing ended"
+            await gate.tell_usage()
+            await gate.until_status(f"{base}/manifests/1", gate.key("acme"), 200)
+            assert (await gate.get(f"{base}/blobs/{layer}", gate.key("acme"))).body == LARGE.blobs[layer]
+            assert len(aws.tokens) == 2
+    prove("ECR", "ends in mid-blob")
 
 
 async def test_keys_that_aws_refuses_are_named_and_mended_by_new_ones(
@@ -181,6 +252,8 @@ async def test_a_principal_or_identity_of_azure_becomes_a_refresh_token_that_pul
             await gate.until_status(path, gate.key("acme"), 200)
     prove("ACR", column)
     prove("ACR", "renewal")
+    if column == "key":
+        prove_kind("ACR", "service principal, exchanged")
 
 
 # --- GitHub
@@ -212,6 +285,7 @@ async def test_an_installation_of_a_github_app_pulls_and_its_token_is_renewed(
             await gate.tell_usage()
             await gate.until_status(path, gate.key("acme"), 200)
     prove("GHCR", "renewal")
+    prove_kind("GHCR", "GitHub App")
 
 
 # --- Google

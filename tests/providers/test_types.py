@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pullgate.resources.conditions import read_condition
 from pullgate.store.port import Key
 from tests.providers.stage import LARGE, SMALL, World, world_of
 from tests.support.cli import Ran, pullgate
@@ -26,12 +27,31 @@ FIXES = {
     "ACR": "secret of the service principal",
     "Harbor": "robot account robot$my-org+puller",
     "GitLab": "deploy token with read_registry",
-    "Artifactory": "user name and password in the Secret",
+    "Artifactory": "new access token for puller",
     "Nexus": "Docker Bearer Token realm",
     "DigitalOcean": "new API token with registry read",
     "Generic": "user name and password in the Secret",
 }
 """What `registry test` says where the login is refused."""
+DENIED = {
+    "DockerHub": "Read-only access to {repository} at Docker Hub",
+    "ECR": "ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on {repository}",
+    "ECRPublic": "check the alias of the registry in {repository}",
+    "GAR": "Artifact Registry Reader on the repository of {repository}",
+    "GCR": "Artifact Registry Reader on the repository of {repository}",
+    "GHCR": "SSO authorization",
+    "Quay": "give the robot account my-org+puller read access to {repository}",
+    "ACR": "AcrPull",
+    "Harbor": "pull from the project of {repository}",
+    "GitLab": "read_registry of the project or group of {repository}",
+    "Artifactory": "Read on {repository} to the permission target of puller",
+    "Nexus": "read and browse on the Docker repository of {repository}",
+    "DigitalOcean": "of the team that has {repository}",
+    "Generic": "read access to {repository}",
+}
+"""What it says where the repository is denied."""
+LIMITED = {"DockerHub": "the pulls of the Docker Hub plan are used up"}
+"""What it says where the provider limits; the others have no more to say than all."""
 
 pytestmark = pytest.mark.asyncio
 
@@ -43,12 +63,18 @@ async def crane(world: World, directory: Path, name: str = "small") -> tuple[int
     return pulled.exit_code, " ".join(pulled.output.split())
 
 
-async def registry_test(world: World, password: str) -> Ran:
+async def registry_test(world: World, password: str, *more: str) -> Ran:
     """`pullgate registry test` with the login on the command line."""
     about = ["--type", world.type, "--host", world.front.host, "--plain-http", "--username", world.username]
-    ran = await pullgate("registry", "test", *about, "--password-stdin", stdin=password)
+    ran = await pullgate("registry", "test", *about, "--password-stdin", *more, stdin=password)
     assert password not in ran.output
     return ran
+
+
+def told_to_the_vendor(world: World) -> str:
+    """What the Registry's own condition says, once it was checked."""
+    document = world.gate.store._documents.get(Key("Registry", "my-app", "up")) or {}
+    return str(read_condition(document, "Ready").get("message", ""))
 
 
 @pytest.mark.parametrize("type_", TYPES)
@@ -78,6 +104,8 @@ async def test_a_wrong_secret_is_the_vendors_move_and_the_fix_is_the_providers(
         assert ran.code == 1
         assert "UpstreamUnauthorized" in ran.output
         assert FIXES[type_] in " ".join(ran.output.split())
+        await world.gate.until(lambda: "renew the credentials in Secret vendor" in told_to_the_vendor(world))
+        assert FIXES[type_] in told_to_the_vendor(world) or type_ == "Generic"
     prove(type_, "wrong secret")
 
 
@@ -89,6 +117,9 @@ async def test_a_secret_that_is_revoked_while_it_serves_is_named(type_: str, hel
         code, text = await crane(world, tmp_path / "after", "large")
         assert code != 0
         assert "rejected the vendors credentials" in text
+        ran = await registry_test(world, world.password)
+        assert "UpstreamUnauthorized" in ran.output
+        assert FIXES[type_] in " ".join(ran.output.split())
     prove(type_, "revoked")
 
 
@@ -111,6 +142,9 @@ async def test_a_rate_limit_is_told_with_its_time(type_: str, held: str, tmp_pat
         assert (answer.status, answer.fault) == (429, "UpstreamRateLimited")
         assert 30 <= int(answer.headers["Retry-After"]) <= 42
         assert "limits the vendors account" in answer.message
+        ran = await registry_test(world, world.password, "--image", f"{world.front.flavour.prefix}my-org/small:1")
+        assert "UpstreamRateLimited" in ran.output
+        assert LIMITED.get(type_, "wait, or use an account with a higher limit") in " ".join(ran.output.split())
     prove(type_, "rate limit")
 
 
@@ -123,6 +157,9 @@ async def test_a_repository_that_may_not_be_read_is_named(type_: str, held: str,
         assert code != 0
         assert f"may not read {repository}" in text
         assert world.gate.records()[-1]["reason"] == "UpstreamForbidden"
+        ran = await registry_test(world, world.password, "--image", f"{repository}:1")
+        assert "UpstreamForbidden" in ran.output
+        assert DENIED[type_].format(repository=repository) in " ".join(ran.output.split())
     prove(type_, "denied")
 
 

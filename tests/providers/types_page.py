@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pullgate.providers.types import GUIDES, PROVIDERS
 from tests.support.fakes.flavours import FLAVOURS
+from tests.support.fakes.kinds import kinds_of
 from tests.support.proven import COLUMNS
 
 PAGE = Path(__file__).parents[2] / "docs" / "registries" / "README.md"
@@ -33,16 +34,39 @@ registry; no provider was asked itself.
 
 """
 
+KINDS = """
+What ends in mid-blob is a token of the registry, and a broken blob is resumed with the next one. ECR has no such token:
+its password ends, which bytes on their way do not feel; a blob that breaks after that end is aborted, and the client's
+own next try gets it with the new password.
+
+## Keys and modes that were pulled with
+
+A comma stands before the mode of the host, or what is special about it.
+
+| type | |
+|---|---|
+"""
+
 _STATIC = "the credentials are static: Pullgate warns of their end, and there is nothing to renew"
 _BASIC = "it takes the password at each request: there is no token that could end"
+_RENEWED_BASIC = {"ECR"}
+"""Types without tokens, whose password ends all the same."""
 _NO_IDENTITY = "the provider knows no workload identity"
+_OTHER_IDENTITY = (
+    "it can trust an OIDC issuer in a way of its own (robot federation, OIDC integration), which is not used"
+)
 MISSING: Mapping[tuple[str, str], str] = {
     **{(name, "identity"): _NO_IDENTITY for name, provider in PROVIDERS.items() if provider.identity is None},
+    **{(name, "identity"): _OTHER_IDENTITY for name in ("Quay", "Artifactory")},
     **{
         (name, "renewal"): _STATIC
         for name in ("DockerHub", "Quay", "Harbor", "GitLab", "Artifactory", "Nexus", "DigitalOcean", "Generic")
     },
-    **{(name, "ends in mid-blob"): _BASIC for name, flavour in FLAVOURS.items() if flavour.scheme == "basic"},
+    **{
+        (name, "ends in mid-blob"): _BASIC
+        for name, flavour in FLAVOURS.items()
+        if flavour.scheme == "basic" and name not in _RENEWED_BASIC
+    },
 }
 """(type, column) -> why there is nothing to show."""
 
@@ -54,8 +78,9 @@ def read(directory: Path) -> set[tuple[str, str]]:
 
 
 def gaps(shown: set[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Cells that are neither shown nor explained."""
-    return [(t, c) for t in GUIDES for c in COLUMNS if (t, c) not in shown and (t, c) not in MISSING]
+    """Cells and kinds of keys that are neither shown nor explained."""
+    wanted = [(t, c) for t in GUIDES for c in (*COLUMNS, *kinds_of(t))]
+    return [cell for cell in wanted if cell not in shown and cell not in MISSING]
 
 
 def render(shown: set[tuple[str, str]]) -> str:
@@ -68,7 +93,12 @@ def render(shown: set[tuple[str, str]]) -> str:
         cells = [_cell(name, column, shown, reasons) for column in COLUMNS]
         lines.append(f"| {name} | {' | '.join(cells)} | [✓]({name}.md) | {FLAVOURS[name].name} |")
     lines += ["", *(f"<sup>{number}</sup> {reason}  " for number, reason in enumerate(reasons, 1))]
+    lines += [KINDS + "\n".join(f"| {name} | {_kinds(name, shown)} |" for name in GUIDES)]
     return "\n".join(lines).replace(TABLE + "\n", TABLE) + "\n"
+
+
+def _kinds(name: str, shown: set[tuple[str, str]]) -> str:
+    return "; ".join(kind for kind in kinds_of(name) if (name, kind) in shown)
 
 
 def _cell(name: str, column: str, shown: set[tuple[str, str]], reasons: list[str]) -> str:

@@ -19,6 +19,7 @@ def test_the_end_of_credentials_is_told_with_whether_somebody_renews_them() -> N
     documents = [
         registry("static", expiresAt=end),
         registry("token", expiresAt=end, refreshedAt="2026-11-24T11:00:00Z"),
+        registry("keys", expiresAt=end, refreshedAt="2026-11-24T11:00:00Z", keysExpireAt="2026-12-01T00:00:00Z"),
         registry("endless"),
     ]
     metrics.show(documents, [], now)
@@ -29,6 +30,8 @@ def test_the_end_of_credentials_is_told_with_whether_somebody_renews_them() -> N
     assert {line.split("{")[1].split("}")[0]: float(line.split()[-1]) for line in lines} == {
         'name="static",namespace="my-app",renewed="false"': at,
         'name="token",namespace="my-app",renewed="true"': at,
+        'name="keys",namespace="my-app",renewed="true"': at,
+        'name="keys",namespace="my-app",renewed="false"': datetime(2026, 12, 1, tzinfo=UTC).timestamp(),
     }
     metrics.show([], [], now)
     assert "renewed=" not in metrics.render().decode()

@@ -54,6 +54,8 @@ def add(
         if described.username:
             secret = build_secret(described, secret_name, namespace)
             secret["stringData"]["password"] = "PUT-THE-PASSWORD-HERE"  # noqa: S105 - not one
+            if described.username == described.password:  # a token as user and password both
+                secret["stringData"] = dict.fromkeys(("username", "password"), "PUT-THE-TOKEN-HERE")
             documents.append(secret)
         click.echo(yaml.safe_dump_all(documents, sort_keys=False), nl=False)
         return

@@ -16,6 +16,7 @@ from pullgate.resources.registry_type import REGISTRY_TYPES
 @click.option("--host", metavar="HOST", help="Of the registry, where the type does not fix it.")
 @click.option("--repository", metavar="GLOB", help="What may be pulled, like my-org/api.")
 @click.option("--set", "more", multiple=True, metavar="WORD=VALUE", help="Another placeholder: region=…, account=…")
+@click.option("--identity", is_flag=True, help="With -o yaml: by a workload identity, without a stored key.")
 @click.option("-o", "--output", type=click.Choice(["text", "markdown", "yaml"]), default="text", show_default=True)
 def guide(
     type_: str | None,
@@ -24,13 +25,15 @@ def guide(
     host: str | None,
     repository: str | None,
     more: tuple[str, ...],
+    identity: bool,
     output: str,
 ) -> None:
     """What to create at the provider, the least permission, the Secret, the Registry, and the errors you may see.
 
-    Without TYPE: the types that there are. `-o yaml` prints the Secret and the Registry alone.
+    Without TYPE: the types that there are. `-o yaml` prints the Secret and the Registry alone; with `--identity` the
+    Registry, its ServiceAccount and the operator's right to that one's token.
     """
-    from pullgate.providers.guide import fill, render_guide, render_yaml
+    from pullgate.providers.guide import fill, render_guide, render_identity_yaml, render_yaml
     from pullgate.providers.types import GUIDES
     from pullgate_cli.printing import console, escape, print_table
 
@@ -38,7 +41,11 @@ def guide(
         print_table(("TYPE", "", ""), ([g.type, escape(g.title), escape(g.summary)] for g in GUIDES.values()))
         return
     found = GUIDES[_find(type_)]
-    values = {"name": name or found.type.lower(), "app": namespace or "my-app", "host": host or found.host}
+    values = {
+        "name": name or found.type.lower(),
+        "app": namespace or "my-app",
+        "host": host or found.host or REGISTRY_TYPES[found.type].host or "",
+    }
     values |= {"repository": repository or ""}
     for word in more:
         key, equals, value = word.partition("=")
@@ -46,7 +53,10 @@ def guide(
             raise click.BadParameter(f"{word!r}: write it like region=eu-central-1", param_hint="--set")
         values[key] = value
     if output == "yaml":
-        click.echo(fill(render_yaml(found), values))
+        if identity and found.identity is None:
+            raise click.UsageError(f"type {found.type} knows no workload identity")
+        way = found.identity if identity else None
+        click.echo(fill(render_identity_yaml(found, way) if way is not None else render_yaml(found), values))
         return
     text = render_guide(found, values)
     out = console()

@@ -46,6 +46,8 @@ class Subject:
     issued: Issued | None = None
     """The token that was asked for just now, and how long that took."""
     seconds: float = 0.0
+    was_issued: bool = False
+    """Whether the credentials are a token, asked for now or before, and not what the vendor wrote."""
 
 
 def description_options(command: Command) -> Command:
@@ -152,4 +154,6 @@ async def fetch_subject(place: Place, name: str, *, fresh: bool = False) -> Subj
     source = await gather_source(place, resource, issue_now, fresh=fresh)
     config = source.config or upstream_config(resource)
     seconds = time.monotonic() - began
-    return Subject(resource, config, source.problem, source.fix, source.reason, source.issued, seconds)
+    return Subject(
+        resource, config, source.problem, source.fix, source.reason, source.issued, seconds, source.was_issued
+    )

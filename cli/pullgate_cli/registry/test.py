@@ -110,16 +110,18 @@ def _row(step: DiagnosedStep, subject: Subject, repository: str) -> dict[str, An
     from pullgate.providers.suspicion import suspect
 
     type_, credentials = subject.resource.spec.type, subject.config.credentials
-    user = credentials.username if credentials is not None else ""
+    user = credentials.account if credentials is not None else ""
     found = {
         **row,
         "reason": step.fault.reason,
         "text": step.fault.message,
         "actors": [str(actor) for actor in step.fault.actors],
-        "hint": hint(type_, step.fault, username=user, repository=repository),
+        "hint": hint(type_, step.fault, username=user, repository=repository, was_issued=subject.was_issued),
     }
     refused = step.fault.reason in {"UpstreamUnauthorized", "UpstreamForbidden"}
-    suspicion = suspect(type_, credentials) if credentials is not None and refused else None
+    suspicion = None
+    if credentials is not None and refused and not subject.was_issued:
+        suspicion = suspect(type_, credentials, subject.resource.spec.host)
     return {**found, "suspicion": suspicion} if suspicion else found
 
 

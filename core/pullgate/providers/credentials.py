@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+
+TOKENS: Mapping[str, tuple[str, str]] = {
+    "dckr_pat_": ("DockerHub", "Docker Hub"),
+    "dckr_oat_": ("DockerHub", "Docker Hub"),
+    "ghp_": ("GHCR", "GitHub"),
+    "gho_": ("GHCR", "GitHub"),
+    "ghs_": ("GHCR", "GitHub"),
+    "github_pat_": ("GHCR", "GitHub"),
+    "glpat-": ("GitLab", "GitLab"),
+    "gldt-": ("GitLab", "GitLab"),
+    "glcbt-": ("GitLab", "GitLab"),
+    "dop_v1_": ("DigitalOcean", "DigitalOcean"),
+    "AKCp": ("Artifactory", "Artifactory"),
+    "cmVmdGtuOj": ("Artifactory", "Artifactory"),
+}
+"""What tokens begin with -> the registry type that takes them, and whose they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """One user and password of an upstream. Where a Registry is anonymous there is None instead."""
 
-    username: str
+    username: str = field(repr=False)
+    """May be a secret, too: some providers take a token as the user. To be shown, there is `account`."""
     password: str = field(repr=False)
     expires_at: datetime | None = None
     """When the upstream stops taking them; None where they have no end of their own."""
+
+    @property
+    def account(self) -> str:
+        """The user name for people to read; not where it is the password itself, or a token."""
+        if self.username == self.password or self.username.startswith((*TOKENS, "eyJ")):
+            return "the token"
+        return self.username

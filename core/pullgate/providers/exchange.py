@@ -122,6 +122,10 @@ def fingerprint(exchange: Exchange) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+_LIBRARIES: Final = {"aws": "botocore", "azure": "azure-identity", "gcp": "google-auth"}
+"""By extra."""
+
+
 def load_extra(module: str, extra: str) -> Any:
     """The module of a cloud's library. Raises ExchangeFailed where it is not installed."""
     # What these libraries log may hold what was sent; the condition tells what is to be known.
@@ -131,7 +135,7 @@ def load_extra(module: str, extra: str) -> Any:
     except ImportError:
         raise ExchangeFailed(
             "ExtraMissing",
-            f"the library {module.partition('.')[0]} is not installed",
+            f"the library {_LIBRARIES[extra]} is not installed",
             f"install pullgate[{extra}], or use Pullgate's image, which has it",
         ) from None
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 UNFILLED = re.compile(r"\{([a-z]+)\}")
+IDENTITY_HEADING = "Without a stored key: workload identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class Identity:
     fields: str
     """What stands there, as YAML in one line."""
     steps: tuple[str, ...]
-    trust: tuple[str, ...] = ()
-    """What the provider is told, ready to paste."""
+    trust: Mapping[str, str] = field(default_factory=dict)
+    """What the provider is told: what it is -> ready to paste."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,10 @@ class Guide:
     secret_type: str = "Opaque"  # noqa: S105 - a type's name
     permission: str = ""
     """The least that is needed, ready to paste."""
+    policies: Mapping[str, str] = field(default_factory=dict)
+    """What more may be needed: when -> what, ready to paste."""
     commands: tuple[str, ...] = ()
+    """Of the provider's own command line, or of its API."""
     host: str = ""
     """An example, where the type does not fix it."""
     troubles: tuple[Trouble, ...] = ()
@@ -67,41 +71,43 @@ GENERAL = (
 )
 """Of every type."""
 
+WRONG_LOGIN = Trouble("UpstreamUnauthorized", "the user or the password is wrong, or was renewed", "change the Secret")
+
 
 def render_guide(guide: Guide, values: Mapping[str, str]) -> str:
     """The guide as Markdown, filled in with `values`; what is not given stays as an UPPERCASE word."""
     parts = [f"# {guide.title}", "", guide.summary, "", "## At the provider", ""]
     parts += [f"{number}. {step}" for number, step in enumerate(guide.steps, 1)]
     if guide.permission:
-        parts += ["", "The least permission:", "", "```", guide.permission, "```"]
+        parts += ["", "The least permission:", *_block(guide.permission)]
+    for when, text in guide.policies.items():
+        parts += ["", f"{when}:", *_block(text)]
+    if guide.commands:
+        parts += ["", "By commands:"]
     for command in guide.commands:
-        parts += ["", "```", command, "```"]
-    parts += [
-        "",
-        "## The Secret and the Registry",
-        "",
-        "```yaml",
-        render_yaml(guide),
-        "```",
-        "",
-        "## Test it",
-        "",
-        "```",
-    ]
-    parts += ["pullgate registry test {name} -n {app} --image {repository}:{tag}", "```", "", "## What you may see", ""]
-    parts += ["| | means | do |", "|---|---|---|"]
+        parts += _block(command)
+    parts += ["", "## The Secret and the Registry", *_block(render_yaml(guide), "yaml")]
+    if guide.identity is not None:
+        parts += _render_identity(guide, guide.identity)
+    parts += ["", "## Test it", *_block("pullgate registry test {name} -n {app} --image {repository}:{tag}")]
+    parts += ["", "## What you may see", "", "| | means | do |", "|---|---|---|"]
     parts += [f"| {t.seen} | {t.means} | {t.do} |" for t in (*guide.troubles, *GENERAL)]
     if guide.notes:
         parts += ["", "## Good to know", "", *[f"- {note}" for note in guide.notes]]
     return fill("\n".join(parts) + "\n", values)
 
 
+def _block(text: str, language: str = "") -> list[str]:
+    return ["", f"```{language}", text, "```"]
+
+
 def _render_identity(guide: Guide, identity: Identity) -> list[str]:
-    parts = ["", "## Without a stored key: workload identity", ""]
+    parts = ["", f"## {IDENTITY_HEADING}", ""]
     parts += [f"{number}. {step}" for number, step in enumerate(identity.steps, 1)]
-    for text in identity.trust:
-        parts += ["", "```", text, "```"]
-    return [*parts, "", "```yaml", render_identity_yaml(guide, identity), "```"]
+    for when, text in identity.trust.items():
+        parts += ["", f"{when}:", *_block(text)]
+    parts += ["", "The ServiceAccount, the operator's right to its token and to no other, and the Registry:"]
+    return [*parts, *_block(render_identity_yaml(guide, identity), "yaml")]
 
 
 def render_identity_yaml(guide: Guide, identity: Identity) -> str:
@@ -109,7 +115,8 @@ def render_identity_yaml(guide: Guide, identity: Identity) -> str:
     account, binding = "{name}-puller", "pullgate-{name}-puller"
     rbac = "rbac.authorization.k8s.io"
     operator = "{kind: ServiceAccount, name: pullgate-operator, namespace: pullgate-system}"
-    lines = ["apiVersion: v1", "kind: ServiceAccount", f"metadata: {{name: {account}, namespace: {{app}}}}", "---"]
+    lines = ["apiVersion: v1", "kind: ServiceAccount", f"metadata: {{name: {account}, namespace: {{app}}}}"]
+    lines += ["automountServiceAccountToken: false # no pod uses it", "---"]
     lines += [f"apiVersion: {rbac}/v1", "kind: Role", f"metadata: {{name: {binding}, namespace: {{app}}}}", "rules:"]
     rule = f'apiGroups: [""], resources: [serviceaccounts/token], resourceNames: [{account}], verbs: [create]'
     lines += [f"  - {{{rule}}}"]

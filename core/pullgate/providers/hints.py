@@ -27,7 +27,20 @@ _BY_REASON: Mapping[str, str] = {
 }
 
 
-def hint(registry_type: str, fault: Fault, *, username: str = "", repository: str = "") -> str:
-    """What to do next, in at most 200 characters; empty where there is nothing to say."""
+_REFUSED = (
+    "a token that was issued for the keys or the identity was refused: check spec.host (account, region, registry), "
+    "and what the identity may do"
+)
+
+
+def hint(
+    registry_type: str, fault: Fault, *, username: str = "", repository: str = "", was_issued: bool = False
+) -> str:
+    """What to do next, in at most 200 characters; empty where there is nothing to say.
+
+    `was_issued`: the credentials are a token that was asked for, so they are not what the vendor wrote.
+    """
+    if was_issued and fault.reason == "UpstreamUnauthorized":
+        return _REFUSED
     text = PROVIDERS[registry_type].hints.get(fault.reason) or _BY_REASON.get(fault.reason, fault.default_hint)
     return plain_text(text.format(repository=repository or "the repository", username=username or "the account"))

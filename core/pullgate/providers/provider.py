@@ -49,8 +49,9 @@ class IdentityWay:
     """Raises CredentialsInvalid."""
 
 
-Suspect = Callable[[str, str], str | None]
-"""User name and password -> what they look like instead, and what is wanted; None where they look right."""
+Suspect = Callable[[str, str, str], str | None]
+"""User name, password, the registry's host -> what they look like instead, and what is wanted; None where they look
+right."""
 
 AskEnd = Callable[[Credentials, Http, str], Awaitable[datetime | None]]
 """Credentials, HTTP, the registry's host -> their end. Raises nothing."""

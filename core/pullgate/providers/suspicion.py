@@ -6,25 +6,39 @@ import base64
 import binascii
 import re
 
-from pullgate.providers.credentials import Credentials
+from pullgate.providers.credentials import TOKENS, Credentials
 from pullgate.providers.types import PROVIDERS
 
 _PLACEHOLDER = re.compile(
     r"\A(\$\{?[A-Za-z_]\w*\}?|<[^>]*>|\{\{.*\}\}|.*(put-the|changeme|your-token).*|…|\.\.\.)\Z", re.I
 )
 
+_REAL = {"$oauthtoken", "$token", "$app"}
+"""User names of Quay that look like variables of a shell."""
 
-def suspect(registry_type: str, credentials: Credentials) -> str | None:
-    """What the user name and password look like instead, and what is wanted; None where they look right."""
+
+def suspect(registry_type: str, credentials: Credentials, host: str = "") -> str | None:
+    """What the user name and password look like instead, and what is wanted; None where they look right.
+
+    `host` is the registry's.
+    """
     user, password = credentials.username, credentials.password
     for part, name in ((user, "user name"), (password, "password")):
-        if _PLACEHOLDER.match(part.strip()):
+        if part not in _REAL and _PLACEHOLDER.match(part.strip()):
             return f"the {name} is a placeholder that nobody filled in"
         if part != part.strip():
             return f"the {name} begins or ends with a space or a line break"
     own = PROVIDERS[registry_type].suspect
-    found = own(user, password) if own is not None else None
-    return found or (_encoded_twice(password) if registry_type not in {"GAR", "GCR"} else None)
+    found = _encoded_twice(password) or _of_another(registry_type, password)
+    return found or (own(user, password, host) if own is not None else None)
+
+
+def _of_another(registry_type: str, password: str) -> str | None:
+    """A token of another provider; a Generic registry may be any's."""
+    found = next((of for prefix, of in TOKENS.items() if password.startswith(prefix)), None)
+    if found is None or registry_type in {found[0], "Generic"}:
+        return None
+    return f"this is a token of {found[1]}, and the Registry is of type {registry_type}"
 
 
 def _encoded_twice(password: str) -> str | None:
@@ -32,5 +46,5 @@ def _encoded_twice(password: str) -> str | None:
         text = base64.b64decode(password, validate=True).decode("ascii")
     except (binascii.Error, UnicodeDecodeError, ValueError):
         return None
-    known = re.match(r"(ghp_|dckr_pat_|dckr_oat_|glpat-|gldt-|dop_v1_)", text)
+    known = text.startswith(tuple(TOKENS))
     return "the password is base64 of a token: data wants it encoded once, stringData not at all" if known else None

@@ -175,6 +175,8 @@ class CredentialsStatus(Reported):
 
     kind: str = ""
     expires_at: Time | None = None
+    keys_expire_at: Time | None = None
+    """When the keys end that a renewed token is asked for with."""
     refreshed_at: Time | None = None
     warned_days: int | None = None
     """The step of the warnings of their end that an Event told of."""

@@ -3,26 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pullgate.resources.fields import DOCKER_HUB_HOSTS
-
-TypeName = Literal[
-    "DockerHub",
-    "ECR",
-    "ECRPublic",
-    "GAR",
-    "GCR",
-    "GHCR",
-    "Quay",
-    "ACR",
-    "Harbor",
-    "GitLab",
-    "Artifactory",
-    "Nexus",
-    "DigitalOcean",
-    "Generic",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +37,12 @@ REGISTRY_TYPES = {
         RegistryType("Generic", None),
     )
 }
+
+if TYPE_CHECKING:
+    TypeName = str
+else:
+    TypeName = Literal[tuple(REGISTRY_TYPES)]
+    """What spec.type may be."""
 
 
 def host_names(host: str) -> tuple[str, ...]:

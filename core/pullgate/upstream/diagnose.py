@@ -144,7 +144,7 @@ async def _log_in(upstream: Upstream) -> str:
     response = await upstream.ping()
     response.release()
     credentials = upstream.config.credentials
-    return f"{credentials.username} is let in" if credentials is not None else "anonymous is let in"
+    return f"{credentials.account} is let in" if credentials is not None else "anonymous is let in"
 
 
 async def _fetch(upstream: Upstream, image: Image) -> str:

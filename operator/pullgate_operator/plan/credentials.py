@@ -143,24 +143,37 @@ def put_available(
         conditions.put(type_, None, "Asking", f"a token is being asked for with {found.credentials.source}")
 
 
-def known_end(secret: Document | None, usable: Usable, asked: datetime | None) -> datetime | None:
-    """When the credentials end, as they say themselves, the Secret's annotation says, or the provider when `asked`.
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """When what a Registry logs in with ends, as far as that is known."""
+
+    shown: datetime | None = None
+    """What the upstream is shown: the vendor's own password, or a token that is renewed."""
+    written: datetime | None = None
+    """What the vendor wrote and nobody renews: that password, or the keys that the token is asked for with."""
+
+
+def known_ends(secret: Document | None, usable: Usable | None, asked: datetime | None) -> Ends:
+    """As a password says itself, the Secret's annotation says, or the provider when `asked`.
 
     Raises ValueError for an annotation that is no time.
     """
-    credentials = usable.credentials
-    if credentials is None or usable.source:
-        return credentials.expires_at if credentials is not None else None
+    if usable is None or usable.credentials is None:
+        return Ends()
     noted = ((secret or {}).get("metadata", {}).get("annotations") or {}).get(EXPIRES_ANNOTATION)
-    ends = [end_of_token(credentials.password), asked, parse_time(str(noted)) if noted else None]
-    return min((end for end in ends if end is not None), default=None)
+    end = parse_time(str(noted)) if noted else None
+    if usable.source:
+        return Ends(usable.credentials.expires_at, end)
+    told = (end_of_token(usable.credentials.password), asked, end)
+    end = min((each for each in told if each is not None), default=None)
+    return Ends(end, end)
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What is known of the end of credentials that nobody renews."""
+    """What is known of the end of credentials, and what is to be said of it."""
 
-    at: datetime | None = None
+    ends: Ends = Ends()
     warned_days: int | None = None
     events: tuple[Event, ...] = ()
     next_step: datetime | None = None
@@ -170,26 +183,25 @@ class Ending:
 def put_ending(
     conditions: Conditions, resource: Registry, secret: Document | None, usable: Usable | None, asked: datetime | None
 ) -> Ending:
-    """Set CredentialsExpiringSoon while the end is near."""
+    """Set CredentialsExpiringSoon while the end of what nobody renews is near."""
     type_, now = "CredentialsExpiringSoon", conditions.now
     try:
-        end = known_end(secret, usable, asked) if usable is not None else None
+        ends = known_ends(secret, usable, asked)
     except ValueError:
         words = f"{EXPIRES_ANNOTATION} of {source_of(resource)} is no time; write it like 2027-01-31T00:00:00Z"
         conditions.put(type_, None, "AnnotationInvalid", words)
         return Ending()
-    renewed = usable is not None and usable.source
-    days = None
-    if end is not None and not renewed:
-        days = next((d for d in WARNING_DAYS if end - now <= timedelta(days=d)), None)
-    if end is None or renewed or days is None:
+    end = ends.written
+    steps = [end, *(end - timedelta(days=d) for d in WARNING_DAYS)] if end is not None else []
+    next_step = min((s for s in steps if s > now), default=None)
+    days = next((d for d in WARNING_DAYS if end - now <= timedelta(days=d)), None) if end is not None else None
+    if end is None or days is None:
         conditions.drop(type_)
-        steps = [end - timedelta(days=d) for d in WARNING_DAYS] if end is not None and not renewed else []
-        return Ending(end, next_step=min((s for s in steps if s > now), default=None))
+        return Ending(ends, next_step=next_step)
     verb = "ended" if end <= now else "end"
-    message = f"the credentials of {source_of(resource)} {verb} {format_time(end)}; renew them at {resource.spec.host}"
+    where = "the provider" if ends.shown != end else resource.spec.host
+    message = f"the credentials of {source_of(resource)} {verb} {format_time(end)}; renew them at {where}"
     conditions.put(type_, True, type_, message)
     told = resource.status.credentials.warned_days if resource.status.credentials is not None else None
     events = (Event("Warning", type_, message),) if told is None or days < told else ()
-    steps = [end, *(end - timedelta(days=d) for d in WARNING_DAYS)]
-    return Ending(end, days, events, min((s for s in steps if s > now), default=None))
+    return Ending(ends, days, events, next_step)

@@ -9,6 +9,8 @@ from typing import Any
 from pullgate import faults
 from pullgate.providers.exchange import CredentialsInvalid
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, Handoff, encode_handoff, handoff_name
+from pullgate.providers.hints import hint
+from pullgate.providers.types import PROVIDERS
 from pullgate.resources.fields import format_time
 from pullgate.resources.registry import Registry
 from pullgate.store.port import Document
@@ -136,7 +138,7 @@ def _put_check(conditions: Conditions, checked: Checked | None, resource: Regist
     if result.reachable:
         conditions.put("Reachable", True, "Answered", f"{host} answers")
     elif fault is not None:
-        conditions.put("Reachable", False, fault.reason, _words(fault, resource))
+        conditions.put("Reachable", False, fault.reason, _words(fault, resource, checked))
         conditions.put("Authenticated", None, fault.reason, f"{host} was not reached")
         return
     if fault is None:
@@ -145,9 +147,9 @@ def _put_check(conditions: Conditions, checked: Checked | None, resource: Regist
             "Authenticated", True, "LoggedIn", f"{host} " + ("lets everybody in" if anonymous else "took them")
         )
     elif isinstance(fault, faults.UpstreamRateLimited):
-        conditions.put("Authenticated", None, fault.reason, _words(fault, resource))
+        conditions.put("Authenticated", None, fault.reason, _words(fault, resource, checked))
     else:
-        conditions.put("Authenticated", False, fault.reason, _words(fault, resource))
+        conditions.put("Authenticated", False, fault.reason, _words(fault, resource, checked))
 
 
 def _holds_still(conditions: Conditions, resource: Registry) -> bool:
@@ -156,8 +158,20 @@ def _holds_still(conditions: Conditions, resource: Registry) -> bool:
     return known and resource.status.observed_generation == resource.metadata.generation
 
 
-def _words(fault: faults.Fault, resource: Registry) -> str:
+def _words(fault: faults.Fault, resource: Registry, checked: Checked) -> str:
+    """The fault, the next step, and what that is at this provider."""
     step = STEPS.get(fault.reason, "").format(source=source_of(resource))
+    own = PROVIDERS[resource.spec.type].hints.get(fault.reason)
+    if own is not None:
+        credentials, image = checked.config.credentials, resource.spec.check.image or ""
+        step += ": " if step else ""
+        step += hint(
+            resource.spec.type,
+            fault,
+            username=credentials.account if credentials is not None else "",
+            repository=image.partition("@")[0].rpartition(":")[0] or image,
+            was_issued=bool(checked.source),
+        )
     return f"{fault.message}; {step}" if step else fault.message
 
 
@@ -203,7 +217,7 @@ def _summary(conditions: Conditions, inputs: RegistryInputs, checked: Checked | 
         if condition is not None and condition.status != "True":
             return None if condition.status == "Unknown" else False, condition.reason, condition.message
     if checked is not None and checked.image_fault is not None:
-        return False, checked.image_fault.reason, _words(checked.image_fault, inputs.resource)
+        return False, checked.image_fault.reason, _words(checked.image_fault, inputs.resource, checked)
     return True, "Ready", f"{spec.host} can be pulled from"
 
 
@@ -216,11 +230,12 @@ def _status(
         "conditions": conditions.documents(),
     }
     if usable is not None:
-        end = ending.at
+        end, keys_end = ending.ends.shown, ending.ends.written if usable.source else None
         status["credentials"] = without_empty(
             {
                 "kind": usable.kind,
                 "expiresAt": format_time(end) if end is not None else None,
+                "keysExpireAt": format_time(keys_end) if keys_end is not None else None,
                 "refreshedAt": format_time(usable.refreshed_at) if usable.refreshed_at is not None else None,
                 "warnedDays": ending.warned_days,
             }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pullgate.faults import Fault
@@ -32,6 +32,8 @@ class Source:
     """Of the problem."""
     issued: Issued | None = None
     """The token that was asked for just now."""
+    was_issued: bool = False
+    """Whether the config's credentials are a token, asked for now or before, and not what the vendor wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +130,8 @@ class Sources:
         return registry_facts(source.resource) if source is not None and namespace == self._app else None
 
 
-def _hint_of(source: Source, repository: str) -> functools.partial[str]:
+def _hint_of(source: Source, repository: str) -> Callable[[Fault], str]:
     credentials = source.config.credentials if source.config is not None else None
-    username = credentials.username if credentials is not None else ""
-    return functools.partial(_hint, source.resource.spec.type, username, repository)
-
-
-def _hint(registry_type: str, username: str, repository: str, fault: Fault) -> str:
-    return hint(registry_type, fault, username=username, repository=repository)
+    username = credentials.account if credentials is not None else ""
+    type_ = source.resource.spec.type
+    return functools.partial(hint, type_, username=username, repository=repository, was_issued=source.was_issued)

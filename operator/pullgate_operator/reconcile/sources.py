@@ -77,14 +77,15 @@ async def gather_source(
     keys = spec.credentials.secret_ref is not None
     handed = None if fresh and keys else await _handed_over(reader, resource)
     if handed is not None:
-        return Source(resource, upstream_config(resource, handed, found.ca_pem))
+        return Source(resource, upstream_config(resource, handed, found.ca_pem), was_issued=True)
     if keys and issue is not None:
         config = upstream_config(resource, None, found.ca_pem)
         try:
             issued = await issue(credentials, config)
         except ExchangeFailed as error:
             return Source(resource, None, error.message, error.fix, error.reason)
-        return Source(resource, dataclasses.replace(config, credentials=issued.credentials), issued=issued)
+        config = dataclasses.replace(config, credentials=issued.credentials)
+        return Source(resource, config, issued=issued, was_issued=True)
     fix = "look at the condition CredentialsAvailable of the Registry"
     return Source(resource, None, f"no token was issued yet with {credentials.source}", fix)
 

@@ -131,6 +131,15 @@ async def test_a_registry_is_added_only_when_it_works(docker_registry_basic: Doc
         assert table.output.splitlines()[1].split()[:4] == ["up", "yes", "Ready", "Generic"]
 
 
+async def test_what_a_dry_run_prints_holds_no_token_also_where_it_is_the_user() -> None:
+    token = "dop_v1_SECRET"
+    about = ["--type", "DigitalOcean", "--username", token, "--password-stdin", "--no-test", "--dry-run"]
+    dry = await pullgate("registry", "add", "up", *about, stdin=token)
+    assert dry.code == 0, dry.output
+    assert "PUT-THE-TOKEN-HERE" in dry.output
+    assert token not in dry.output
+
+
 async def test_a_registry_without_its_secret_is_told_before_anything_is_asked(tmp_path: Path) -> None:
     async with running(tmp_path / "resources") as gate:
         (gate.directory / "up.yaml").write_text(yaml.safe_dump(registry("up", "registry.invalid", secret="robot")))
@@ -164,5 +173,12 @@ async def test_a_guide_is_filled_in_for_whoever_asks() -> None:
     assert "arn:aws:ecr:eu-west-1:ACCOUNT:repository/*" in filled.output
     document = await pullgate("registry", "guide", "Quay", "-o", "yaml", "--repository", "my-org/**")
     assert [part["kind"] for part in yaml.safe_load_all(document.output)] == ["Secret", "Registry"]
+    identity = await pullgate("registry", "guide", "ECR", "--identity", "-o", "yaml", "--name", "prod", "-n", "shop")
+    kinds = [part["kind"] for part in yaml.safe_load_all(identity.output)]
+    assert kinds == ["ServiceAccount", "Role", "RoleBinding", "Registry"]
+    assert "serviceAccountName: prod-puller" in identity.output
+    assert "Without a stored key: workload identity" in filled.output
+    none = await pullgate("registry", "guide", "Quay", "--identity", "-o", "yaml")
+    assert (none.code, "type Quay knows no workload identity" in none.output) == (2, True)
     typo = await pullgate("registry", "guide", "Quey")
     assert (typo.code, "did you mean Quay?" in typo.output) == (2, True)

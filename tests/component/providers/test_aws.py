@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from pullgate.providers.exchange import CredentialsInvalid, Exchange, ExchangeFailed, Issued, Tools
-from pullgate.providers.exchanges.aws import EcrHost, parse_ecr_host
+from pullgate.providers.exchanges.aws import EcrHost, StaticKeys, build_client, find_place, parse_ecr_host
 from pullgate.providers.provider import Subject
 from pullgate.providers.resolve import resolve_credentials, resolve_identity
 from pullgate.resources.registry import WorkloadIdentity
@@ -84,6 +84,13 @@ async def failure(exchange: Exchange) -> ExchangeFailed:
         ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", EcrHost("us-east-1", "123456789012", fips=True)),
         ("123456789012.dkr-ecr.eu-west-1.on.aws", EcrHost("eu-west-1", "123456789012", dual_stack=True)),
         ("123456789012.dkr-ecr-fips.us-east-1.on.aws", EcrHost("us-east-1", "123456789012", True, True)),
+        (
+            "123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn",
+            EcrHost("cn-north-1", "123456789012", False, True),
+        ),
+        ("123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov", EcrHost("us-iso-east-1", "123456789012")),
+        ("123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk", EcrHost("eu-isoe-west-1", "123456789012")),
+        ("123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu", EcrHost("eusc-de-east-1", "123456789012")),
         ("public.ecr.aws", None),
         ("12345.dkr.ecr.eu-central-1.amazonaws.com", None),
         ("123456789012.dkr.ecr.eu-central-1.amazonaws.com.evil.example", None),
@@ -103,6 +110,41 @@ def test_a_host_of_ones_own_needs_the_region() -> None:
     assert keys("images.example.com", region=b"eu-west-3")
 
 
+ENDPOINTS = [
+    (HOST, "api.ecr.eu-central-1.amazonaws.com", "sts.eu-central-1.amazonaws.com"),
+    (
+        "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
+        "api.ecr.cn-north-1.amazonaws.com.cn",
+        "sts.cn-north-1.amazonaws.com.cn",
+    ),
+    (
+        "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com",
+        "api.ecr.us-gov-west-1.amazonaws.com",
+        "sts.us-gov-west-1.amazonaws.com",
+    ),
+    (
+        "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com",
+        "ecr-fips.us-east-1.amazonaws.com",
+        "sts-fips.us-east-1.amazonaws.com",
+    ),
+    ("123456789012.dkr-ecr.eu-west-1.on.aws", "ecr.eu-west-1.api.aws", "sts.eu-west-1.api.aws"),
+    ("123456789012.dkr-ecr-fips.us-east-1.on.aws", "ecr-fips.us-east-1.api.aws", "sts-fips.us-east-1.api.aws"),
+]
+
+
+@pytest.mark.parametrize(("host", "ecr", "sts"), ENDPOINTS)
+def test_each_partition_fips_and_dual_stack_is_asked_at_its_own_endpoint(host: str, ecr: str, sts: str) -> None:
+    place = find_place("ECR", host, None)
+    for service, endpoint in (("ecr", ecr), ("sts", sts)):
+        assert build_client(service, place, StaticKeys("A", "S", None)).meta.endpoint_url == f"https://{endpoint}"
+
+
+def test_ecr_publics_api_is_in_its_only_region() -> None:
+    place = find_place("ECRPublic", "public.ecr.aws", None)
+    client = build_client(place.service, place, StaticKeys("A", "S", None))
+    assert client.meta.endpoint_url == "https://api.ecr-public.us-east-1.amazonaws.com"
+
+
 # --- what goes well
 
 
@@ -116,6 +158,30 @@ async def test_keys_bring_a_password_with_its_end(aws: ScriptedAws) -> None:
     assert "AKIACANARYID" in aws.asked[0].authorization
     assert "/eu-central-1/ecr/" in aws.asked[0].authorization
     assert aws.tokens[0] not in repr(issued)
+
+
+async def test_keys_of_a_role_are_shown_with_their_session_token(aws: ScriptedAws) -> None:
+    await issue(keys(sessionToken=b"CANARY-SESSION"))
+    (asked,) = aws.asked
+    assert asked.session == "CANARY-SESSION"
+    await issue(keys())
+    assert aws.asked[-1].session == ""
+
+
+async def test_the_account_of_the_host_is_not_that_of_the_keys(aws: ScriptedAws) -> None:
+    """A password is an identity's, and opens what other accounts let it read: no registry is named."""
+    await issue(keys("999999999999.dkr.ecr.eu-central-1.amazonaws.com"))
+    (asked,) = aws.asked
+    assert "999999999999" not in asked.body + asked.authorization
+
+
+async def test_a_role_of_another_account_is_assumed_with_the_external_id(
+    aws: ScriptedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{aws.url}/pod")
+    await issue(identity("arn:aws:iam::999999999999:role/puller"))
+    assert aws.asked[0].form["RoleArn"] == "arn:aws:iam::999999999999:role/puller"
+    assert aws.asked[0].form["ExternalId"] == "pullgate/my-app"
 
 
 async def test_ecr_public_is_asked_in_its_only_region(aws: ScriptedAws) -> None:
@@ -215,6 +281,13 @@ async def test_no_identity_at_all_is_named(aws: ScriptedAws) -> None:
     error = await failure(identity(role=None))
     assert error.reason == "IdentityMissing"
     assert "serviceAccountName" in error.fix
+
+
+async def test_a_missing_permission_names_the_guide_of_its_type(aws: ScriptedAws) -> None:
+    aws.refuse["GetAuthorizationToken"] = (400, "AccessDeniedException", CANARY)
+    assert "guide ECR: ecr:GetAuthorizationToken on *" in (await failure(keys())).fix
+    public = await failure(keys("public.ecr.aws", "ECRPublic"))
+    assert "guide ECRPublic: ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken" in public.fix
 
 
 async def test_an_aws_that_is_away_is_named(aws: ScriptedAws, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,10 @@ async def test_the_own_identity_is_that_of_the_pod(
         ("AADSTS700016", "KeysRejected", "no such application"),
         ("AADSTS70021", "IdentityRejected", "no federated credential matches"),
         ("AADSTS700213", "IdentityRejected", "this subject"),
+        ("AADSTS700211", "IdentityRejected", "this issuer"),
+        ("AADSTS700212", "IdentityRejected", "this audience"),
+        ("AADSTS7002131", "IdentityRejected", "this subject"),
+        ("AADSTS7000226", "IdentityRejected", "no federated credential"),
         ("AADSTS700024", "ClockWrong", "another time"),
         ("AADSTS53003", "PermissionMissing", "Conditional Access"),
         ("AADSTS999999", "KeysRejected", "AADSTS999999"),
@@ -98,6 +102,11 @@ async def test_a_refusal_of_entra_is_named_by_its_code(
     assert error.reason == reason
     assert words in error.message
     assert code in error.message
+
+
+async def test_an_unknown_refusal_of_an_identity_is_no_fault_of_keys(clouds: ScriptedClouds) -> None:
+    clouds.refuse["/oauth2/v2.0/token"] = aadsts("AADSTS999999")
+    assert (await failure(identity(clouds.host), clouds.host, clouds.authority.pem)).reason == "IdentityRejected"
 
 
 async def test_a_tenant_that_is_none_is_named(clouds: ScriptedClouds) -> None:

@@ -55,7 +55,9 @@ class Flavour:
     """Whether blobs are at another address that refuses an Authorization header."""
     index_needs_accept: bool = False
     prefix: str = ""
-    """What stands before a repository's name."""
+    """What stands before a repository's name; without it there is no such repository."""
+    address: str = "127.0.0.1"
+    """Where the registry listens: another one than the token server's stands for another name."""
 
 
 class Front:
@@ -66,8 +68,16 @@ class Front:
         self.flavour, self._upstream, self._tls = flavour, upstream, tls
         self.accepted: set[tuple[str, str]] = set()
         self.takes: Callable[[str, str], bool] = lambda user, password: (user, password) in self.accepted
+        self.may: Callable[[str, str], bool] = lambda user, repository: True
+        """Whether the user may read the repository."""
+        self.logins: list[tuple[str, str]] = []
+        """Every user and password that was shown."""
         self.tokens: dict[str, bool] = {}
         """Bearer tokens, and whether they still serve."""
+        self.reads: set[tuple[str, str]] = set()
+        """User and repository of every request for an image, let in or not."""
+        self.owners: dict[str, str] = {}
+        """Bearer token -> the user whom it was given."""
         self.over: set[str] = set()
         """Basic passwords that have expired."""
         self.denied: set[str] = set()
@@ -76,6 +86,8 @@ class Front:
         self.cut_after: int | None = None
         """Bytes of the next blob after which the connection breaks."""
         self.expire_at_the_cut = False
+        self.expire_after: int | None = None
+        """Bytes of the next blob after which everything that was given is over; the bytes go on."""
         self.asked: list[tuple[str, str]] = []
         """Method and path."""
         self.host = ""
@@ -92,9 +104,9 @@ class Front:
         app.router.add_get("/blob/{rest:.*}", self._stored)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        for _ in range(3):
-            await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
-        self.host, self.token_host, self.store_host = (f"127.0.0.1:{a[1]}" for a in self._runner.addresses)
+        for address in (self.flavour.address, "127.0.0.1", "127.0.0.1"):
+            await web.TCPSite(self._runner, address, 0, ssl_context=self._tls).start()
+        self.host, self.token_host, self.store_host = (f"{a[0]}:{a[1]}" for a in self._runner.addresses)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -138,12 +150,14 @@ class Front:
         user, password = _basic(request.headers.get("Authorization", ""))
         if request.method == "POST":
             user, password = str(form.get("username", "")), str(form.get("password", ""))
+        self.logins.append((user, password))
         if self.retry_after is not None:
             return self._limited()
         if not self.takes(user, password):
             return _answer(*self.flavour.wrong)
         token = secrets.token_urlsafe(24)
         self.tokens[token] = True
+        self.owners[token] = user
         return web.json_response({self.flavour.token_field: token, "expires_in": self.flavour.expires_in})
 
     async def _exchange(self, request: web.Request) -> web.Response:
@@ -169,13 +183,23 @@ class Front:
             return web.json_response({})
         if self.retry_after is not None:
             return self._limited()
-        if repository in self.denied:
+        user = self._user_of(request)
+        self.reads.add((user, repository))
+        if repository in self.denied or not self.may(user, repository):
             return _answer(*self.flavour.denied, self._challenge(repository, "insufficient_scope"))
+        if not repository.startswith(self.flavour.prefix):
+            return _answer(404, {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known"}]})
         path = request.path.replace(f"/v2/{self.flavour.prefix}", "/v2/", 1)
         if "/blobs/" in path and self.flavour.redirects_blobs:
             where = f"{self.scheme}://{self.store_host}/blob{path}?X-Amz-Signature=signed"
             return web.Response(status=307, headers={"Location": where})
         return await self._pass(request, path)
+
+    def _user_of(self, request: web.Request) -> str:
+        given = request.headers.get("Authorization", "")
+        if given.startswith("Bearer "):
+            return self.owners.get(given.removeprefix("Bearer "), "")
+        return _basic(given)[0]
 
     def _refusal(self, request: web.Request, repository: str) -> web.Response | None:
         given = request.headers.get("Authorization", "")
@@ -184,6 +208,7 @@ class Front:
             user, password = _basic(given)
             if not given:
                 return _answer(401, flavour.wrong[1], {"WWW-Authenticate": f'Basic realm="{flavour.name}"'})
+            self.logins.append((user, password))
             if password in self.over:
                 return self._expired(repository)
             return None if self.takes(user, password) else _answer(*flavour.wrong)
@@ -242,6 +267,9 @@ class Front:
         async for data in found.content.iter_chunked(16 * 1024):
             await answer.write(data)
             sent += len(data)
+            if is_blob and self.expire_after is not None and sent >= self.expire_after:
+                self.expire_after = None
+                self.expire()
             if is_blob and self.cut_after is not None and sent >= self.cut_after:
                 self.cut_after = None
                 if self.expire_at_the_cut:

@@ -11,24 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullgate.providers.handoff import secret_document
+from pullgate.providers.credentials import Credentials
+from pullgate.providers.exchange import ExchangeFailed, Issued
+from pullgate.providers.handoff import decode_handoff, secret_document
 from pullgate.providers.known_end import end_of_token
 from pullgate.resources import Registry, parse_resource
 from pullgate.upstream.login import LoginResult
 from pullgate_operator.plan.check import Checked
 from pullgate_operator.plan.registry import RegistryInputs, RegistryPlan, plan_registry
+from pullgate_operator.plan.renewal import Renewal, failed
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SIGNING_KEY = "k" * 32
+CREDENTIALS = {"credentials": {"secretRef": {"name": "robot"}}}
 
 
-def registry(status: dict[str, Any] | None = None) -> Registry:
+def registry(status: dict[str, Any] | None = None, **spec: Any) -> Registry:
     parsed = parse_resource(
         {
             "apiVersion": "pullgate.dev/v1alpha1",
             "kind": "Registry",
             "metadata": {"name": "up", "namespace": "my-app", "uid": "1", "generation": 1},
-            "spec": {"type": "Artifactory", "host": "acme.example", "credentials": {"secretRef": {"name": "robot"}}},
+            "spec": {"type": "Artifactory", "host": "acme.example", **CREDENTIALS, **spec},
             "status": status or {},
         }
     )
@@ -92,6 +96,63 @@ def test_each_step_is_told_once() -> None:
     later = decide(asked=end, now=end - timedelta(hours=3), status=status)
     assert [e.reason for e in later.plan.events if e.type == "Warning"] == ["CredentialsExpiringSoon"]
     assert not decide(asked=end, now=end - timedelta(hours=2), status=later.plan.status).plan.events
+
+
+def of_azure(noted: str | None, renewal: Renewal, status: dict[str, Any] | None = None) -> RegistryPlan:
+    """The plan of a service principal whose keys are exchanged for a token."""
+    data = {"tenantID": b"t", "clientID": b"c", "clientSecret": b"SECRET"}
+    secret = secret_document("my-app", "robot", data)
+    secret["metadata"]["annotations"] = {"pullgate.dev/expires-at": noted} if noted else {}
+    spec = {"type": "ACR", "host": "myregistry.azurecr.io"}
+    resource = registry(status, **spec)
+    return plan_registry(RegistryInputs(resource, secret, None, None, None, None, NOW, renewal))
+
+
+TOKEN = Issued(Credentials("nobody", "TOKEN", NOW + timedelta(hours=3)), "ACRRefreshToken")
+RENEWED = Renewal(NOW + timedelta(hours=2), TOKEN, NOW)
+
+
+def test_the_end_of_a_secret_warns_though_the_token_of_it_is_renewed() -> None:
+    plan = of_azure("2026-12-14T12:00:00Z", RENEWED)
+    found = condition(plan)
+    assert found is not None
+    assert "the credentials of Secret robot end 2026-12-14T12:00:00Z; renew them at the provider" in found["message"]
+    assert [e.reason for e in plan.plan.events if e.type == "Warning"] == ["CredentialsExpiringSoon"]
+    told = plan.plan.status["credentials"]
+    assert (told["expiresAt"], told["keysExpireAt"]) == ("2026-11-24T15:00:00Z", "2026-12-14T12:00:00Z")
+    again = of_azure("2026-12-14T12:00:00Z", RENEWED, dict(plan.plan.status))
+    assert not again.plan.events
+    assert again.plan.due is not None
+
+
+def test_the_end_of_a_token_that_is_renewed_is_no_reason_to_warn() -> None:
+    plan = of_azure(None, RENEWED)
+    assert condition(plan) is None
+    assert "keysExpireAt" not in plan.plan.status["credentials"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "said"),
+    [
+        ("KeysRejected", "False", "KeysRejected"),
+        ("IdentityRejected", "False", "IdentityRejected"),
+        ("ExchangeUnreachable", "True", "RenewalFailing"),
+    ],
+)
+def test_the_old_token_is_handed_over_as_long_as_it_is_good(reason: str, status: str, said: str) -> None:
+    failing = failed(RENEWED, ExchangeFailed(reason, "the cause", "the fix"), NOW, 0.5)
+    plan = of_azure(None, failing)
+    available = next(c for c in plan.plan.status["conditions"] if c["type"] == "CredentialsAvailable")
+    assert (available["status"], available["reason"]) == (status, said)
+    assert available["message"] == "the cause; the fix; the last token serves until 2026-11-24T15:00:00Z"
+    handed = decode_handoff(plan.plan.secrets[0])
+    assert handed.credentials == TOKEN.credentials
+    assert not plan.plan.unwanted
+    over = dataclasses.replace(failing, issued=dataclasses.replace(TOKEN, credentials=Credentials("n", "T", NOW)))
+    ended = of_azure(None, over)
+    assert not ended.plan.secrets
+    assert ended.plan.unwanted
+    assert next(c for c in ended.plan.status["conditions"] if c["type"] == "Ready")["reason"] == reason
 
 
 def test_no_end_or_a_far_one_warns_not() -> None:

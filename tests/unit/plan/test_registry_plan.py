@@ -113,6 +113,26 @@ def test_a_failed_check_is_told_by_the_reason_of_the_faults_table(
     assert plan.plan.secrets  # the proxy goes on with what it has
 
 
+def message(plan: RegistryPlan, type_: str) -> str:
+    """Of a condition."""
+    return next(str(c["message"]) for c in plan.plan.status["conditions"] if c["type"] == type_)
+
+
+def test_a_refusal_is_told_with_the_providers_own_next_step() -> None:
+    refused = decide(checked=checked(faults.UpstreamUnauthorized("quay.io"), failures=1))
+    words = "renew the credentials in Secret robot: copy the token of the robot account u again"
+    assert words in message(refused, "Authenticated")
+    assert words in message(refused, "Ready")
+
+
+def test_a_user_that_is_the_token_is_in_no_condition() -> None:
+    twice = {"username": b"SECRET", "password": b"SECRET"}
+    secret = secret_document("my-app", "robot", twice, type_="kubernetes.io/basic-auth")
+    found = decide(secret=secret, checked=checked(faults.UpstreamUnauthorized("quay.io"), secret=secret))
+    assert "of the robot account the token" in message(found, "Ready")
+    assert "SECRET" not in str(found.plan.status)
+
+
 def test_a_failed_check_is_repeated_soon_then_later() -> None:
     fault = faults.UpstreamUnreachable("quay.io", "refused")
     waits = [decide(checked=checked(fault, failures=n)).plan.due for n in (1, 2, 3, 7, 50)]

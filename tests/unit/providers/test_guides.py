@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 
 from pullgate.faults import FAULTS, MESSAGE_LIMIT, fault_in_words, plain_text
 from pullgate.providers.credentials import Credentials
-from pullgate.providers.exchange import CredentialsInvalid, fingerprint
-from pullgate.providers.guide import UNFILLED, fill, render_guide, render_identity_yaml
+from pullgate.providers.exchange import REASONS, CredentialsInvalid, fingerprint
+from pullgate.providers.guide import IDENTITY_HEADING, UNFILLED, fill, render_guide, render_identity_yaml
+from pullgate.providers.handoff import SYSTEM_NAMESPACE
 from pullgate.providers.hints import hint
 from pullgate.providers.provider import Subject
 from pullgate.providers.resolve import BASIC_AUTH, resolve_credentials, resolve_identity
@@ -15,7 +21,7 @@ from pullgate.providers.types import GUIDES, PROVIDERS
 from pullgate.resources import Registry, Secret, parse_resource
 from pullgate.resources.registry_type import REGISTRY_TYPES
 from pullgate.store.documents import read_documents
-from tests.support.guide_pages import EXAMPLES, pages, values_of
+from tests.support.guide_pages import DOCS, EXAMPLES, pages, values_of
 
 VENDORS = (
     "UpstreamUnauthorized",
@@ -36,8 +42,6 @@ def test_every_type_has_a_guide() -> None:
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: f"{path.parent.parent.name}-{path.name}")
 def test_a_page_is_what_the_guides_say(path: object) -> None:
-    from pathlib import Path
-
     assert isinstance(path, Path)
     assert path.read_text() == pages()[path], "run `make docs`"
 
@@ -62,19 +66,96 @@ def test_an_example_is_taken_with_the_credentials_of_its_type(name: str) -> None
         assert found.password if isinstance(found, Credentials) else fingerprint(found)
 
 
-@pytest.mark.parametrize("name", [name for name, guide in GUIDES.items() if guide.identity is not None])
-def test_a_workload_identity_is_taken_as_the_page_writes_it(name: str) -> None:
+IDENTITIES = [name for name, guide in GUIDES.items() if guide.identity is not None]
+"""Types that know a workload identity."""
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_a_guide_shows_the_workload_identity_that_its_texts_speak_of(name: str) -> None:
     guide = GUIDES[name]
     assert guide.identity is not None
-    values = {**values_of(guide), "account": "123456789012", "project": "my-project", "number": "1", "pool": "pool"}
-    content = read_documents(fill(render_identity_yaml(guide, guide.identity), values), name)
-    assert not content.problems
-    found = [each.document for each in content.documents.values() if each.document["kind"] == "Registry"]
-    registry = parse_resource(found[0])
+    text = render_guide(guide, values_of(guide))
+    _, _, section = text.partition(f"## {IDENTITY_HEADING}")
+    section = section.partition("\n## ")[0]
+    for part in (*guide.identity.steps, *guide.identity.trust.values(), render_identity_yaml(guide, guide.identity)):
+        assert fill(part, values_of(guide)) in section
+    assert section in (DOCS / f"{name}.md").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in GUIDES if name not in IDENTITIES])
+def test_a_guide_without_an_identity_speaks_of_none(name: str) -> None:
+    assert "workload identity" not in render_guide(GUIDES[name], values_of(GUIDES[name]))
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_an_example_of_an_identity_is_taken_and_lets_the_operator_ask_for_one_account_alone(name: str) -> None:
+    text = (EXAMPLES / f"{name}-identity.yaml").read_text()
+    assert not read_documents(text, name).problems
+    by_kind = {document["kind"]: document for document in yaml.safe_load_all(text)}
+    assert set(by_kind) == {"ServiceAccount", "Role", "RoleBinding", "Registry"}
+    registry = parse_resource(by_kind["Registry"])
     assert isinstance(registry, Registry)
     identity = registry.spec.credentials.workload_identity
     assert identity is not None
     assert fingerprint(resolve_identity(name, identity, Subject("my-app", "any", registry.spec.host)))
+    account = by_kind["ServiceAccount"]["metadata"]["name"]
+    assert identity.service_account_name == account
+    (rule,) = by_kind["Role"]["rules"]
+    tokens = {
+        "apiGroups": [""],
+        "resources": ["serviceaccounts/token"],
+        "resourceNames": [account],
+        "verbs": ["create"],
+    }
+    assert rule == tokens
+    (subject,) = by_kind["RoleBinding"]["subjects"]
+    assert (subject["name"], subject["namespace"]) == ("pullgate-operator", SYSTEM_NAMESPACE)
+    assert {document["metadata"]["namespace"] for document in by_kind.values()} == {"my-app"}
+
+
+TOOLS = {
+    "DockerHub": "curl",
+    "ECR": "aws",
+    "ECRPublic": "aws",
+    "GAR": "gcloud",
+    "GCR": "gcloud",
+    "GHCR": "gh",
+    "Quay": "curl",
+    "ACR": "az",
+    "Harbor": "curl",
+    "GitLab": "curl",
+    "Artifactory": "curl",
+    "Nexus": "curl",
+    "DigitalOcean": "doctl",
+}
+"""The provider's own command line, or its API where it has none; a Generic registry has neither."""
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_guide_gives_commands(name: str) -> None:
+    assert {*TOOLS, "Generic"} == set(GUIDES)
+    assert re.search(rf"(^|[ (=]){TOOLS[name]} ", "\n".join(GUIDES[name].commands), re.M)
+    text = render_guide(GUIDES[name], values_of(GUIDES[name]))
+    for command in GUIDES[name].commands:
+        assert fill(command, values_of(GUIDES[name])) in text
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_what_is_to_be_pasted_as_json_is_json(name: str) -> None:
+    guide = GUIDES[name]
+    trust = guide.identity.trust.values() if guide.identity is not None else ()
+    texts = [guide.permission, *guide.policies.values(), *trust]
+    texts += [found for command in guide.commands for found in re.findall(r"-d '([^']+)'", command)]
+    found = [json.loads(text) for text in texts if text.lstrip().startswith("{")]
+    assert found or name not in {"ECR", "ECRPublic", "Quay", "Harbor", "GitLab", "Artifactory", "Nexus"}
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_an_error_of_a_guide_is_one_that_there_is(name: str) -> None:
+    known = {*FAULTS, *REASONS, "HostConflict"}
+    for trouble in GUIDES[name].troubles:
+        assert set(re.findall(r"\b[A-Z][a-z]+[A-Z]\w+", trouble.seen)) & known, trouble.seen
+    assert {"UpstreamUnauthorized", "UpstreamForbidden"} <= {t.seen.split(",")[0] for t in GUIDES[name].troubles}
 
 
 def test_every_type_of_a_cloud_has_an_identity() -> None:
@@ -89,6 +170,18 @@ def test_a_hint_is_plain_text_that_fits(name: str, reason: str) -> None:
     assert len(text) <= MESSAGE_LIMIT
     assert "{" not in text
     assert text or reason not in VENDORS
+
+
+@pytest.mark.parametrize("name", [name for name in GUIDES if name != "Generic"])
+def test_a_type_has_hints_of_its_own(name: str) -> None:
+    assert {"UpstreamUnauthorized", "UpstreamForbidden"} <= set(PROVIDERS[name].hints)
+
+
+def test_a_token_that_was_issued_is_nothing_that_the_vendor_could_write_anew() -> None:
+    refused = fault_in_words("UpstreamUnauthorized", "x")
+    assert "new key" in hint("GAR", refused)
+    assert "new key" not in hint("GAR", refused, was_issued=True)
+    assert "check spec.host" in hint("GAR", refused, was_issued=True)
 
 
 def test_a_hint_speaks_of_the_provider() -> None:

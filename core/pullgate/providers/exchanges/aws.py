@@ -31,7 +31,7 @@ AUDIENCE: Final = "sts.amazonaws.com"
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d\Z")
 _HOST = re.compile(
     r"(?P<account>\d{12})\.dkr(?P<dual>-ecr|\.ecr)(?P<fips>-fips)?\.(?P<region>[a-z0-9-]+)\."
-    r"(?:amazonaws\.com(?:\.cn|\.eu)?|on\.aws|on\.amazonwebservices\.(?:com\.cn|eu)|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov)\Z"
+    r"(?:amazonaws\.com(?:\.cn|\.eu)?|on\.aws|on\.amazonwebservices\.(?:com\.cn|eu)|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)\Z"
 )
 
 
@@ -102,8 +102,8 @@ class EcrKeys:
 
     async def issue(self, tools: Tools) -> Issued:
         """See Exchange."""
-        keys = _Keys(self.access_key_id, self.secret_access_key, self.session_token)
-        return await run_blocking(lambda: _explained(lambda: _ask_ecr(self.place, keys), self.source))
+        keys = StaticKeys(self.access_key_id, self.secret_access_key, self.session_token)
+        return await run_blocking(lambda: _explained(lambda: _ask_ecr(self.place, keys), self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +124,11 @@ class EcrIdentity:
         """See Exchange."""
         if self.service_account is not None:
             token = await tools.service_account_token(self.namespace, self.service_account, AUDIENCE)
-            return await run_blocking(lambda: _explained(lambda: self._by_web_identity(token), self.source))
-        return await run_blocking(lambda: _explained(self._by_own_identity, self.source))
+            return await run_blocking(lambda: _explained(lambda: self._by_web_identity(token), self))
+        return await run_blocking(lambda: _explained(self._by_own_identity, self))
 
     def _by_web_identity(self, token: str) -> Issued:
-        sts = _client("sts", self.place, _UNSIGNED)
+        sts = build_client("sts", self.place, _UNSIGNED)
         answered = sts.assume_role_with_web_identity(
             RoleArn=self.role_arn, RoleSessionName=self._session_name, WebIdentityToken=token
         )
@@ -139,7 +139,7 @@ class EcrIdentity:
             return _ask_ecr(self.place, None)
         # Whoever may write a Registry names the role: the external id, which is not theirs to name, tells AWS for whom
         # the operator asks (the confused deputy, IAM's user guide).
-        answered = _client("sts", self.place, None).assume_role(
+        answered = build_client("sts", self.place, None).assume_role(
             RoleArn=self.role_arn, RoleSessionName=self._session_name, ExternalId=external_id(self.namespace)
         )
         return _ask_ecr(self.place, _keys_of(answered))
@@ -181,7 +181,9 @@ def exchange_of_identity(registry_type: str) -> Callable[[WorkloadIdentity, Subj
 
 
 @dataclass(frozen=True, slots=True)
-class _Keys:
+class StaticKeys:
+    """Of a user, or (with a token) of a role."""
+
     id: str
     secret: str = field(repr=False)
     token: str | None = field(repr=False)
@@ -194,12 +196,12 @@ class _Unsigned:
 _UNSIGNED: Final = _Unsigned()
 
 
-def _keys_of(answered: Mapping[str, Any]) -> _Keys:
+def _keys_of(answered: Mapping[str, Any]) -> StaticKeys:
     found = answered["Credentials"]
-    return _Keys(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+    return StaticKeys(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
 
 
-def _client(service: str, place: Place, keys: _Keys | _Unsigned | None) -> Any:
+def build_client(service: str, place: Place, keys: StaticKeys | _Unsigned | None) -> Any:
     """A client; without `keys` botocore looks for the process' own (environment, web identity, pod, instance)."""
     session_room = load_extra("botocore.session", "aws")
     config_room = load_extra("botocore.config", "aws")
@@ -219,8 +221,8 @@ def _client(service: str, place: Place, keys: _Keys | _Unsigned | None) -> Any:
     return session.create_client(service, region_name=place.region, config=config_room.Config(**options), **shown)
 
 
-def _ask_ecr(place: Place, keys: _Keys | None) -> Issued:
-    data = _client(place.service, place, keys).get_authorization_token()["authorizationData"]
+def _ask_ecr(place: Place, keys: StaticKeys | None) -> Issued:
+    data = build_client(place.service, place, keys).get_authorization_token()["authorizationData"]
     row = data[0] if isinstance(data, list) else data
     try:
         user, colon, password = base64.b64decode(row["authorizationToken"], validate=True).decode().partition(":")
@@ -244,16 +246,21 @@ _REJECTED: Final = frozenset(
 )
 _ENDED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _UNTRUSTED: Final = frozenset({"InvalidIdentityToken", "IDPRejectedClaim", "IDPCommunicationError"})
+_NEEDED: Final = {
+    "ecr": "ECR: ecr:GetAuthorizationToken",
+    "ecr-public": "ECRPublic: ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",
+}
+"""By service: the guide, and what it lets."""
 _LIMITED: Final = frozenset({"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
 
 
-def _explained(call: Callable[[], Issued], source: str) -> Issued:
+def _explained(call: Callable[[], Issued], asker: EcrKeys | EcrIdentity) -> Issued:
     """`call`, with what botocore raises in words: its code is told, its text only where it is ours to show."""
     errors = load_extra("botocore.exceptions", "aws")
     try:
         return call()
     except errors.ClientError as error:
-        failure = _of_code(error.response, error.operation_name, source)
+        failure = _of_code(error.response, error.operation_name, asker)
     except (errors.NoCredentialsError, errors.CredentialRetrievalError, errors.PartialCredentialsError):
         failure = ExchangeFailed(
             "IdentityMissing",
@@ -269,7 +276,8 @@ def _explained(call: Callable[[], Issued], source: str) -> Issued:
     raise failure
 
 
-def _of_code(response: Mapping[str, Any], operation: str, source: str) -> ExchangeFailed:
+def _of_code(response: Mapping[str, Any], operation: str, asker: EcrKeys | EcrIdentity) -> ExchangeFailed:
+    source = asker.source
     code = str(response.get("Error", {}).get("Code", ""))[:60]
     text = str(response.get("Error", {}).get("Message", ""))
     if code == "RequestExpired" or "Signature expired" in text or "Signature not yet current" in text:
@@ -302,7 +310,7 @@ def _of_code(response: Mapping[str, Any], operation: str, source: str) -> Exchan
         return ExchangeFailed(
             "PermissionMissing",
             f"{source} may not call {operation} ({code})",
-            "attach the policy of `pullgate registry guide ECR`: ecr:GetAuthorizationToken on *",
+            f"attach the policy of pullgate registry guide {_NEEDED[asker.place.service]} on *",
         )
     if code in _LIMITED:
         return ExchangeFailed("ExchangeLimited", f"AWS limits {operation} ({code})", "it is tried again later")

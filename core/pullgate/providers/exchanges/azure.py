@@ -56,7 +56,8 @@ class AcrPrincipal:
             room = load_extra("azure.identity", "azure")
             return _ask_entra(room.ClientSecretCredential(self.tenant, self.client, self.secret, **_options(self.host)))
 
-        return await _exchange(tools, self.host, self.tenant, await run_blocking(lambda: _explained(ask, self.source)))
+        token = await run_blocking(lambda: _explained(ask, self.source, "KeysRejected"))
+        return await _exchange(tools, self.host, self.tenant, token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ class AcrIdentity:
         if self.service_account is not None:
             assertion = await tools.service_account_token(self.namespace, self.service_account, AUDIENCE)
             ask = self._ask_with(assertion)
-        return await _exchange(tools, self.host, self.tenant, await run_blocking(lambda: _explained(ask, self.source)))
+        token = await run_blocking(lambda: _explained(ask, self.source, "IdentityRejected"))
+        return await _exchange(tools, self.host, self.tenant, token)
 
     def _ask_with(self, assertion: str) -> Callable[[], str]:
         def ask() -> str:
@@ -170,6 +172,11 @@ _FAILURES: Final[Mapping[str, tuple[str, str, str]]] = {
         "no federated credential matches",
         "compare issuer, subject and audience with az identity federated-credential list",
     ),
+    "AADSTS7000226": (
+        "IdentityRejected",
+        "the application has no federated credential",
+        "az identity federated-credential create, for this ServiceAccount",
+    ),
     "AADSTS700024": ("ClockWrong", "the assertion is of another time", "set the clock"),
     "AADSTS53003": (
         "PermissionMissing",
@@ -181,8 +188,11 @@ _FAILURES: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 
 
-def _explained(call: Callable[[], str], source: str) -> str:
-    """`call`, with what azure-identity raises in words; of its text only the code is told."""
+def _explained(call: Callable[[], str], source: str, refused: str) -> str:
+    """`call`, with what azure-identity raises in words; of its text only the code is told.
+
+    `refused` is the reason of a refusal whose code says no more.
+    """
     room, core = load_extra("azure.identity", "azure"), load_extra("azure.core.exceptions", "azure")
     try:
         return call()
@@ -193,7 +203,7 @@ def _explained(call: Callable[[], str], source: str) -> str:
             "run the operator with a workload or managed identity, or name a serviceAccountName",
         )
     except core.ClientAuthenticationError as error:
-        failure = _of_refusal(error, source, core)
+        failure = _of_refusal(error, source, refused, core)
     except (core.ServiceRequestError, core.ServiceResponseError) as error:
         words = f"Entra ID cannot be reached ({type(error).__name__})"
         failure = ExchangeFailed(
@@ -205,7 +215,7 @@ def _explained(call: Callable[[], str], source: str) -> str:
     raise failure
 
 
-def _of_refusal(error: Any, source: str, core: Any) -> ExchangeFailed:
+def _of_refusal(error: Any, source: str, refused: str, core: Any) -> ExchangeFailed:
     """azure-identity wraps what MSAL raises; its first cause tells them apart."""
     found = _CODE.search(str(error.message))
     inner = error.__cause__ or error.__context__
@@ -219,8 +229,9 @@ def _of_refusal(error: Any, source: str, core: Any) -> ExchangeFailed:
         words = f"{source}: Entra ID does not know the tenant"
         return ExchangeFailed("KeysRejected", words, "check tenantID, and the cloud that spec.host is in")
     code = found[0] if found is not None else "no code"
-    unknown = ("KeysRejected", "Entra ID refused it", "look the code up at login.microsoftonline.com/error")
-    reason, what, fix = _FAILURES.get(code, unknown)
+    unknown = (refused, "Entra ID refused it", "look the code up at login.microsoftonline.com/error")
+    # A further digit tells a variant: AADSTS7002131 is AADSTS700213 where a credential has an expression for the subject.
+    reason, what, fix = _FAILURES.get(code) or _FAILURES.get(code[:-1], unknown)
     return ExchangeFailed(reason, f"{source}: {what} ({code})", fix)
 
 

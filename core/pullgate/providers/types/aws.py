@@ -16,6 +16,10 @@ _POLICY = """\
   {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
   {"Effect": "Allow", "Resource": "arn:aws:ecr:{region}:{account}:repository/*",
    "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"]}]}"""
+_OTHER_ACCOUNT = """\
+{"Version": "2012-10-17", "Statement": [
+  {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::{account}:user/pullgate"},
+   "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"]}]}"""
 _PUBLIC_POLICY = """\
 {"Version": "2012-10-17", "Statement": [
   {"Effect": "Allow", "Resource": "*",
@@ -39,7 +43,19 @@ _IDENTITY = Identity(
         "IAM, Roles, Create: Web identity, with the policy above and the trust policy below.",
         "Or the operator's own identity (IRSA, EKS Pod Identity, instance profile): leave out serviceAccountName, start the operator with `--own-identity {app}`, and let the role trust it with the second policy. Pullgate sends the external id `pullgate/` and the namespace by itself.",
     ),
-    trust=(_TRUST, _OWN_TRUST),
+    trust={
+        "The role's trust policy, for a ServiceAccount (trust.json)": _TRUST,
+        "The role's trust policy, for the operator's own identity": _OWN_TRUST,
+        "By commands": (
+            "aws iam create-role --role-name pullgate-{app} --assume-role-policy-document file://trust.json\n"
+            "aws iam put-role-policy --role-name pullgate-{app} --policy-name pull --policy-document file://policy.json"
+        ),
+    },
+)
+_CREATE_USER = (
+    "aws iam create-user --user-name pullgate\n"
+    "aws iam put-user-policy --user-name pullgate --policy-name pull --policy-document file://policy.json\n"
+    "aws iam create-access-key --user-name pullgate"
 )
 _KEYS_TROUBLES = (
     Trouble(
@@ -66,21 +82,15 @@ _PRIVATE = Guide(
     summary="An access key, or a role that the cluster's identity may assume; Pullgate gets the 12-hour password and renews it.",
     steps=(
         "IAM, Policies, Create: paste the policy below. GetAuthorizationToken knows no resource but `*`.",
-        "IAM, Users, Create: for Pullgate alone, without console access; attach the policy. The managed AmazonEC2ContainerRegistryReadOnly is wider and works, too.",
+        "IAM, Users, Create: for Pullgate alone, without console access; attach the policy. The managed AmazonEC2ContainerRegistryPullOnly and AmazonEC2ContainerRegistryReadOnly work, too, and are wider.",
         "Security credentials, Create access key; or use no key at all: see the workload identity below.",
-        "Repositories of another account: add this identity to the repository's own policy there, with the last three actions.",
+        "Repositories of another account: add this identity to the repository's own policy there. spec.host names the account that has the repository.",
     ),
     permission=_POLICY,
+    policies={"For a repository of another account, its own policy there (other-account.json)": _OTHER_ACCOUNT},
     commands=(
-        (
-            "aws iam create-user --user-name pullgate\n"
-            "aws iam put-user-policy --user-name pullgate --policy-name pull --policy-document file://policy.json\n"
-            "aws iam create-access-key --user-name pullgate"
-        ),
-        (
-            "aws ecr set-repository-policy --repository-name {repository} --policy-text file://other-account.json  "
-            "# for another account, there"
-        ),
+        _CREATE_USER,
+        "# in the other account\naws ecr set-repository-policy --repository-name {repository} --policy-text file://other-account.json",
     ),
     secret={"accessKeyID": "{user}", "secretAccessKey": "{token}"},
     host="123456789012.dkr.ecr.eu-central-1.amazonaws.com",
@@ -100,7 +110,7 @@ _PRIVATE = Guide(
     ),
     notes=(
         (
-            "Hosts end in .amazonaws.com.cn in China; FIPS endpoints are ACCOUNT.dkr.ecr-fips.REGION.amazonaws.com, dual-stack ones ACCOUNT.dkr-ecr.REGION.on.aws. "
+            "Hosts end in .amazonaws.com.cn in China, and ARNs begin with arn:aws-cn there, with arn:aws-us-gov in GovCloud; FIPS endpoints are ACCOUNT.dkr.ecr-fips.REGION.amazonaws.com, dual-stack ones ACCOUNT.dkr-ecr.REGION.on.aws. "
             "A name of your own, or a VPC endpoint, needs the key `region` in the Secret (or `aws.region`)."
         ),
         "Keys of a role have a third part: `sessionToken`. They end, and nobody renews them.",
@@ -118,6 +128,7 @@ _PUBLIC = Guide(
         "For the higher limit, an identity with the policy below, as for ECR: `accessKeyID` and `secretAccessKey`, or a workload identity. Its region is always us-east-1.",
     ),
     permission=_PUBLIC_POLICY,
+    commands=(_CREATE_USER,),
     secret={},
     troubles=(
         *_KEYS_TROUBLES,
@@ -125,6 +136,11 @@ _PUBLIC = Guide(
             "UpstreamUnauthorized",
             "a password that is over is answered 400 here; Pullgate renews its own",
             "as basic-auth: write it anew, or pull anonymously",
+        ),
+        Trouble(
+            "UpstreamForbidden",
+            "there is no such registry alias or repository, or it is not public",
+            "check the alias: images read public.ecr.aws/ALIAS/IMAGE",
         ),
     ),
     user_example="AKIAIOSFODNN7EXAMPLE",
@@ -137,16 +153,22 @@ _HINTS = {
     "RepositoryUnknown": "check account and region in spec.host, and the repository name",
 }
 _PUBLIC_HINTS = {
+    "UpstreamForbidden": "check the alias of the registry in {repository}: images of ECR Public are for everybody",
     "UpstreamUnauthorized": "renew the access key or role of the Registry, or pull anonymously",
 }
 
 
-def _suspect(user: str, password: str) -> str | None:
-    if _KEY_ID.match(user) or _SECRET.match(password):
+def _suspect(user: str, password: str, _: str) -> str | None:
+    if looks_like_aws_key(user, password):
         return "this is an AWS access key: put it into an Opaque Secret with the keys accessKeyID and secretAccessKey"
     if user != "AWS":
         return "the user name of ECR is always AWS"
     return None
+
+
+def looks_like_aws_key(user: str, password: str) -> bool:
+    """Whether these are an access key's two halves, or one of them (IAM's "Unique identifiers": AKIA, ASIA)."""
+    return bool(_KEY_ID.match(user) or _SECRET.match(password))
 
 
 def _provider(guide: Guide, hints: Mapping[str, str]) -> Provider:

@@ -9,6 +9,9 @@ from pullgate.providers.guide import Guide, Identity, Trouble
 from pullgate.providers.provider import PASSWORD, TOKEN, IdentityWay, KeyExchange, KeyPair, Provider
 
 _GUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.I)
+_CLIENT_SECRET = re.compile(r"[\w~.]{3}\dQ~[\w~.-]{31,34}\Z", re.ASCII)
+_REGISTRY_PASSWORD = re.compile(r"[A-Za-z0-9+/]{42}\+ACR[A-D][A-Za-z0-9+/]{5}\Z")
+"""Of tokens and of the admin user: the mark by which Microsoft's own scanners find them."""
 
 _GUIDE = Guide(
     type="ACR",
@@ -19,7 +22,7 @@ _GUIDE = Guide(
         "Put its id, its secret and the tenant into the Secret. The secret ends (a year by default): note the day as the annotation `pullgate.dev/expires-at` of the Secret, and Pullgate warns in time.",
         (
             "Or, for some repositories only: the registry, Repository permissions, Tokens: a token with content/read and metadata/read; its name and "
-            "password are the user and password of a basic-auth Secret."
+            "password are the user and password of a basic-auth Secret. Its password may have an end, too."
         ),
     ),
     permission="AcrPull",
@@ -27,6 +30,10 @@ _GUIDE = Guide(
         (
             "az ad sp create-for-rbac --name pullgate --role AcrPull \\\n"
             '  --scopes "$(az acr show --name {registry} --query id --output tsv)" --query "{clientID: appId, clientSecret: password, tenantID: tenant}"'
+        ),
+        (
+            "# or a token for one repository\n"
+            "az acr token create --name pullgate --registry {registry} --repository {repository} content/read metadata/read"
         ),
     ),
     secret={"clientID": "{user}", "clientSecret": "{token}", "tenantID": "{tenant}"},
@@ -40,7 +47,7 @@ _GUIDE = Guide(
         Trouble(
             "IdentityRejected",
             "no federated credential fits the ServiceAccount",
-            "compare issuer, subject and audience with the command above",
+            "compare issuer, subject and audience with the commands above",
         ),
         Trouble(
             "PermissionMissing", "the registry gives the identity no token", "AcrPull on the registry; its firewall"
@@ -50,15 +57,16 @@ _GUIDE = Guide(
         ),
         Trouble(
             "UpstreamForbidden",
-            "no AcrPull here, or the token's scope map lacks the repository",
-            "az role assignment list",
+            "no AcrPull here (or it is not heeded: see below), or the token's scope map lacks the repository",
+            "az role assignment list; az acr token show",
         ),
         Trouble(
             "UpstreamForbidden, from outside only", "the registry's firewall", "Networking: allow the proxy's addresses"
         ),
     ),
     notes=(
-        "The admin user works and should not be used: it cannot be limited.",
+        "A registry whose role assignments are by repository (ABAC) does not heed AcrPull: give the role Container Registry Repository Reader instead.",
+        "The admin user (its name is that of the registry) works where it is switched on, and should not be used: it cannot be limited.",
         "A geo-replicated registry redirects blobs to a data endpoint of its own domain.",
     ),
     identity=Identity(
@@ -69,14 +77,14 @@ _GUIDE = Guide(
             "Let it trust the ServiceAccount: the cluster's OIDC issuer (AKS: `az aks show --query oidcIssuerProfile.issuerUrl`), and the audience api://AzureADTokenExchange.",
             "Or the operator's own identity: leave out serviceAccountName, and start the operator with `--own-identity {app}`.",
         ),
-        trust=(
-            (
+        trust={
+            "By commands": (
                 "az identity create --name pullgate-{app} --resource-group {group}\n"
                 'az role assignment create --role AcrPull --assignee {client} --scope "$(az acr show --name {registry} --query id --output tsv)"\n'
                 "az identity federated-credential create --name pullgate --identity-name pullgate-{app} --resource-group {group} \\\n"
                 "  --issuer {issuer} --subject system:serviceaccount:{app}:{name}-puller --audiences api://AzureADTokenExchange"
             ),
-        ),
+        },
     ),
     user_example="00000000-0000-0000-0000-000000000000",
 )
@@ -87,11 +95,19 @@ _HINTS = {
 }
 
 
-def _suspect(user: str, password: str) -> str | None:
+def _suspect(user: str, password: str, host: str) -> str | None:
     if password.startswith("eyJ") and user != "00000000-0000-0000-0000-000000000000":
         return "a token of az acr login wants the user 00000000-0000-0000-0000-000000000000, and ends after three hours"
     if _GUID.match(password):
         return "the secret is a GUID: that is its id; use its value, which is shown once"
+    if _CLIENT_SECRET.match(password) and not _GUID.match(user):
+        return "this is the secret of an application of Entra ID: its user is the client id, a GUID"
+    if _REGISTRY_PASSWORD.match(password) and _GUID.match(user):
+        return (
+            "this is a password of the registry's own: its user is the name of the token, not the id of an application"
+        )
+    if user and user.lower() == host.partition(".")[0]:
+        return "this is the admin user of the registry, which is switched off by default: use a token or a service principal"
     return None
 
 

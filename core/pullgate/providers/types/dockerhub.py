@@ -14,6 +14,13 @@ _GUIDE = Guide(
         "Account settings, Personal access tokens, Generate: description pullgate, access Read-only, an expiration that you will remember.",
         "A Team or Business organization: Admin console, Access tokens, Generate: choose the repositories, Image Pull.",
     ),
+    commands=(
+        (
+            "# what is left of the rate limit, as the token sees it\n"
+            'TOKEN=$(curl -s --user "{user}:$PASSWORD" "https://auth.docker.io/token?service=registry.docker.io&scope=repository:ratelimitpreview/test:pull" | jq -r .token)\n'
+            'curl -sI -H "Authorization: Bearer $TOKEN" https://registry-1.docker.io/v2/ratelimitpreview/test/manifests/latest | grep -i ratelimit'
+        ),
+    ),
     secret={"username": "{user}", "token": "{token}"},
     troubles=(
         Trouble(
@@ -31,7 +38,8 @@ _GUIDE = Guide(
     notes=(
         "Official images are asked below `library/`: `HOST/proxy/{app}/docker.io/nginx` is `library/nginx`.",
         "A HEAD of a manifest is not counted against the limit; Pullgate checks by HEAD.",
-        "An organization's token logs in with the organization's name as the user.",
+        "An organization's token (dckr_oat_…) logs in with the organization's name as the user.",
+        "Where an organization enforces single sign-on, its members cannot log in with a password here: only a token does.",
     ),
     user_example="my-bot",
 )
@@ -44,11 +52,14 @@ _HINTS = {
 }
 
 
-def _suspect(user: str, password: str) -> str | None:
+def _suspect(user: str, password: str, _: str) -> str | None:
     if "@" in user:
-        return "the user name is a mail address: Docker Hub wants the account name"
+        return "the user name is a mail address: Docker Hub wants the account name, or the organization's for its token"
     if not password.startswith(("dckr_pat_", "dckr_oat_")):
-        return "the password looks like that of an account: use an access token (dckr_pat_ or dckr_oat_)"
+        return (
+            "this looks like the password of an account, which is refused where SSO or two factors are required: "
+            "use an access token (dckr_pat_ or dckr_oat_)"
+        )
     return None
 
 

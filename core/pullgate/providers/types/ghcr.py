@@ -17,6 +17,16 @@ _GUIDE = Guide(
         "Where the organization requires SAML single sign-on: Configure SSO beside the token, Authorize.",
     ),
     permission="read:packages",
+    commands=(
+        (
+            "# what a token may do, and when it ends: X-Oauth-Scopes, Github-Authentication-Token-Expiration\n"
+            "GH_TOKEN={token} gh api --include user | grep -iE 'x-oauth-scopes|token-expiration'"
+        ),
+        (
+            "# which packages of the organization it sees\n"
+            "GH_TOKEN={token} gh api --paginate '/orgs/{org}/packages?package_type=container' --jq '.[].name'"
+        ),
+    ),
     secret={"username": "{user}", "token": "{token}"},
     troubles=(
         Trouble(
@@ -34,14 +44,15 @@ _GUIDE = Guide(
         ),
         Trouble(
             "UpstreamForbidden",
-            "no read:packages, no SSO authorization, or the package does not let the account in",
+            "no read:packages, no SSO authorization, or the package does not let the account (or the app) in",
             "Package settings, Manage access; Configure SSO",
         ),
         Trouble("ManifestUnknown", "no such tag; also where the account cannot see the package", "check both"),
     ),
     notes=(
-        "Without a person's token: a GitHub App with Packages: Read, installed in the organization. An Opaque Secret with `appID`, `installationID` and `privateKey` (the .pem file; GitHub Enterprise Server: `apiURL`, too). Pullgate gets a token of an hour and renews it. It reads packages that the app's organization lets it see.",
+        "A GitHub App instead of a person's token: Packages: Read, installed in the organization; an Opaque Secret with `appID`, `installationID` and `privateKey` (the .pem file; GitHub Enterprise Server: `apiURL`, too). Pullgate gets a token of an hour and renews it. GitHub documents only classic tokens for its registry, and lets an app's token in without letting it read every private package: run the test below with an image before you rely on it.",
         "The end of a classic token is read from GitHub's own answer and told 30, 7 and 1 days before.",
+        "gh cannot make a classic token; the web page can: github.com/settings/tokens/new?scopes=read:packages.",
         "A fine-grained token (github_pat_…) cannot read packages: it must be a classic one (ghp_…).",
         "The user name is not checked, but must not be empty.",
     ),
@@ -55,10 +66,16 @@ _HINTS = {
 }
 
 
-def _suspect(user: str, password: str) -> str | None:
+def _suspect(user: str, password: str, _: str) -> str | None:
     if password.startswith("github_pat_"):
         return "a fine-grained token cannot read packages: use a classic one (ghp_) with read:packages"
-    if not password.startswith(("ghp_", "ghs_", "gho_")):
+    if password.startswith("ghs_"):
+        return "this is a token of a workflow or an app, which ends within hours: use a classic one (ghp_), or the key of the app"
+    if "PRIVATE KEY-----" in password:
+        return (
+            "this is the private key of an app: put it into an Opaque Secret with appID, installationID and privateKey"
+        )
+    if not password.startswith(("ghp_", "gho_")):
         return "this is no GitHub token: use a classic one (ghp_) with read:packages, not the password of the account"
     return None
 

@@ -36,6 +36,9 @@ class Asked:
     operation: str
     form: dict[str, str] = field(repr=False)
     authorization: str = field(repr=False)
+    session: str = field(default="", repr=False)
+    """The session token."""
+    body: str = field(default="", repr=False)
 
 
 class ScriptedAws:
@@ -82,9 +85,11 @@ class ScriptedAws:
 
     async def _post(self, request: web.Request) -> web.Response:
         target = request.headers.get("X-Amz-Target", "")
-        form = dict(parse_qsl((await request.read()).decode())) if not target else {}
+        body = (await request.read()).decode()
+        form = dict(parse_qsl(body)) if not target else {}
         operation = target.rpartition(".")[2] or form.get("Action", "")
-        self.asked.append(Asked(operation, form, request.headers.get("Authorization", "")))
+        authorization, session = (request.headers.get(n, "") for n in ("Authorization", "X-Amz-Security-Token"))
+        self.asked.append(Asked(operation, form, authorization, session, body))
         if operation in self.refuse:
             status, code, message = self.refuse[operation]
             return _json_error(status, code, message) if target else _xml_error(status, code, message)
