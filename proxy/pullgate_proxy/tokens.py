@@ -8,7 +8,6 @@ The signing keys are a Secret that all replicas share; a new one signs, the olde
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass, field
 
 import jwt
@@ -56,7 +55,7 @@ class SigningKeys:
             if claims["exp"] <= now or claims["iss"] != _ISSUER:
                 raise TokenExpired
             return _decode(claims["key"])
-        except (PyJWTError, StopIteration, KeyError, TypeError, ValueError, binascii.Error) as error:
+        except (PyJWTError, StopIteration, KeyError, TypeError, ValueError, RecursionError) as error:
             raise TokenExpired from error
 
 

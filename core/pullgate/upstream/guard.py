@@ -193,7 +193,8 @@ def _parse(text: str) -> URL | None:
         return None
     try:
         url = URL(text, encoded=True).with_fragment(None)
-        usable = url.user is None and url.password is None
+        # The host is decoded when it is asked for, and one that begins with xn-- may be none.
+        usable = url.user is None and url.password is None and url.host != ""
         # "https:x" would be joined to the source's host; a scheme without a default port is none of ours.
         usable = usable and (not url.scheme or (url.absolute and url.port is not None))
     except ValueError:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from pullgate.oci.json_text import read_json
 from pullgate.providers.exchanges.google import exchange_of_identity
 from pullgate.providers.guide import Guide, Identity, Trouble
 from pullgate.providers.provider import PASSWORD, IdentityWay, KeyPair, Provider
@@ -101,7 +100,7 @@ def _suspect(user: str, password: str) -> str | None:
     if user == "_json_key_base64":
         return None
     try:
-        key = json.loads(password)
+        key = read_json(password)
     except ValueError:
         cut = password.lstrip().startswith("{")
         return "the JSON key was cut, at a line break perhaps: put the whole file" if cut else "this is no JSON key"
