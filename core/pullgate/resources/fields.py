@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer
 from pydantic_core import PydanticCustomError
 
+from pullgate.oci.reference import is_ipv6
 from pullgate.policy.glob import validate_glob
 from pullgate.policy.semver_range import validate_semver
 
@@ -119,6 +120,8 @@ def _matches(test: Callable[[str], object], noun: str) -> Callable[[str], str | 
 def _is_host(text: str) -> bool:
     match = _HOST.fullmatch(text)
     if match is None or ".." in text:
+        return False
+    if text.startswith("[") and not is_ipv6(match[1][1:-1]):
         return False
     port = match[3]
     return port is None or 0 < int(port[1:]) < 65536

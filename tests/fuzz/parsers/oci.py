@@ -111,7 +111,7 @@ def _nodes(read: tuple[bytes, list[Node]]) -> None:
         composed = [n for n in yaml.compose_all(data, Loader=yaml.SafeLoader) if n is not None]
     except yaml.YAMLError:
         return
-    composed = [n for n in composed if n.value]
+    composed = [n for n in composed if n.value or isinstance(n, yaml.CollectionNode)]
     assert len(composed) == len(nodes)
     for theirs, ours in zip(composed, nodes, strict=True):
         _same(theirs, ours, 0)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import yaml
+from yarl import URL
 
 from pullgate.oci.json_text import read_json
 from pullgate.oci.yaml_nodes import BrokenYAML
@@ -30,6 +31,8 @@ from pullgate.store.documents import FileContent, load_yaml, read_documents
 from pullgate.store.port import Key
 from pullgate.store.records import Record, decode_record, encode_record
 from pullgate.store.secret_file import encode_secret, secret_key, secret_path
+from pullgate.upstream.compile import upstream_config
+from pullgate.upstream.guard import Guard, name_of
 from tests.fuzz.parsers.oci import _JSON_WORDS, _YAML_WORDS
 from tests.fuzz.parsers.parser import LARGEST, Parser, parts, text
 
@@ -78,6 +81,7 @@ def _resource(resource: Resource) -> None:
     elif isinstance(resource, Registry):
         assert registry_facts(resource).host
         assert registry_hosts(resource)
+        assert Guard(upstream_config(resource)).is_own(name_of(URL(f"https://{resource.spec.host}")))
     elif isinstance(resource, Secret):
         stored = resource.all_data()
         for value in stored.values():
