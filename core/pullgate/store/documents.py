@@ -96,7 +96,7 @@ def _add(loaded: Any, path: tuple[str | int, ...], chunk: _Chunk, file: str, con
 def _is_ours(document: Mapping[str, Any]) -> bool:
     """Whether it is for Pullgate, or means to be: a misspelt kind of our group is told, another's kind is not ours."""
     kind, version = document.get("kind"), document.get("apiVersion")
-    return kind in KINDS or kind is None or version is None or str(version).partition("/")[0] == _GROUP
+    return not isinstance(kind, str) or kind in KINDS or version is None or str(version).partition("/")[0] == _GROUP
 
 
 def _add_resource(
@@ -128,7 +128,7 @@ def _key_of(document: Mapping[str, Any]) -> Key | None:
     if not isinstance(metadata, Mapping):
         return None
     kind, namespace, name = document.get("kind"), metadata.get("namespace") or "default", metadata.get("name")
-    if kind not in KINDS or not isinstance(name, str) or not isinstance(namespace, str):
+    if not isinstance(kind, str) or kind not in KINDS or not isinstance(name, str) or not isinstance(namespace, str):
         return None
     return Key(kind, namespace, name) if is_label(namespace) and is_subdomain(name) else None
 
