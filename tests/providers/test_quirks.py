@@ -174,7 +174,7 @@ async def test_gitlabs_token_server_must_be_listed_where_its_host_is_another(hel
 async def test_digitaloceans_token_is_user_and_password_both(held: str) -> None:
     async with asking("DigitalOcean", held) as (front, upstream):
         await upstream.fetch_manifest(manifest(front))
-        assert front.accepted == {("dop_v1_SECRET", "dop_v1_SECRET")}
+        assert front.accepted == {("dop_v1_CANARY-SECRET", "dop_v1_CANARY-SECRET")}
 
 
 async def test_two_credentials_for_one_upstream_share_no_token(held: str) -> None:
