@@ -95,9 +95,14 @@ async def test_no_core_file_is_made_of_a_process_of_ours(tmp_path: Path, name: s
     assert next(line.split()[4:6] for line in limits.splitlines() if "core file" in line) == ["0", "0"]
 
 
-def test_of_another_process_one_is_made(tmp_path: Path) -> None:
+async def test_of_another_process_one_is_made(tmp_path: Path) -> None:
     """So the test above can fail; where the kernel hands cores to a program, that one decides."""
-    process = start(["-c", "import time; time.sleep(60)"], tmp_path)
+    process = start(["-c", "import time; print('up', flush=True); time.sleep(60)"], tmp_path)
+
+    async def is_up() -> bool:
+        return (tmp_path / "stderr").read_text() == "up\n"
+
+    await eventually(is_up)
     assert end(process, signal.SIGABRT) or PIPE
     assert cores(tmp_path) or PIPE
     for core in cores(tmp_path):
