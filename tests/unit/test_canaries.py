@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -87,6 +88,38 @@ def test_a_credential_that_is_no_canary_is_taken_by_nothing_that_tests_make_secr
     for make in makers:
         with pytest.raises(NoCanary):
             make()
+
+
+FIELDS = {"password", "token", "clientSecret", "secretAccessKey", "sessionToken", "serviceAccountKey", "privateKey"}
+PURE = ("tests/unit", "tests/fuzz/parsers")
+APART = {"guide_pages.py", "test_support_registries.py"}
+"""Placeholders that the documentation shows; what asks the doubles only."""
+
+
+def written(node: ast.AST) -> Iterator[object]:
+    """What stands in a test's source where a credential does."""
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Name) and node.func.id == "Credentials":
+            yield from node.args[1:2]
+        yield from (each.value for each in node.keywords if each.arg in FIELDS | {"stdin"})
+    elif isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        yield from (value for key, value in pairs if isinstance(key, ast.Constant) and key.value in FIELDS)
+
+
+def test_every_credential_that_a_test_writes_is_a_canary() -> None:
+    """But in tests of pure code, which shows nothing to anybody."""
+    others = []
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path.name in APART or any(path.is_relative_to(ROOT / pure) for pure in PURE):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            for value in written(node):
+                text = value.value if isinstance(value, ast.Constant) else ""
+                text = text.decode("latin-1") if isinstance(text, bytes) else text
+                if isinstance(text, str) and text and find_secret(text) is None:
+                    others.append(f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}")
+    assert others == []
 
 
 def found_at(place: str) -> bool:
