@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from tests.fuzz.parsers.parser import CORPUS, LARGEST, Parser
 from tests.fuzz.parsers.table import PARSERS
 
+ROOT = Path(__file__).parents[2]
 SEEDS = [(name, seed) for name, parser in PARSERS.items() for seed in parser.seeds()]
 ODD = (b"", b"\0", b"\n", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b'"', b"\\", b" ", b"-1", b"9" * 30)
 
@@ -72,6 +76,16 @@ def test_the_largest_input_comes_to_an_end(name: str) -> None:
         head = seed[: len(seed) // 2]
         parser.run((head + seed * (size // max(1, len(seed))))[: size // 4])
         parser.run(seed + b" " * max(0, size - len(seed)))
+
+
+def test_the_guided_run_takes_the_table(tmp_path: Path) -> None:
+    """As `make fuzz` calls it, with what it found in a folder of its own."""
+    command = [sys.executable, "-m", "tests.fuzz.parsers", "--parser", "digest", "--seconds", "1"]
+    env = {**os.environ, "PULLGATE_FUZZ_FOUND": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 parsers, broken: none" in done.stdout
+    assert int(done.stdout.partition("digest: ")[2].partition(" inputs")[0]) > 100
 
 
 def _values(document: Any, put: Callable[[Any], Any]) -> Any:

@@ -22,7 +22,7 @@ try:
 except ImportError:
     atheris = None
 
-FOUND: Final = Path("build/fuzz")
+FOUND: Final = Path(os.environ.get("PULLGATE_FUZZ_FOUND", "build/fuzz"))
 SLOW_SECONDS: Final = 20
 MEMORY_MIB: Final = 1024
 
