@@ -44,8 +44,10 @@ bench-operator: $(VENV)/.dev tools
 chaos: $(VENV)/.dev tools
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-# A million requests out of shape, about 10 minutes; ARGS="--count 10000 --seed 1" is a quick look.
+# Each parser for some seconds, then a million requests out of shape: about 15 minutes. ARGS="--count 10000 --seed 1" is
+# a quick look at the second; `python -m tests.fuzz.parsers --parser NAME --seconds N` a long one at a parser.
 fuzz: $(VENV)/.dev tools
+	$(BIN)/python -m tests.fuzz.parsers --seconds 4
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 docs: $(VENV)/.dev tools

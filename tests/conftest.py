@@ -1,3 +1,3 @@
 """What all tests share."""
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.cluster.fixtures", "tests.support.canaries"]
+pytest_plugins = ["tests.support.fixtures", "tests.support.cluster.fixtures", "tests.support.canary_plugin"]

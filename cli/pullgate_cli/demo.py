@@ -78,9 +78,11 @@ def demo(directory: Path, listen: tuple[str, int], admin: tuple[str, int]) -> No
     import logging
 
     from pullgate_cli.demo_upstream import DemoUnavailable
+    from pullgate_cli.private_memory import keep_memory_private
     from pullgate_cli.serve_folder import CannotServe
     from pullgate_proxy.settings import ProxySettings
 
+    keep_memory_private()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings = ProxySettings(
         listen_host=listen[0],

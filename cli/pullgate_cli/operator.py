@@ -83,9 +83,11 @@ def _run(settings: OperatorSettings) -> int:
     import signal
 
     from pullgate.store.cluster.api import NotConnected
+    from pullgate_cli.private_memory import keep_memory_private
     from pullgate_operator.app import Operator
     from pullgate_operator.cluster.lease import LeadershipLost
 
+    keep_memory_private()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     async def work() -> None:

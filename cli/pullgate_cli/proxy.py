@@ -33,9 +33,11 @@ def proxy(external_url: str, kubeconfig: Path | None, peer_admin: tuple[tuple[st
     import logging
 
     from pullgate.store.cluster.api import NotConnected
+    from pullgate_cli.private_memory import keep_memory_private
     from pullgate_proxy.cluster import serve_cluster
     from pullgate_proxy.settings import InvalidSettings
 
+    keep_memory_private()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = read_settings(external_url, peers=peer_admin, **serving)
     try:

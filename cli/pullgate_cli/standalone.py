@@ -37,8 +37,10 @@ def run(directory: Path, settings: ProxySettings) -> int:
     import asyncio
     import logging
 
+    from pullgate_cli.private_memory import keep_memory_private
     from pullgate_cli.serve_folder import CannotServe, serve_until_signal
 
+    keep_memory_private()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         asyncio.run(serve_until_signal(directory, settings))

@@ -7,7 +7,6 @@ others let through meanwhile. Without peers each replica allows the whole limit.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from pullgate.faults import LimitReached
 from pullgate.licensing.usage import HOUR, HOURS, Counts, Tally, read_tally
+from pullgate.oci.json_text import read_json
 from pullgate.policy.facts import LicenseFacts, Limits
 from pullgate.usage.poller import InvalidUsage
 from pullgate_proxy.pipeline.request import Kind, PullRequest
@@ -49,7 +49,7 @@ class PeerUsage:
     async def take(self, body: bytes) -> tuple[str, int, bool]:
         """Take in an answer; see UsagePoller. Raises InvalidUsage."""
         try:
-            document: Any = json.loads(body)
+            document: Any = read_json(body)
             instance, last, more = str(document["instance"])[:64], int(document["last"]), bool(document["more"])
             rows = [((str(row["app"]), str(row["name"])), read_tally(row)) for row in document["licenses"]]
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:

@@ -63,7 +63,10 @@ class ProxySettings:
     """Proven digests kept in memory (see docs/entitlement.md), about 200 bytes each."""
 
     def __post_init__(self) -> None:
-        url = urlsplit(self.external_url)
+        try:
+            url = urlsplit(self.external_url)
+        except ValueError:  # a bracket where a host stands
+            url = urlsplit("")
         if url.scheme not in {"http", "https"} or not url.hostname or url.path not in {"", "/"}:
             raise InvalidSettings(f"external URL {self.external_url!r}: write it like https://images.example.com")
         if (self.tls_cert is None) != (self.tls_key is None):

@@ -8,7 +8,6 @@ The signing keys are a Secret that all replicas share; a new one signs, the olde
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass, field
 
 import jwt
@@ -63,7 +62,7 @@ class SigningKeys:
             if claims["exp"] <= now or claims["iss"] != _ISSUER:
                 raise TokenExpired
             return _decode(claims["key"]), min(float(claims["exp"]), not_after)
-        except (PyJWTError, StopIteration, KeyError, TypeError, ValueError, binascii.Error) as error:
+        except (PyJWTError, StopIteration, KeyError, TypeError, ValueError, RecursionError) as error:
             raise TokenExpired from error
 
     def issue_ticket(self, subject: str, now: float) -> str:
@@ -81,7 +80,7 @@ class SigningKeys:
             secret = next(k.secret for k in self.keys if k.id == kid and now < k.not_after)
             claims = jwt.decode(ticket, secret, algorithms=["HS256"], options=_OPTIONS)
             return bool(claims["exp"] > now and claims["iss"] == _TICKETS and claims["sub"] == subject)
-        except (PyJWTError, StopIteration, KeyError, TypeError, ValueError):
+        except (PyJWTError, StopIteration, KeyError, TypeError, ValueError, RecursionError):
             return False
 
 

@@ -128,7 +128,7 @@ async def _(world: World) -> None:
 
 @scenario("UpstreamUnauthorized", "the vendor's password was changed upstream", "rejected the vendors credentials")
 async def _(world: World) -> None:
-    world.upstream.login.password = "another"
+    world.upstream.login.password = "CANARY-another"
 
 
 @scenario("UpstreamForbidden", "the vendor's account may not read it", "the vendors credentials may not read")

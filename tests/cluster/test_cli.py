@@ -63,7 +63,8 @@ async def test_a_license_is_issued_shown_suspended_and_explained(
     cluster: Kubectl, vendor: str, upstream: DockerRegistry
 ) -> None:
     async def run(*arguments: str) -> Ran:
-        return await pullgate(*arguments, "--kubeconfig", cluster.kubeconfig, "-n", vendor)
+        shows = "--reveal" in arguments
+        return await pullgate(*arguments, "--kubeconfig", cluster.kubeconfig, "-n", vendor, shows_secrets=shows)
 
     made = await run("license", "create", "acme", "--customer", "ACME Corp", "--repository", "my-org/**")
     assert made.code == 0, made.output

@@ -41,7 +41,7 @@ async def store(folder: Folder) -> AsyncIterator[FolderStore]:
 async def look_twice(store: FolderStore) -> None:
     """Wait until the store has certainly looked at every file: a new one is seen."""
     marker = store.directory / f"marker-{time.monotonic_ns()}.yaml"
-    marker.write_text(secret_text("a", "b", name=marker.stem))
+    marker.write_text(secret_text("a", "CANARY-b", name=marker.stem))
 
     async def seen() -> bool:
         return await store.get(Key("Secret", "my-app", marker.stem)) is not None
@@ -213,7 +213,7 @@ async def test_a_secret_of_ours_that_a_person_removes_is_told(folder: Folder, st
 
 
 async def test_a_secret_of_the_vendor_is_never_overwritten(folder: Folder, store: FolderStore) -> None:
-    folder.write("robot.yaml", secret_text("u", "p"))
+    folder.write("robot.yaml", secret_text("u", "CANARY-p"))
     await look_twice(store)
     before = await store.get(ROBOT)
     with pytest.raises(StoreUnavailable, match="your own files"):

@@ -44,7 +44,7 @@ class ApiServer:
         host, port = self._runner.addresses[0][:2]
         named = {"clusters": [{"name": "c", "cluster": {"server": f"http://{host}:{port}"}}]}
         context = {"contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}], "current-context": "x"}
-        path.write_text(json.dumps({**named, **context, "users": [{"name": "u", "user": {"token": "t"}}]}))
+        path.write_text(json.dumps({**named, **context, "users": [{"name": "u", "user": {"token": "CANARY-lease"}}]}))
         return path
 
     async def _answer_lease(self, request: web.Request) -> web.Response:

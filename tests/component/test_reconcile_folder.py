@@ -144,7 +144,7 @@ async def test_right_and_wrong_credentials_are_told_apart(
 ) -> None:
     async with operator(folder) as at_work:
         await at_work.until(UP, "Ready", "True")
-        folder.write("robot.yaml", secret_text(docker_registry_basic.username, "wrong"))
+        folder.write("robot.yaml", secret_text(docker_registry_basic.username, "CANARY-wrong"))
         await at_work.until(UP, "Ready", "False", "UpstreamUnauthorized")
         document = await at_work.get(UP)
         assert condition(document, "Reachable")["status"] == "True"

@@ -97,12 +97,12 @@ def test_images_are_the_same_for_the_same_seed_and_differ_for_others() -> None:
 
 
 async def test_the_token_server_takes_get_and_post_and_records_who_asked(http: aiohttp.ClientSession) -> None:
-    async with TokenServer("u", "p") as server:
-        basic = {"Authorization": aiohttp.encode_basic_auth("u", "p")}
+    async with TokenServer("u", "CANARY-p") as server:
+        basic = {"Authorization": aiohttp.encode_basic_auth("u", "CANARY-p")}
         scopes = [("scope", "repository:host:5000/a:pull"), ("scope", "repository:b:pull")]
         async with http.get(server.realm, params=scopes, headers=basic) as response:
             assert (await response.json())["token"] in server.issued
-        form = {"grant_type": "password", "username": "u", "password": "p", "scope": "repository:b:pull,push"}
+        form = {"grant_type": "password", "username": "u", "password": "CANARY-p", "scope": "repository:b:pull,push"}
         async with http.post(server.realm, data=form) as response:
             assert response.status == 200
         async with http.get(server.realm) as response:
@@ -115,9 +115,9 @@ async def test_the_token_server_takes_get_and_post_and_records_who_asked(http: a
 
 
 async def test_the_token_servers_switches_change_its_answer(http: aiohttp.ClientSession) -> None:
-    async with TokenServer("u", "p") as server:
+    async with TokenServer("u", "CANARY-p") as server:
         server.answer_with, server.expires_in, server.refresh_token = ("access_token",), 7, "r"
-        basic = {"Authorization": aiohttp.encode_basic_auth("u", "p")}
+        basic = {"Authorization": aiohttp.encode_basic_auth("u", "CANARY-p")}
         async with http.get(server.realm, params={"offline_token": "true"}, headers=basic) as response:
             body = await response.json()
             assert set(body) == {"access_token", "expires_in", "refresh_token"}

@@ -194,7 +194,7 @@ async def test_gitlabs_token_server_must_be_listed_where_its_host_is_another(hel
         await upstream.fetch_manifest(manifest(front))
         assert ("GET", "/jwt/auth") in front.asked
     async with Front(FLAVOURS["GitLab"], held) as front:
-        config = UpstreamConfig("a/b", front.host, front.host, Credentials("u", "p"), plain_http=True)
+        config = UpstreamConfig("a/b", front.host, front.host, Credentials("u", "CANARY-u"), plain_http=True)
         foreign = "127.0.0.2" + front.token_host.removeprefix("127.0.0.1")
         front.token_host = foreign
         async with Upstream(config) as upstream:
@@ -206,7 +206,7 @@ async def test_gitlabs_token_server_must_be_listed_where_its_host_is_another(hel
 async def test_digitaloceans_token_is_user_and_password_both(held: str) -> None:
     async with asking("DigitalOcean", held) as (front, upstream):
         await upstream.fetch_manifest(manifest(front))
-        assert front.accepted == {("dop_v1_SECRET", "dop_v1_SECRET")}
+        assert front.accepted == {("dop_v1_CANARY-SECRET", "dop_v1_CANARY-SECRET")}
 
 
 async def test_two_credentials_for_one_upstream_share_no_token(held: str) -> None:
@@ -216,7 +216,7 @@ async def test_two_credentials_for_one_upstream_share_no_token(held: str) -> Non
             "my-app/other",
             front.host,
             front.host,
-            Credentials("stranger", "wrong"),
+            Credentials("stranger", "CANARY-wrong"),
             plain_http=True,
             allow_private=True,
         )

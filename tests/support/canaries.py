@@ -1,56 +1,146 @@
-"""Secrets that tests use, and where none of them may ever stand: logs."""
+"""Secrets of tests, which are known by sight, and the search for them where none may stand.
+
+Every credential of a test has `CANARY` in it: what makes a Secret for a test takes no other (`canary`). License keys,
+tokens, private keys and Authorization values are known by their own form. What is found is told by place and kind, and
+never repeated.
+"""
 
 from __future__ import annotations
 
 import base64
+import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
-import pytest
-
-from tests.support.upstreams.docker_registry import PASSWORD
-
-SECRETS: Final = (
-    PASSWORD,
-    "token-password",
-    "scripted-password",
-    "CANARY-",
-    "ECR-SECRET",
-    "dckr_pat_SECRET",
-    "dop_v1_SECRET",
-)
-_KEY: Final = re.compile(r"pgk_[0-9A-Za-z]{20,}")
-"""A license key, or enough of one."""
+MARK: Final = "CANARY"
+CHUNK: Final = 4 * 1024 * 1024
+OVERLAP: Final = 4096
+"""Bytes of a file that are looked at with the next part, too."""
 
 
-def _in_base64(secret: str) -> tuple[str, ...]:
+class NoCanary(ValueError):
+    """A test's credential could not be told from other text."""
+
+
+def canary(secret: str) -> str:
+    """`secret`, if it will be found wherever it turns up; an empty one is none. Raises NoCanary."""
+    if secret and find_secret(secret) is None:
+        raise NoCanary(f"{secret!r}: write a credential of a test with {MARK} in it, like {MARK}-wrong")
+    return secret
+
+
+def in_base64(text: str) -> tuple[str, ...]:
     """As it stands inside of something longer, by its place among the groups of three bytes (RFC 4648, section 4)."""
     found = []
     for before, start in ((0, 0), (1, 2), (2, 3)):
-        text = base64.b64encode(bytes(before) + secret.encode()).decode().rstrip("=")
-        found.append(text[start:-1])  # the first and the last character hold bits of the neighbours
+        encoded = base64.b64encode(bytes(before) + text.encode()).decode().rstrip("=")
+        found.append(encoded[start:-1])  # the first and the last character hold bits of the neighbours
     return tuple(found)
 
 
-_FORMS: Final = tuple(form for s in SECRETS for form in (s, quote(s, safe=""), *_in_base64(s)))
+def _forms(text: str) -> str:
+    """A pattern of `text` in base64 and in hexadecimal digits."""
+    return "|".join(re.escape(form) for form in (*in_base64(text), text.encode().hex(), text.encode().hex().upper()))
 
 
-def find_secret(text: str) -> str | None:
-    """What stands in `text` that is a secret, plain, in base64 or encoded for a URL; the first few characters of it."""
-    for form in _FORMS:
-        if form in text:
-            return form[:12]
-    found = _KEY.search(text)
-    return found[0][:8] if found is not None else None
+_KINDS: Final = {
+    # The id of an access key is shown on purpose: AWS calls it no secret.
+    "a credential": re.compile(rf"(?<!AKIA){MARK}"),
+    "a credential, encoded": re.compile(_forms(MARK)),
+    "a license key": re.compile(r"pgk_[0-9A-Za-z]{20,}"),
+    "a token": re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    "a private key": re.compile("PRIVATE KEY-----"),
+    "a private key, encoded": re.compile(_forms("PRIVATE KEY---")),
+    "an Authorization value": re.compile(r"\b(?:Basic [A-Za-z0-9+/]{16,}={0,2}|Bearer [A-Za-z0-9._~+/-]{24,})"),
+}
+_ENCODED_KEY: Final = re.compile(rf"[A-Za-z0-9+/_-]{{0,3}}(?:{'|'.join(in_base64('pgk_'))})[A-Za-z0-9+/_-]{{20,}}")
+_PRODUCT_NAMES: Final = re.compile(r"stderr|stdout|core(\.\d+)?")
+_KEY: Final = re.compile(rb"pgk_[0-9A-Za-z]{12,}")
 
 
-@pytest.fixture(autouse=True)
-def no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a test does, what the product logs meanwhile holds no credential and no license key."""
-    yield
-    for when in ("setup", "call"):
-        for record in caplog.get_records(when):
-            found = find_secret(record.getMessage() + str(record.exc_text or ""))
-            assert found is None, f"{record.name} logged a secret that begins with {found}"
+def find_secret(text: str, also: Iterable[str] = ()) -> str | None:
+    """The kind of secret that stands in `text`, None where there is none; `also` are further texts to look for."""
+    for kind, pattern in _KINDS.items():
+        if pattern.search(text) is not None:
+            return kind
+    if any(_holds_key(found[0]) for found in _ENCODED_KEY.finditer(text)):
+        return "a license key, encoded"
+    return "a key of this test" if any(secret in text for secret in also) else None
+
+
+def _holds_key(encoded: str) -> bool:
+    """Whether base64 that may begin anywhere holds a license key."""
+    plain = encoded.translate(str.maketrans("-_", "+/"))
+    for start in range(4):
+        part = plain[start:]
+        try:
+            decoded = base64.b64decode(part[: len(part) // 4 * 4])
+        except binascii.Error:
+            continue
+        if _KEY.search(decoded) is not None:
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A secret where none may be."""
+
+    place: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.kind}"
+
+
+FOUND: Final[list[Finding]] = []
+"""What was found and not yet told; the plugin fails the test, or the run, that it belongs to."""
+
+
+def look(place: str, text: str | bytes, also: Iterable[str] = ()) -> None:
+    """Look for secrets in what the product gave out at `place`."""
+    kind = find_secret(text.decode("latin-1") if isinstance(text, bytes) else text, also)
+    if kind is not None:
+        FOUND.append(Finding(place, kind))
+
+
+def require_none(where: str) -> None:
+    """Raises AssertionError where anything was found since the last call."""
+    found, FOUND[:] = list(FOUND), []
+    assert not found, f"secrets after {where}: " + "; ".join(map(str, dict.fromkeys(found)))
+
+
+def search_tree(path: Path, also: Iterable[str] = ()) -> list[Finding]:
+    """The files at or below `path` that hold a secret, in their content or name. A cache's folder is one to look at."""
+    return [found for file in _files(path) for found in _search_file(file, tuple(also))]
+
+
+def product_files(path: Path) -> Iterator[Path]:
+    """What the product wrote below `path`: folders `.pullgate` without their Secrets, logs, core files."""
+    for file in _files(path):
+        inside = str(file).rpartition("/.pullgate/")[2]
+        own = inside != str(file) and not inside.startswith("secrets/")
+        if own or file.suffix == ".log" or _PRODUCT_NAMES.fullmatch(file.name):
+            yield file
+
+
+def search_product_files(path: Path, also: Iterable[str] = ()) -> list[Finding]:
+    """The files that the product wrote below `path` and that hold a secret."""
+    return [found for file in product_files(path) for found in _search_file(file, tuple(also))]
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(p for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file() and not p.is_symlink())
+
+
+def _search_file(path: Path, also: tuple[str, ...]) -> list[Finding]:
+    kinds = {find_secret(path.name, also)}
+    before = b""
+    with path.open("rb") as file:
+        while part := file.read(CHUNK):
+            kinds.add(find_secret((before + part).decode("latin-1"), also))
+            before = part[-OVERLAP:]
+    return [Finding(f"file {path}", kind) for kind in sorted(filter(None, kinds))]

@@ -28,12 +28,15 @@ class Ran:
         return json.loads(self.output)
 
 
-async def pullgate(*arguments: str | Path, stdin: str = "", columns: int = 0, **env: str) -> Ran:
+async def pullgate(
+    *arguments: str | Path, stdin: str = "", columns: int = 0, shows_secrets: bool = False, **env: str
+) -> Ran:
     """Run it in a pipe, or, with `columns`, as on a terminal so wide."""
     extra = {**NO_CLUSTER, **env}
     if columns:
         extra |= {"FORCE_COLOR": "1", "COLUMNS": str(columns), "TERM": "xterm-256color"}
     if os.environ.get("KUBERNETES_SERVICE_HOST") is None:
         extra.pop("KUBERNETES_SERVICE_HOST")
-    done = await run([sys.executable, "-m", "pullgate_cli", *arguments], env=extra, stdin=stdin)
+    command = [sys.executable, "-m", "pullgate_cli", *arguments]
+    done = await run(command, env=extra, stdin=stdin, shows_secrets=shows_secrets)
     return Ran(done.exit_code, done.output)

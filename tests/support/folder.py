@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pullgate.store.folder import FolderStore
 from pullgate.store.port import Key
+from tests.support.canaries import canary
 
 PATIENCE = 20.0
 """Seconds; far more than anything needs, so that a loaded machine fails no test."""
@@ -94,5 +95,5 @@ def secret_text(username: str, password: str, name: str = "robot") -> str:
     """A basic-auth Secret of app my-app."""
     return (
         f"apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: my-app}}\n"
-        f"type: kubernetes.io/basic-auth\nstringData: {{username: '{username}', password: '{password}'}}\n"
+        f"type: kubernetes.io/basic-auth\nstringData: {{username: '{username}', password: '{canary(password)}'}}\n"
     )

@@ -25,10 +25,13 @@ from pullgate_operator.reconcile.settings import ReconcileSettings
 from pullgate_proxy.app import Proxy
 from pullgate_proxy.pull_log import PullLog
 from pullgate_proxy.settings import ProxySettings
+from tests.support.canaries import FOUND, canary, look, search_product_files
 
 APP = "my-app"
 API_VERSION = "pullgate.dev/v1alpha1"
 WAIT_SECONDS = 10.0
+BODY_LIMIT = 256 * 1024
+"""Bytes of an answer that are looked at; what is longer is a layer."""
 ACCEPT = ", ".join(
     f"application/vnd.{kind}+json"
     for kind in (
@@ -60,7 +63,7 @@ def secret(name: str, username: str, password: str, namespace: str = APP) -> Doc
         "kind": "Secret",
         "metadata": {"name": name, "namespace": namespace},
         "type": "kubernetes.io/basic-auth",
-        "stringData": {"username": username, "password": password},
+        "stringData": {"username": username, "password": canary(password)},
     }
 
 
@@ -131,7 +134,18 @@ class Gate:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self._look_around()
         await self._stack.aclose()
+
+    async def _look_around(self) -> None:
+        """No secret in the access log, in what the admin port tells, and in what stands on the disk."""
+        look("access log", self.log.getvalue())
+        for path in ("metrics", "usage", "healthz", "readyz"):
+            with contextlib.suppress(aiohttp.ClientConnectionError):  # a test stopped it
+                async with self.session.get(f"http://127.0.0.1:{self.proxy.admin_port}/{path}") as got:
+                    look(f"/{path} of the admin port", await got.read())
+        keys = [form for key in self.proxy.snapshot.signing_keys.keys for form in _forms(key.secret)]
+        FOUND.extend(await asyncio.to_thread(search_product_files, self.directory, keys))
 
     def on_exit(self, end: Callable[..., Awaitable[Any]]) -> None:
         """Leave another context when this one ends."""
@@ -227,7 +241,9 @@ class Gate:
         base = f"http://127.0.0.1:{proxy.port}" if proxy else self.url
         target = URL(base + path, encoded=True)
         async with self.session.request(method, target, headers=headers, allow_redirects=False, **options) as got:
-            return Answer(got.status, got.reason or "", got.headers, await got.read())
+            answer = Answer(got.status, got.reason or "", got.headers, await got.read())
+            look_at_answer(method, path, answer)
+            return answer
 
     async def get(self, path: str, key: str | None = None, **options: Any) -> Answer:
         """GET."""
@@ -236,6 +252,19 @@ class Gate:
     def records(self) -> list[Document]:
         """The access log so far."""
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
+
+
+def look_at_answer(method: str, path: str, answer: Answer) -> None:
+    """No secret in an answer, but for the proxy's own token where it is given."""
+    place = f"answer {answer.status} to {method} {path.partition('?')[0]}"
+    look(f"{place}, headers and reason", f"{answer.reason}\n{answer.headers}")
+    if not (answer.status == 200 and path.startswith("/token")):
+        look(f"{place}, body", answer.body[:BODY_LIMIT])
+
+
+def _forms(key: bytes) -> tuple[str, ...]:
+    """A key of bytes as text might hold it."""
+    return base64.b64encode(key).decode()[:-2], base64.urlsafe_b64encode(key).decode()[:-2], key.hex()
 
 
 def basic(user: str, password: str) -> str:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
+from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
 from pullgate.resources.fields import canonical_host
 from pullgate_cli.place.port import PlaceError
@@ -37,13 +36,24 @@ class DockerLogins:
         path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
         try:
             with path.open("rb") as file:
-                config = json.loads(file.read(CONFIG_LIMIT))
+                return cls.read(file.read(CONFIG_LIMIT), path)
         except FileNotFoundError:
-            config = {}
-        except (OSError, ValueError) as error:
+            return cls({}, path)
+        except OSError as error:
+            raise PlaceError(f"{path} cannot be read: {error.strerror}") from error
+
+    @classmethod
+    def read(cls, data: bytes, path: Path) -> DockerLogins:
+        """The content of the file `path`. Raises PlaceError."""
+        try:
+            config = read_json(data)
+        except ValueError as error:
             raise PlaceError(f"{path} cannot be read as JSON; mend it, or log in again") from error
         if not isinstance(config, dict):
             raise PlaceError(f"{path} holds no object; log in again")
+        for name in ("auths", "credHelpers"):
+            if not isinstance(config.get(name) or {}, dict):
+                raise PlaceError(f"{path}: {name} is no object; log in again")
         return cls(config, path)
 
     async def find(self, host: str) -> Credentials | None:
@@ -63,7 +73,7 @@ class DockerLogins:
         if entry.get("auth") and not (user and password):
             try:
                 user, _, password = base64.b64decode(str(entry["auth"])).decode().partition(":")
-            except (binascii.Error, UnicodeDecodeError) as error:
+            except ValueError as error:
                 raise PlaceError(f"{self._path}: an auth is no base64; log in again") from error
         return Credentials(str(user), str(password)) if user and password else None
 
@@ -91,9 +101,9 @@ class DockerLogins:
         if process.returncode != 0:
             return None  # "credentials not found in native keychain", in as many words as there are helpers
         try:
-            answer = json.loads(output)
+            answer = read_json(output)
             return Credentials(str(answer["Username"]), str(answer["Secret"])) if answer.get("Secret") else None
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PlaceError(f"{program} gave an answer that is no login") from error
 
 

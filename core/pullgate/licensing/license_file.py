@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.exceptions import PyJWTError
 from jwt.types import Options
 
-from pullgate.oci.yaml_nodes import BrokenYAML, require_shallow
+from pullgate.oci.yaml_nodes import BrokenYAML, load_plain
 
 API_VERSION = "pullgate.dev/v1alpha1"
 KIND = "LicenseFile"
@@ -80,7 +80,7 @@ def _verify(signature: str, public_pems: Iterable[str]) -> dict[str, Any]:
             continue
         try:
             facts: dict[str, Any] = jwt.decode(signature, key, algorithms=["EdDSA"], options=_NO_CLAIMS)
-        except PyJWTError:
+        except (PyJWTError, RecursionError):  # its JSON may be as deep as it likes
             continue
         return facts
     raise InvalidLicenseFile("the signature is not of this vendor, or the file was altered")
@@ -100,8 +100,7 @@ def _read(text: str) -> dict[str, Any]:
     if len(text) > FILE_LIMIT:
         raise InvalidLicenseFile("the file is too large for a license file")
     try:
-        require_shallow(text)
-        document = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a SafeLoader
+        document = load_plain(text, _LOADER)
     except (yaml.YAMLError, BrokenYAML) as error:
         raise InvalidLicenseFile("the file is not YAML") from error
     if not isinstance(document, dict):

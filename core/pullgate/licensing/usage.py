@@ -102,7 +102,10 @@ class Tally:
 
 
 def read_tally(document: Mapping[str, Any]) -> Tally:
-    """A tally from what `Tally.document` made. Raises ValueError, KeyError, TypeError, OverflowError."""
+    """A tally from what `Tally.document` made.
+
+    Raises ValueError, KeyError, TypeError, AttributeError, OverflowError.
+    """
     tally = Tally()
     for hour, pulls, size, denied in document["hours"]:
         tally.count(int(hour) * HOUR, Counts(int(pulls), int(size), int(denied)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pullgate.oci.json_text import read_json
+
 BODY_LIMIT = 64 * 1024
 """Bytes of an error body that are read (CVE-2020-1702)."""
 
@@ -20,8 +22,8 @@ def encode_errors(code: str, message: str, detail: object = None) -> bytes:
 def decode_errors(body: bytes) -> list[tuple[str, str]]:
     """(code, message) of an error body; also of Docker Hub's `details` and OAuth's `error`. Never raises."""
     try:
-        document = json.loads(body[:BODY_LIMIT])
-    except (ValueError, RecursionError):
+        document = read_json(body[:BODY_LIMIT])
+    except ValueError:
         return []
     if not isinstance(document, dict):
         return []
@@ -37,8 +39,8 @@ def decode_errors(body: bytes) -> list[tuple[str, str]]:
 def decode_detail(body: bytes) -> dict[str, str]:
     """The texts in the first error's `detail` as Pullgate writes it: reason, hint, ref. Never raises."""
     try:
-        detail = json.loads(body[:BODY_LIMIT])["errors"][0]["detail"]
-    except (ValueError, RecursionError, LookupError, TypeError):
+        detail = read_json(body[:BODY_LIMIT])["errors"][0]["detail"]
+    except (ValueError, LookupError, TypeError):
         return {}
     return {key: value for key, value in detail.items() if isinstance(value, str)} if isinstance(detail, dict) else {}
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pullgate.oci.digest import is_digest
+from pullgate.oci.json_text import read_json
 
 MANIFEST_LIMIT = 4 * 1024 * 1024
 """Bytes: distribution-spec, "Pushing Manifests"."""
@@ -67,8 +67,8 @@ def parse_manifest(body: bytes, content_type: str | None = None) -> Manifest:
     if len(body) > MANIFEST_LIMIT:
         raise ValueError(f"the manifest is larger than {MANIFEST_LIMIT} bytes")
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        document = read_json(body)
+    except ValueError as error:
         raise ValueError("the manifest is not JSON") from error
     if not isinstance(document, dict):
         raise ValueError("the manifest is not an object")

@@ -5,6 +5,7 @@ No package parses these rightly (a trailing newline, a digest's form), so this s
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -57,7 +58,17 @@ def is_repository(text: str) -> bool:
 
 def is_host(text: str) -> bool:
     """host[:port] as a reference may name it; an IPv6 address stands in brackets."""
-    return len(text) <= REPOSITORY_LIMIT and _HOST.match(text) is not None
+    if len(text) > REPOSITORY_LIMIT or _HOST.match(text) is None:
+        return False
+    return not text.startswith("[") or is_ipv6(text[1:].partition("]")[0])
+
+
+def is_ipv6(text: str) -> bool:
+    """Whether `text`, without brackets, is an IPv6 address (RFC 4291, section 2.2) without a zone."""
+    try:
+        return ipaddress.IPv6Address(text).scope_id is None
+    except ValueError:
+        return False
 
 
 def parse_reference(text: str) -> Reference:
@@ -84,9 +95,12 @@ def parse_reference(text: str) -> Reference:
 
 
 def _split_host(rest: str) -> tuple[str, str]:
-    """The first segment is a host if it has a dot or a port, is localhost, or is no repository's (upper case)."""
+    """The first segment is a host if it has a dot or a port, or is localhost.
+
+    docker takes one in upper case for a host, too; in lower case, as hosts are written here, it would be none.
+    """
     first, slash, remainder = rest.partition("/")
-    if not slash or not ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+    if not slash or not ("." in first or ":" in first or first == "localhost"):
         return DEFAULT_HOST, rest
     if not is_host(first):
         raise InvalidReference(f"{first} is no host name")

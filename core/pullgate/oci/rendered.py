@@ -35,7 +35,8 @@ _IN_POD_SPEC = (
     "ephemeralContainers[].image",
     "volumes[].image.reference",
 )
-_MANIFEST = re.compile(r"""^[\s{\[,-]*["']?(?:apiVersion|kind)["']?\s*:""", re.MULTILINE)
+# Within a line: over many lines the search would grow with the square of the text.
+_MANIFEST = re.compile(r"""^[ \t{\[,-]*["']?(?:apiVersion|kind)["']?\s*:""", re.MULTILINE)
 _PATH = re.compile(r"(?:([A-Z][A-Za-z0-9]{0,62}):)?([A-Za-z0-9_-]+(?:\[\])*(?:\.[A-Za-z0-9_-]+(?:\[\])*)*)", re.ASCII)
 
 

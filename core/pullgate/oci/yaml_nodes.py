@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -16,6 +17,10 @@ SHORT = 8_000
 """Characters. libyaml's composer was seen to end the process at 40,000 levels, and not at 20,000."""
 NODE_LIMIT = 1_000_000
 """Nodes of one document."""
+
+UNFOLDED_LIMIT = 100_000
+"""Values of a document with its aliases written out; more only where they are written out."""
+_UNFOLDED_RATIO = 10
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MERGE_DEPTH = 8
@@ -73,6 +78,51 @@ def require_shallow(text: str) -> None:
                 raise BrokenYAML(line, "is nested too deep")
     except yaml.YAMLError:
         return  # the loader says it better
+
+
+def load_plain(text: str, loader: Any) -> Any:
+    """The one document of `text`, by a loader that makes plain values only. Raises yaml.YAMLError, BrokenYAML."""
+    require_shallow(text)
+    try:
+        value = yaml.load(text, Loader=loader)  # noqa: S506 - a SafeLoader
+    except RecursionError:
+        raise BrokenYAML(1, "is nested too deep") from None
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        # What PyYAML's constructors raise of `!!int x`, `0x_` or 2026-99-99.
+        raise BrokenYAML(1, "holds a value that is not what it looks like or what its tag says") from None
+    if "*" in text:
+        _require_bounded(value)
+    return value
+
+
+def _require_bounded(value: Any) -> None:
+    """Raise BrokenYAML where aliases make a value endless, or many times what was written: it is shown and compared."""
+    sizes: dict[int, int] = {}
+    written = 0
+
+    def measure(part: Any) -> int:
+        nonlocal written
+        if not isinstance(part, dict | list):
+            written += 1
+            return 1
+        known = sizes.get(id(part))
+        if known is None:
+            sizes[id(part)] = _OPEN
+            known = sizes[id(part)] = 1 + sum(map(measure, part.values() if isinstance(part, dict) else part))
+        elif known is _OPEN:
+            raise BrokenYAML(1, "holds itself by an alias")
+        return known
+
+    try:
+        total = measure(value)
+    except RecursionError:
+        raise BrokenYAML(1, "is nested too deep") from None
+    if total > UNFOLDED_LIMIT and total > _UNFOLDED_RATIO * (written + len(sizes)):
+        raise BrokenYAML(1, "its aliases unfold to too much")
+
+
+_OPEN = -1
+"""The size of a part that is being measured."""
 
 
 def read_nodes(data: bytes) -> Iterator[Node]:

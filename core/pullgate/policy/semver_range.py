@@ -46,7 +46,10 @@ class SemverRange:
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> Any:
     """Raises ValueError."""
-    return NpmSpec(re.sub(r"(?<![0-9A-Za-z.-])v(?=\d)", "", text))
+    try:
+        return NpmSpec(re.sub(r"(?<![0-9A-Za-z.-])v(?=\d)", "", text))
+    except (AttributeError, LookupError, TypeError) as error:  # of "1 - 2 - 3"
+        raise ValueError("not a range") from error
 
 
 @lru_cache(maxsize=16384)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 
+from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import ExchangeFailed, Http
 
@@ -46,7 +46,7 @@ async def ask_gitlab(credentials: Credentials, http: Http, host: str) -> datetim
     url = "https://gitlab.com/api/v4/personal_access_tokens/self"
     try:
         reply = await http.send("GET", url, {"PRIVATE-TOKEN": credentials.password})
-        day = str(json.loads(reply.body)["expires_at"]) if reply.status == 200 else ""
+        day = str(read_json(reply.body)["expires_at"]) if reply.status == 200 else ""
         return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) if day else None
     except (ExchangeFailed, ValueError, KeyError, TypeError):
         return None

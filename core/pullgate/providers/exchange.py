@@ -24,6 +24,8 @@ from pullgate.providers.credentials import Credentials
 Result = TypeVar("Result")
 
 THREADS: Final = 8
+LONGEST_WAIT: Final = 3600.0
+"""Seconds that a Retry-After is believed at most."""
 CALL_SECONDS: Final = 30.0
 """How long one call of a cloud's library may take; its own timeouts should be shorter."""
 
@@ -79,6 +81,12 @@ class Reply:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes = field(repr=False)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that Retry-After names, at most an hour; None where it names none (a date is not read)."""
+        text = self.headers.get("retry-after", "").strip()
+        return min(float(text[:9]), LONGEST_WAIT) if text.isascii() and text.isdigit() else None
 
 
 class Http(Protocol):

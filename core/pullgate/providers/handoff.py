@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
 from pullgate.resources.fields import format_time, parse_time
 
@@ -121,7 +122,7 @@ def decode_handoff(document: Mapping[str, Any]) -> Handoff:
             source=str(issued.get("source", "")),
             refreshed_at=parse_time(issued["at"]) if issued else None,
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"upstream.json lacks a field or has a wrong one: {type(error).__name__}") from None
 
 
@@ -195,6 +196,6 @@ def _read_json(document: Mapping[str, Any], key: str) -> Any:
     if raw is None:
         raise ValueError(f"there is no {key} in it")
     try:
-        return json.loads(raw)
+        return read_json(raw)
     except ValueError:
         raise ValueError(f"{key} is not JSON") from None

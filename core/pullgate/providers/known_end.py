@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from datetime import UTC, datetime
+
+from pullgate.oci.json_text import read_json
 
 
 def end_of_token(text: str) -> datetime | None:
@@ -14,8 +15,8 @@ def end_of_token(text: str) -> datetime | None:
     if len(parts) != 3 or not text.startswith("eyJ"):
         return None
     try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        claims = read_json(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         end = claims.get("exp")
         return datetime.fromtimestamp(end, UTC) if isinstance(end, int) and not isinstance(end, bool) else None
-    except (binascii.Error, ValueError, AttributeError, OverflowError, OSError, RecursionError):
+    except (binascii.Error, ValueError, AttributeError, OverflowError, OSError):
         return None

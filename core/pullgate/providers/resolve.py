@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 
+from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import CredentialsInvalid, Exchange
 from pullgate.providers.provider import PASSWORD, KeyExchange, KeyPair, Subject
@@ -113,7 +113,7 @@ def _text(data: Data, key: str) -> str:
 
 def _json(data: Data, key: str) -> dict[str, object]:
     try:
-        loaded = json.loads(_text(data, key))
+        loaded = read_json(_text(data, key))
     except ValueError as error:
         if isinstance(error, CredentialsInvalid):
             raise

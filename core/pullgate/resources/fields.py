@@ -10,11 +10,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer
 from pydantic_core import PydanticCustomError
 
+from pullgate.oci.reference import is_ipv6
 from pullgate.policy.glob import validate_glob
 from pullgate.policy.semver_range import validate_semver
 
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
+_DURATION = re.compile(r"(?:(\d{1,18})d)?(?:(\d{1,18})h)?(?:(\d{1,18})m)?(?:(\d{1,18})s)?(?:(\d{1,18})ms)?", re.ASCII)
 _QUANTITY = re.compile(r"(\d{1,18})(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?", re.ASCII)
 _UNITS: dict[str, int] = {suffix: 1024**i for i, suffix in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi"))} | {
     suffix: 1000 ** (i + 1) for i, suffix in enumerate(("k", "M", "G", "T", "P"))
@@ -30,7 +31,7 @@ def wrong(message: str, fix: str) -> PydanticCustomError:
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC to the second, as Kubernetes writes times."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")  # strftime does not fill the year
 
 
 def parse_time(text: str) -> datetime:
@@ -119,6 +120,8 @@ def _matches(test: Callable[[str], object], noun: str) -> Callable[[str], str | 
 def _is_host(text: str) -> bool:
     match = _HOST.fullmatch(text)
     if match is None or ".." in text:
+        return False
+    if text.startswith("[") and not is_ipv6(match[1][1:-1]):
         return False
     port = match[3]
     return port is None or 0 < int(port[1:]) < 65536

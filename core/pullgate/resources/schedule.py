@@ -21,6 +21,7 @@ MACROS = {
     "@hourly": "0 * * * *",
 }
 FIELDS = 5
+SCHEDULE_LIMIT = 256
 _ANY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -30,6 +31,8 @@ class InvalidSchedule(ValueError):
 
 def next_after(schedule: str, zone: str, moment: datetime) -> datetime:
     """The first time after `moment` that the schedule names, in UTC. Raises InvalidSchedule."""
+    if len(schedule) > SCHEDULE_LIMIT:
+        raise InvalidSchedule(f"it has more than {SCHEDULE_LIMIT} characters")
     local, fields = moment.astimezone(_zone(zone)), MACROS.get(schedule, schedule)
     if len(fields.split()) != FIELDS:
         raise InvalidSchedule(f"it has {len(fields.split())} fields, not minute, hour, day, month and weekday")

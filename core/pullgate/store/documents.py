@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import yaml
 
-from pullgate.oci.yaml_nodes import BrokenYAML, require_shallow
+from pullgate.oci.json_text import TooDeep, read_json
+from pullgate.oci.yaml_nodes import BrokenYAML, load_plain
 from pullgate.resources.fields import is_label, is_subdomain
 from pullgate.resources.model import API_VERSION
 from pullgate.resources.parse import InvalidResource, describe, parse_resource
@@ -67,14 +69,15 @@ def read_documents(text: str, file: str) -> FileContent:
     chunks = [_Chunk(text, 1)] if file.endswith(".json") else list(_split(text))
     for chunk in chunks:
         try:
-            loaded = json.loads(chunk.text) if file.endswith(".json") else load_yaml(chunk.text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            loaded = read_json(chunk.text) if file.endswith(".json") else load_yaml(chunk.text)
+        except (yaml.YAMLError, ValueError) as error:
             line, message = _explain(error)
             content.problems.append(FileProblem(file, chunk.first_line + line, message))
             content.unreadable = True
             continue
         if loaded is not None:
             _add(loaded, (), chunk, file, content)
+    _compose.cache_clear()
     return content
 
 
@@ -93,7 +96,7 @@ def _add(loaded: Any, path: tuple[str | int, ...], chunk: _Chunk, file: str, con
 def _is_ours(document: Mapping[str, Any]) -> bool:
     """Whether it is for Pullgate, or means to be: a misspelt kind of our group is told, another's kind is not ours."""
     kind, version = document.get("kind"), document.get("apiVersion")
-    return kind in KINDS or kind is None or version is None or str(version).partition("/")[0] == _GROUP
+    return not isinstance(kind, str) or kind in KINDS or version is None or str(version).partition("/")[0] == _GROUP
 
 
 def _add_resource(
@@ -125,7 +128,7 @@ def _key_of(document: Mapping[str, Any]) -> Key | None:
     if not isinstance(metadata, Mapping):
         return None
     kind, namespace, name = document.get("kind"), metadata.get("namespace") or "default", metadata.get("name")
-    if kind not in KINDS or not isinstance(name, str) or not isinstance(namespace, str):
+    if not isinstance(kind, str) or kind not in KINDS or not isinstance(name, str) or not isinstance(namespace, str):
         return None
     return Key(kind, namespace, name) if is_label(namespace) and is_subdomain(name) else None
 
@@ -182,12 +185,8 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def load_yaml(text: str) -> Any:
-    """One YAML document, as Kubernetes reads it. Raises yaml.YAMLError, RecursionError."""
-    try:
-        require_shallow(text)
-    except BrokenYAML as error:
-        raise RecursionError(str(error)) from None
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    """One YAML document, as Kubernetes reads it. Raises yaml.YAMLError, BrokenYAML."""
+    return load_plain(text, _Loader)
 
 
 def _explain(error: Exception) -> tuple[int, str]:
@@ -196,8 +195,10 @@ def _explain(error: Exception) -> tuple[int, str]:
         return error.problem_mark.line, f"is not YAML: {error.problem or error.context}"
     if isinstance(error, json.JSONDecodeError):
         return error.lineno - 1, f"is not JSON: {error.msg}"
-    if isinstance(error, RecursionError):
-        return 0, "is nested too deeply"
+    if isinstance(error, TooDeep):
+        return 0, "is nested too deep"
+    if isinstance(error, BrokenYAML):
+        return error.line - 1, str(error)
     return 0, "holds a character that YAML does not allow" if isinstance(error, yaml.YAMLError) else "cannot be read"
 
 
@@ -214,7 +215,7 @@ def _line_lazily(chunk: _Chunk, path: Sequence[str | int]) -> int:
 def _line(chunk: _Chunk, path: Sequence[str | int]) -> int:
     """The line of the field at `path`, or of the deepest part of the path that is there."""
     try:
-        node = yaml.compose(chunk.text, Loader=_Loader)
+        node = _compose(chunk.text)
     except yaml.YAMLError:  # JSON that YAML cannot read (tabs)
         return chunk.first_line
     line = node.start_mark.line if node is not None else 0
@@ -224,6 +225,12 @@ def _line(chunk: _Chunk, path: Sequence[str | int]) -> int:
             break
         node, line = child, mark
     return int(chunk.first_line + line)
+
+
+@lru_cache(maxsize=1)
+def _compose(text: str) -> yaml.Node | None:
+    """Once for all mistakes of a text. Raises yaml.YAMLError."""
+    return yaml.compose(text, Loader=_Loader)
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node | None, int]:

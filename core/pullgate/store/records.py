@@ -72,5 +72,5 @@ def decode_record(text: str) -> tuple[Key, Record]:
         key = Key(str(body["kind"]), str(given["namespace"]), str(given["name"]))
         document = {**body, "metadata": given}
         return key, Record(str(uid), int(generation), str(created), file, document, status)
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(f"not a record: {type(error).__name__}") from None

@@ -19,6 +19,7 @@ from pullgate.oci.manifest import MANIFEST_TYPES
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
+from pullgate.upstream.guard import name_of, parse_url
 from pullgate.upstream.request import UpstreamRequest
 
 PORTS = {"https": 443, "http": 80}
@@ -79,7 +80,7 @@ async def diagnose(config: UpstreamConfig, image: Image | None = None) -> AsyncI
 
 def _address(config: UpstreamConfig) -> tuple[str, int]:
     url = URL(f"{'http' if config.plain_http else 'https'}://{config.wire_host}")
-    return url.host or "", url.port or PORTS[url.scheme]
+    return url.raw_host or "", url.port or PORTS[url.scheme]
 
 
 async def _resolve(config: UpstreamConfig) -> str:
@@ -133,8 +134,8 @@ async def _ping(stranger: Upstream) -> str:
 def _describe(values: Sequence[str]) -> str:
     for challenge in parse_challenges(values):
         if challenge.scheme == "bearer":
-            host = URL(challenge.parameters.get("realm", "")).host or "an unnamed server"
-            return f"Bearer, tokens from {host}"
+            url = parse_url(challenge.parameters.get("realm", ""))
+            return f"Bearer, tokens from {name_of(url) if url is not None and url.absolute else 'an unnamed server'}"
         if challenge.scheme == "basic":
             return "Basic"
     return "no way that is known"

@@ -49,8 +49,8 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def name_of(url: URL) -> str:
-    """The host name of `url`, lower case and without a trailing dot."""
-    return (url.host or "").rstrip(".").lower()
+    """The host name of `url` as it is sent (xn--…), lower case and without a trailing dot."""
+    return (url.raw_host or "").rstrip(".").lower()
 
 
 class Guard:
@@ -71,7 +71,7 @@ class Guard:
         It is the upstream's own host, one of the same registered domain (no IP address), or one that the Registry
         lists; by https, or http where the Registry is plain HTTP and the host is its own or listed.
         """
-        url = _parse(text)
+        url = parse_url(text)
         if url is None or not url.absolute or not self._realm_is_pinned(url):
             raise faults.RealmRefused(self._config.host, self._config.registry)
         if not self.literal_is_allowed(url):
@@ -80,7 +80,7 @@ class Guard:
 
     def redirect(self, source: URL, location: str | None) -> URL:
         """Where a redirect from `source` leads. Raises RedirectRefused where that is no place to follow to."""
-        url = _parse(location or "")
+        url = parse_url(location or "")
         if url is None:
             raise faults.RedirectRefused(self._config.host, "the address is not well-formed")
         target = source.join(url)
@@ -187,16 +187,17 @@ def _is_address(host: str) -> bool:
     return ":" in host or last.isdigit() or last.startswith("0x")
 
 
-def _parse(text: str) -> URL | None:
+def parse_url(text: str) -> URL | None:
     """`text` as a URL exactly as it is written (a signature must not be re-encoded); None where it is none of ours."""
     if not text or len(text) > URL_LIMIT or not all("!" <= character <= "~" for character in text):
         return None
     try:
         url = URL(text, encoded=True).with_fragment(None)
-        usable = url.user is None and url.password is None
+        # The host is decoded when it is asked for, and one that begins with xn-- may be none.
+        usable = url.user is None and url.password is None and url.host != ""
         # "https:x" would be joined to the source's host; a scheme without a default port is none of ours.
         usable = usable and (not url.scheme or (url.absolute and url.port is not None))
-    except ValueError:
+    except (ValueError, IndexError):  # IndexError is yarl's of //[::1]@/
         return None
     return url if usable else None
 

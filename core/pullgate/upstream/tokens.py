@@ -6,13 +6,14 @@ A fetch belongs to nobody in particular: it goes on when the request that began 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from yarl import URL
+
+from pullgate.oci.json_text import read_json
 
 DEFAULT_LIFETIME = 60.0
 """Seconds of a token whose server does not say ("token" specification: expires_in)."""
@@ -67,8 +68,8 @@ class Grant:
 def parse_grant(body: bytes) -> Grant:
     """`token` or `access_token`, and `expires_in`. Raises ValueError, in words, where there is no usable token."""
     try:
-        document: Any = json.loads(body)
-    except (ValueError, RecursionError):
+        document: Any = read_json(body)
+    except ValueError:
         raise ValueError("the token server did not answer in JSON") from None
     if not isinstance(document, dict):
         raise ValueError("the token server did not answer with an object")
@@ -80,7 +81,7 @@ def parse_grant(body: bytes) -> Grant:
     lifetime = document.get("expires_in")
     if isinstance(lifetime, bool) or not isinstance(lifetime, (int, float)) or not 0 < lifetime < float("inf"):
         lifetime = DEFAULT_LIFETIME
-    return Grant(token, min(float(lifetime), _LONGEST_LIFETIME))
+    return Grant(token, float(min(lifetime, _LONGEST_LIFETIME)))
 
 
 class TokenStore:

@@ -12,7 +12,7 @@ from yarl import URL
 from pullgate import faults
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import NOT_DIALLED, AddressRefused, fault_of_request
-from pullgate.upstream.guard import Guard, GuardingResolver
+from pullgate.upstream.guard import Guard, GuardingResolver, name_of
 
 USER_AGENT = f"pullgate/{version('pullgate')}"
 
@@ -34,7 +34,8 @@ class Transport:
 
     def label(self, url: URL) -> str:
         """Whom `url` asks, in words; never more than the host, for the query may hold a signature."""
-        return self._config.host if self._guard.is_own(url.host or "") else f"{url.host} (for {self._config.host})"
+        name = name_of(url)
+        return self._config.host if self._guard.is_own(name) else f"{name} (for {self._config.host})"
 
     async def exchange(
         self, method: str, url: URL, headers: Mapping[str, str], form: Mapping[str, str] | None = None
@@ -57,7 +58,7 @@ class Transport:
     def _failure(self, error: Exception, url: URL) -> Exception:
         timeouts = self._config.timeouts
         refused = isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, AddressRefused)
-        if refused and not self._guard.is_own(url.host or ""):
+        if refused and not self._guard.is_own(name_of(url)):
             return self._guard.refused_address()
         return fault_of_request(error, self.label(url), timeouts.connect, timeouts.first_byte)
 

@@ -15,7 +15,7 @@ from pullgate.faults import KeyMalformed
 from pullgate.licensing.keys import check_key
 from pullgate.licensing.license_file import FILE_LIMIT, InvalidLicenseFile, sign_license, verify_license
 from pullgate.licensing.usage import Usage
-from pullgate.oci.yaml_nodes import require_shallow
+from pullgate.oci.yaml_nodes import load_plain
 from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, secret_data, secret_document
 from pullgate.resources.fields import format_time, parse_time
 from pullgate.resources.license import License
@@ -181,8 +181,7 @@ def _held_key(inputs: LicenseInputs) -> HeldKey | None:
         return None
     try:
         text = secret_data(inputs.license_secret).get(LICENSE_FILE, b"").decode()[:FILE_LIMIT]
-        require_shallow(text)
-        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        document = load_plain(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         key = str(document["license"]["key"])
         check_key(key)
     except (ValueError, KeyError, TypeError, yaml.YAMLError, KeyMalformed):

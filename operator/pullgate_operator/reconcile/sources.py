@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import CredentialsInvalid, Exchange, ExchangeFailed, Issued
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, decode_handoff, handoff_name, secret_data
@@ -108,13 +108,16 @@ def build_customer(license_name: str, pull_secret: Document, external_url: str, 
     """How the License's customer reaches the proxy: as the pull Secret has it, its first host is the proxy's own.
 
     `external_url` says how that host is reached; without one all are by https, but for loopback as docker does it.
-    Raises ValueError for a Secret that names no host.
+    Raises ValueError for a Secret that names no host, or no login for it.
     """
-    config: Any = json.loads(secret_data(pull_secret).get(".dockerconfigjson", b"{}"))
+    config: Any = read_json(secret_data(pull_secret).get(".dockerconfigjson", b"{}"))
     auths = config.get("auths") if isinstance(config, dict) else None
     if not isinstance(auths, dict) or not auths:
         raise ValueError(f"the pull Secret of License {license_name} names no host; look at spec.pullSecret.hosts")
-    key = str(next(iter(auths.values()))["password"])
+    login = next(iter(auths.values()))
+    if not isinstance(login, dict) or not isinstance(login.get("password"), str):
+        raise ValueError(f"the pull Secret of License {license_name} holds no key; is the operator running?")
+    key = login["password"]
     own = urlsplit(external_url)
     hosts = dict.fromkeys([*([own.netloc] if own.netloc else []), *auths])
     return Customer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pullgate.licensing.usage import HOUR, HOURS, Tally, Usage, add_up, read_tally
+from pullgate.oci.json_text import read_json
 from pullgate.store.port import Key
 from pullgate.usage.poller import InvalidUsage
 
@@ -67,7 +67,7 @@ class UsageLedger:
 def read_refused(body: bytes) -> list[tuple[Key, str]]:
     """The Registries of an answer whose token was refused, and when each was issued. Raises InvalidUsage."""
     try:
-        rows = json.loads(body).get("refused") or ()
+        rows = read_json(body).get("refused") or ()
         return [(Key("Registry", str(row["app"]), str(row["name"])), str(row["at"])) for row in rows]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidUsage(f"no usage: {type(error).__name__}") from error
@@ -75,7 +75,7 @@ def read_refused(body: bytes) -> list[tuple[Key, str]]:
 
 def _read(body: bytes) -> tuple[str, int, bool, dict[Key, Tally]]:
     try:
-        document: Any = json.loads(body)
+        document: Any = read_json(body)
         tallies = {Key("License", str(row["app"]), str(row["name"])): read_tally(row) for row in document["licenses"]}
         return str(document["instance"])[:64], int(document["last"]), bool(document["more"]), tallies
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:

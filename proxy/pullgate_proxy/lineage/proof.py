@@ -183,4 +183,4 @@ _NUMBER = re.compile(r"(\d+)")
 
 def _version(tag: str) -> list[tuple[int, int, str]]:
     """A key that sorts 1.10 after 1.9."""
-    return [(1, int(part[:18]), "") if part.isdigit() else (0, 0, part) for part in _NUMBER.split(tag)]
+    return [(1, int(part[:18]), "") if part.isdecimal() else (0, 0, part) for part in _NUMBER.split(tag)]

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamProtocol
 from pullgate.oci.digest import is_digest
+from pullgate.oci.json_text import read_json
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
 
@@ -56,7 +57,10 @@ def cut_page(page: TagPage, query: str) -> TagPage:
 def next_query(link: str | None) -> str | None:
     """The query of a `rel="next"` Link (RFC 8288); its host and path are the upstream's and of no use here."""
     match = _NEXT_LINK.search(link or "")
-    query = urlsplit(match[1]).query if match else ""
+    try:
+        query = urlsplit(match[1]).query if match else ""
+    except ValueError:  # a bracket where a host stands
+        return None
     return query if query and _QUERY.match(query) else None
 
 
@@ -128,8 +132,8 @@ async def _read_object(upstream: Upstream, response: UpstreamResponse) -> dict[s
 
 def _parse_object(upstream: Upstream, body: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        document = read_json(body)
+    except ValueError as error:
         raise UpstreamProtocol(upstream.config.host, "its list is not JSON") from error
     if not isinstance(document, dict):
         raise UpstreamProtocol(upstream.config.host, "its list is not an object")

@@ -39,7 +39,8 @@ async def gate(docker_registry_basic: DockerRegistry, tmp_path: Path) -> AsyncIt
 
 
 async def license_(gate: Gate, *arguments: str | Path) -> Ran:
-    return await pullgate("license", *arguments, "--folder", gate.directory)
+    shows = arguments[0] == "pull-secret" or "--reveal" in arguments
+    return await pullgate("license", *arguments, "--folder", gate.directory, shows_secrets=shows)
 
 
 async def create(gate: Gate, name: str = "acme", *more: str) -> str:

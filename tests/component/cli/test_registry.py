@@ -49,7 +49,7 @@ Break = Callable[[ScriptedRegistry], object]
 @pytest.mark.parametrize(
     ("reason", "step", "break_"),
     [
-        ("UpstreamUnauthorized", "login", lambda u: setattr(u.login, "password", "another")),
+        ("UpstreamUnauthorized", "login", lambda u: setattr(u.login, "password", "CANARY-another")),
         ("UpstreamForbidden", "image", lambda u: u.on("GET", "/manifests/", faults.refuse(403, "DENIED"))),
         ("ManifestUnknown", "image", lambda u: u.on("GET", "/manifests/", faults.refuse(404, "MANIFEST_UNKNOWN"))),
         ("UpstreamRateLimited", "image", lambda u: u.on("GET", "/manifests/", faults.rate_limited("7"))),
@@ -80,9 +80,9 @@ async def test_a_fault_is_named_with_whose_move_it_is(
 
 async def test_a_refused_credential_of_the_wrong_kind_is_suspected(upstream: ScriptedRegistry) -> None:
     options = ["--type", "Quay", "--host", upstream.host, "--plain-http", "--username", "somebody", "--password-stdin"]
-    ran = await pullgate("registry", "test", *options, "-o", "json", stdin="wrong")
+    ran = await pullgate("registry", "test", *options, "-o", "json", stdin="CANARY-wrong")
     assert ran.data["steps"][-1]["suspicion"] == "this is no robot account: its name reads my-org+robot"
-    text = await pullgate("registry", "test", *options, stdin="wrong")
+    text = await pullgate("registry", "test", *options, stdin="CANARY-wrong")
     assert "no robot account" in text.output
 
 
@@ -110,7 +110,7 @@ async def test_a_registry_is_added_only_when_it_works(docker_registry_basic: Doc
     upstream = docker_registry_basic
     about = ["--type", "Generic", "--host", upstream.host, "--plain-http", "--username", upstream.username]
     async with running(tmp_path / "resources") as gate:
-        wrong = await on_folder(gate, "add", "up", *about, "--password-stdin", stdin="wrong")
+        wrong = await on_folder(gate, "add", "up", *about, "--password-stdin", stdin="CANARY-wrong")
         assert (wrong.code, "nothing was added" in wrong.output) == (1, True)
         assert not list(gate.directory.glob("*.yaml"))
         dry = await on_folder(gate, "add", "up", *about, "--password-stdin", "--dry-run", stdin=upstream.password)

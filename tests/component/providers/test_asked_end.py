@@ -40,12 +40,12 @@ def github(text: str) -> Provider:
 
 async def test_github_tells_the_end_of_a_token_in_a_header() -> None:
     provider = github("2026-12-01 10:00:00 UTC")
-    assert await ask_github(Credentials("bot", "ghp_x"), provider, "ghcr.io") == END
+    assert await ask_github(Credentials("bot", "ghp_CANARY"), provider, "ghcr.io") == END
     assert provider.asked[0][0] == "https://api.github.com/rate_limit"
-    assert await ask_github(Credentials("bot", "ghp_x"), github("2026-12-01 12:00:00 +0200"), "ghcr.io") == END
+    assert await ask_github(Credentials("bot", "ghp_CANARY"), github("2026-12-01 12:00:00 +0200"), "ghcr.io") == END
 
 
-@pytest.mark.parametrize(("password", "host"), [("ghp_x", "ghcr.example.com"), ("secret", "ghcr.io")])
+@pytest.mark.parametrize(("password", "host"), [("ghp_CANARY", "ghcr.example.com"), ("CANARY", "ghcr.io")])
 async def test_no_other_password_is_shown_to_github(password: str, host: str) -> None:
     provider = github("2026-12-01 10:00:00 UTC")
     assert await ask_github(Credentials("bot", password), provider, host) is None
@@ -54,12 +54,16 @@ async def test_no_other_password_is_shown_to_github(password: str, host: str) ->
 
 async def test_gitlab_tells_the_end_of_an_access_token() -> None:
     provider = Provider(Reply(200, {}, json.dumps({"expires_at": "2026-12-01"}).encode()))
-    found = await ask_gitlab(Credentials("bot", "glpat-x"), provider, "registry.gitlab.com")
+    found = await ask_gitlab(Credentials("bot", "glpat-CANARY"), provider, "registry.gitlab.com")
     assert found == datetime(2026, 12, 1, tzinfo=UTC)
-    assert provider.asked == [("https://gitlab.com/api/v4/personal_access_tokens/self", {"PRIVATE-TOKEN": "glpat-x"})]
+    assert provider.asked == [
+        ("https://gitlab.com/api/v4/personal_access_tokens/self", {"PRIVATE-TOKEN": "glpat-CANARY"})
+    ]
 
 
-@pytest.mark.parametrize(("password", "host"), [("glpat-x", "registry.example.com"), ("gldt-x", "registry.gitlab.com")])
+@pytest.mark.parametrize(
+    ("password", "host"), [("glpat-CANARY", "registry.example.com"), ("gldt-CANARY", "registry.gitlab.com")]
+)
 async def test_no_other_token_is_shown_to_gitlab(password: str, host: str) -> None:
     provider = Provider(Reply(200, {}, b"{}"))
     assert await ask_gitlab(Credentials("bot", password), provider, host) is None
@@ -71,8 +75,8 @@ NOTHING = [None, Reply(401, {}, b"{}"), Reply(200, {}, b"x"), Reply(200, {}, b'{
 
 @pytest.mark.parametrize("reply", NOTHING)
 async def test_what_is_not_told_is_not_known(reply: Reply | None) -> None:
-    assert await ask_github(Credentials("b", "ghp_x"), Provider(reply), "ghcr.io") is None
-    assert await ask_gitlab(Credentials("b", "glpat-x"), Provider(reply), "registry.gitlab.com") is None
+    assert await ask_github(Credentials("b", "ghp_CANARY"), Provider(reply), "ghcr.io") is None
+    assert await ask_gitlab(Credentials("b", "glpat-CANARY"), Provider(reply), "registry.gitlab.com") is None
 
 
 @given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (UTC|[+-]\d{4})", fullmatch=True))

@@ -51,7 +51,7 @@ CASES: list[tuple[str, str, Script, str, int, str, str]] = [
     (
         "the upstream rejects the credentials",
         MANIFEST,
-        lambda upstream: setattr(upstream.login, "password", "another"),
+        lambda upstream: setattr(upstream.login, "password", "CANARY-another"),
         "UpstreamUnauthorized",
         403,
         "DENIED",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -111,14 +112,14 @@ async def test_no_credential_and_no_key_stands_in_a_log_line_an_error_or_a_metri
     gate, key = world.gate, world.gate.key("acme")
     await gate.get(f"{BASE}/manifests/1.0.0", key)
     await gate.get(f"/token?service=x&scope=repository:a:pull&account={key}", key)
-    world.upstream.login.password = "changed"
+    world.upstream.login.password = "CANARY-changed"
     refused = await gate.get(f"{BASE}/manifests/1.4.0", key)
     assert refused.fault == "UpstreamUnauthorized"
     admin = f"http://127.0.0.1:{gate.proxy.admin_port}/metrics"
     async with gate.session.get(admin) as metrics:
         seen = [gate.log.getvalue(), refused.body.decode(), str(refused.headers), await metrics.text()]
     for text in seen:
-        for canary in (key, "scripted-password", "Basic ", "Bearer ey"):
+        for canary in (key, "CANARY", "Basic ", "Bearer ey"):
             assert canary not in text
 
 
@@ -128,3 +129,34 @@ async def test_an_internal_defect_shows_a_reference_and_no_detail(world: World) 
     assert (answer.status, answer.fault, answer.code) == (500, "Internal", "UNKNOWN")
     assert answer.message == f"internal error, ref {answer.headers['X-Request-Id']}"
     assert json.loads(answer.body)["errors"][0]["detail"]["hint"] == ""
+
+
+async def test_a_token_that_is_nested_without_end_is_an_invalid_one(world: World) -> None:
+    """The library reads its header before the signature, with a parser that goes as deep as the stack."""
+    nested = base64.urlsafe_b64encode(b"[" * 5000).rstrip(b"=").decode()
+    answer = await world.gate.get(f"{BASE}/manifests/1.0.0", headers={"Authorization": f"Bearer {nested}.e30.x"})
+    assert (answer.status, answer.fault) == (401, "TokenExpired")
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Location", "//[::1]@/"),
+        ("Location", "https://xn--a.example/"),
+        ("WWW-Authenticate", 'Bearer realm="https://xn--a.example/token"'),
+        ("WWW-Authenticate", 'Bearer realm="//x[::1]y@z"'),
+    ],
+)
+async def test_an_address_that_no_library_reads_is_refused_in_words(world: World, header: str, value: str) -> None:
+    fault = faults.challenge(value) if header == "WWW-Authenticate" else faults.redirect(value)
+    world.upstream.on("GET", "/blobs/", fault, after_login=header == "Location")
+    answer = await world.gate.get(f"{BASE}/blobs/{IMAGE.config}", world.gate.key("acme"))
+    assert answer.fault in {"RedirectRefused", "RealmRefused", "UpstreamForbidden"}
+
+
+@pytest.mark.parametrize("link", ['<https://[/?a=b>; rel="next"', "<", '<//[::1]@/?a=b>; rel="next"'])
+async def test_a_link_that_is_no_address_ends_the_list(world: World, link: str) -> None:
+    world.upstream.on("GET", "/tags/", faults.header("Link", link), after_login=True)
+    answer = await world.gate.get(f"{BASE}/tags/list", world.gate.key("acme"))
+    assert answer.status == 200
+    assert "https" not in answer.headers.get("Link", "")

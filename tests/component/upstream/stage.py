@@ -14,9 +14,9 @@ from aiohttp import hdrs, web
 from pullgate.providers.credentials import Credentials
 from pullgate.upstream.config import Timeouts, UpstreamConfig
 
-CREDENTIALS = Credentials("robot", "s3cret-of-the-vendor")
+CREDENTIALS = Credentials("robot", "CANARY-of-the-vendor")
 DEFAULT_TIMEOUTS = Timeouts()
-BASIC = "Basic cm9ib3Q6czNjcmV0LW9mLXRoZS12ZW5kb3I="
+BASIC = "Basic cm9ib3Q6Q0FOQVJZLW9mLXRoZS12ZW5kb3I="
 
 
 def digest_of(data: bytes) -> str:

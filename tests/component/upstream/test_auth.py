@@ -234,7 +234,7 @@ async def test_a_token_server_without_get_is_asked_by_post(status: int) -> None:
             "scope": "repository:a/b:pull",
             "client_id": "pullgate",
             "username": "robot",
-            "password": "s3cret-of-the-vendor",
+            "password": "CANARY-of-the-vendor",
         }
 
 
@@ -337,7 +337,7 @@ async def test_tokens_are_not_kept_without_bound() -> None:
 
 
 def test_no_secret_is_in_what_is_printed() -> None:
-    config = UpstreamConfig("a/b", "h", "h", Credentials("robot", "s3cret"), ca_pem="PEM")
-    assert "s3cret" not in repr(config)
+    config = UpstreamConfig("a/b", "h", "h", Credentials("robot", "CANARY"), ca_pem="PEM")
+    assert "CANARY" not in repr(config)
     assert "robot" not in repr(config)
     assert "PEM" not in repr(config)

@@ -89,7 +89,7 @@ async def test_a_real_registry_is_probed_with_every_sort_of_login(auth: str) -> 
             assert outcomes(results) == ["passed", "ManifestUnknown"]
             assert [row.platform for row in results[0].platforms] == ["linux/amd64", "linux/arm64"]
         if auth != "none":
-            config = config_of(real, password="wrong")
+            config = config_of(real, password="CANARY-wrong")
             assert outcomes(await probe_all([target(config)], ProbeOptions())) == ["UpstreamUnauthorized"]
 
 

@@ -84,7 +84,7 @@ async def test_a_login_tells_right_credentials_from_wrong_ones(registry: DockerR
     right = await check_login(config_of(registry))
     assert right.authenticated
     if registry.auth != "none":
-        wrong = await check_login(config_of(registry, password="wrong"))
+        wrong = await check_login(config_of(registry, password="CANARY-wrong"))
         assert isinstance(wrong.fault, faults.UpstreamUnauthorized)
         assert wrong.reachable
 

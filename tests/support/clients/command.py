@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.canaries import find_secret, look
+
 SECONDS = 60.0
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -30,9 +32,17 @@ class Pull:
 
 
 async def run(
-    command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, stdin: str = "", seconds: float = SECONDS
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    seconds: float = SECONDS,
+    shows_secrets: bool = False,
 ) -> Pull:
-    """Run `command` to its end, or kill it after `seconds`, which is told as exit code 124."""
+    """Run `command` to its end, or kill it after `seconds`, which is told as exit code 124.
+
+    No secret may stand in what it prints, unless it is there to show one.
+    """
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
         stdin=asyncio.subprocess.PIPE,
@@ -50,6 +60,9 @@ async def run(
         await process.wait()
         return Pull(124, f"no end after {seconds:g} s")
     text = _ANSI.sub("", output.decode(errors="replace")).replace("\r", "\n")
+    if not shows_secrets:
+        words = " ".join(map(str, command[:6]))
+        look(f"output of {words if find_secret(words) is None else command[0]}", text)
     return Pull(process.returncode or 0, text)
 
 

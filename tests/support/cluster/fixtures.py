@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.cluster.control_plane import control_plane
 from tests.support.cluster.kubectl import ExistingCluster, Kubectl
+from tests.support.cluster.look import look_at_resources
 
 OTHER_CLUSTER = os.environ.get("PULLGATE_TEST_KUBECONFIG")
 TESTS = Path(__file__).parents[2]
@@ -49,6 +50,7 @@ def app(cluster: Kubectl) -> Iterator[str]:
     name = f"app-{secrets.token_hex(4)}"
     cluster.kubectl("create", "namespace", name)
     yield name
+    look_at_resources(cluster, "-n", name)
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 

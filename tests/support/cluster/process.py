@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support.canaries import look
+
 STOP_SECONDS = 20.0
 TAIL = 3000
 """Bytes of a program's output that an error shows."""
@@ -21,6 +23,8 @@ class Program:
     def __init__(self, command: Sequence[str | Path], log: Path) -> None:
         self._command, self._log = [str(word) for word in command], log
         self._process: subprocess.Popen[bytes] | None = None
+        self.is_product = "pullgate_cli" in self._command
+        """Whether no secret may stand in its output."""
 
     @property
     def running(self) -> bool:
@@ -37,6 +41,10 @@ class Program:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
 
+    def wait(self) -> int:
+        """Until it ends by itself; its exit code."""
+        return self._process.wait(STOP_SECONDS) if self._process is not None else 0
+
     def stop(self) -> None:
         """End it, by force if it does not."""
         if self._process is None:
@@ -48,6 +56,8 @@ class Program:
             self._process.kill()
             self._process.wait()
         self._process = None
+        if self.is_product:
+            look(f"output of {' '.join(self._command[2:4])}", self._log.read_bytes())
 
     def failed(self, why: str) -> ProgramFailed:
         """What to raise when it does not do what it should."""

@@ -111,19 +111,19 @@ FLAVOURS: Mapping[str, Flavour] = {
 }
 
 LOGINS: Mapping[str, dict[str, str]] = {
-    "DockerHub": {"username": "my-bot", "token": "dckr_pat_SECRET"},
-    "ECR": {"username": "AWS", "password": "ECR-SECRET"},
-    "ECRPublic": {"username": "AWS", "password": "ECR-SECRET"},
-    "GAR": {"serviceAccountKey": '{"type": "service_account", "private_key": "SECRET"}'},
-    "GCR": {"serviceAccountKey": '{"type": "service_account", "private_key": "SECRET"}'},
-    "GHCR": {"username": "my-bot", "token": "ghp_SECRET"},
-    "Quay": {"username": "my-org+puller", "password": "SECRET"},
-    "ACR": {"clientID": "11111111-2222-3333-4444-555555555555", "clientSecret": "SECRET"},
-    "Harbor": {"username": "robot$my-org+puller", "password": "SECRET"},
-    "GitLab": {"username": "gitlab+deploy-token-1", "token": "gldt-SECRET"},
-    "Artifactory": {"username": "puller", "token": "SECRET"},
-    "Nexus": {"username": "puller", "password": "SECRET"},
-    "DigitalOcean": {"token": "dop_v1_SECRET"},
-    "Generic": {"username": "puller", "password": "SECRET"},
+    "DockerHub": {"username": "my-bot", "token": "dckr_pat_CANARY-SECRET"},
+    "ECR": {"username": "AWS", "password": "ECR-CANARY-SECRET"},
+    "ECRPublic": {"username": "AWS", "password": "ECR-CANARY-SECRET"},
+    "GAR": {"serviceAccountKey": '{"type": "service_account", "private_key": "CANARY-SECRET"}'},
+    "GCR": {"serviceAccountKey": '{"type": "service_account", "private_key": "CANARY-SECRET"}'},
+    "GHCR": {"username": "my-bot", "token": "ghp_CANARY-SECRET"},
+    "Quay": {"username": "my-org+puller", "password": "CANARY-SECRET"},
+    "ACR": {"clientID": "11111111-2222-3333-4444-555555555555", "clientSecret": "CANARY-SECRET"},
+    "Harbor": {"username": "robot$my-org+puller", "password": "CANARY-SECRET"},
+    "GitLab": {"username": "gitlab+deploy-token-1", "token": "gldt-CANARY-SECRET"},
+    "Artifactory": {"username": "puller", "token": "CANARY-SECRET"},
+    "Nexus": {"username": "puller", "password": "CANARY-SECRET"},
+    "DigitalOcean": {"token": "dop_v1_CANARY-SECRET"},
+    "Generic": {"username": "puller", "password": "CANARY-SECRET"},
 }
 """A static login of each type, by the keys of its Opaque Secret."""

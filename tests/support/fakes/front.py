@@ -155,7 +155,7 @@ class Front:
             return self._limited()
         if not self.takes(user, password):
             return _answer(*self.flavour.wrong)
-        token = secrets.token_urlsafe(24)
+        token = f"CANARY-{secrets.token_urlsafe(18)}"
         self.tokens[token] = True
         self.owners[token] = user
         return web.json_response({self.flavour.token_field: token, "expires_in": self.flavour.expires_in})

@@ -15,6 +15,7 @@ from typing import Literal
 
 import aiohttp
 
+from tests.support.canaries import canary
 from tests.support.images import Image, referrers_index, referrers_tag
 from tests.support.ports import free_port
 from tests.support.push import push_image
@@ -24,8 +25,8 @@ Auth = Literal["none", "basic", "token"]
 
 READY_SECONDS = 30.0
 # bcrypt at its lowest cost, so that a test spends no time on it (the registry takes no other hash).
-PASSWORD = "upstream-password"
-PASSWORD_HASH = "$2b$04$abcdefghijklmnopqrstuuFzfGGz2UX/705bkvohau/bS9h/HcsWe"
+PASSWORD = canary("CANARY-upstream")
+PASSWORD_HASH = "$2y$04$7fqMIQXVAfNWeSCR/Ci7kOBi9kzKMYk9pjvcl1/gCsa2X4Cm8wPEO"
 
 
 class RegistryDidNotStart(Exception):

@@ -8,6 +8,7 @@ import json
 import secrets
 from dataclasses import dataclass, field
 
+from tests.support.canaries import canary
 from tests.support.content import Bytes
 from tests.support.upstreams.docker_registry import Auth
 from tests.support.upstreams.wire import Reply, Request
@@ -31,7 +32,7 @@ class Login:
 
     def __post_init__(self) -> None:
         if self.auth != "none":
-            self.username, self.password = "puller", "scripted-password"
+            self.username, self.password = "puller", canary("CANARY-scripted")
 
     def refusal(self, request: Request, repository: str, url: str) -> Reply | None:
         """401 with the challenge, or None where the request may pass."""
@@ -57,7 +58,7 @@ class Login:
         known = by_form if request.method == "POST" else self._is_user(given)
         if not known:
             return _unauthorized(None)
-        token = secrets.token_urlsafe(24)
+        token = canary(f"CANARY-{secrets.token_urlsafe(18)}")
         self.tokens.add(token)
         body = json.dumps({"token": token, "access_token": token, "expires_in": self.expires_in}).encode()
         return Reply(200, (("Content-Type", "application/json"),), Bytes(body))

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from tests.support.canaries import canary
+
 ISSUER = "pullgate-test-issuer"
 SERVICE = "pullgate-test-registry"
 
@@ -43,9 +45,9 @@ class TokenRequest:
 class TokenServer:
     """Checks a user and a password and grants what is asked for. The attributes are switches that a test may turn."""
 
-    def __init__(self, username: str = "puller", password: str = "token-password", *, bind: str = "127.0.0.1") -> None:
+    def __init__(self, username: str = "puller", password: str = "CANARY-token", *, bind: str = "127.0.0.1") -> None:
         self.username = username
-        self.password = password
+        self.password = canary(password)
         self.bind = bind
         self.host = ""
         """host:port, once it is started."""
@@ -102,7 +104,7 @@ class TokenServer:
         }
         key, certificate = _signing_key()
         chain = base64.b64encode(certificate.public_bytes(serialization.Encoding.DER)).decode()
-        token = jwt.encode(claims, key, algorithm="RS256", headers={"x5c": [chain]})
+        token = canary(jwt.encode(claims, key, algorithm="RS256", headers={"x5c": [chain]}))
         self.issued.add(token)
         return token
 

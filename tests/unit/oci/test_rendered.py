@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pullgate.oci.rendered import (
+    _MANIFEST,
     IMAGE_LIMIT,
     PROBLEM_LIMIT,
     SIZE_LIMIT,
@@ -261,3 +262,13 @@ def test_nodes_hold_what_the_yaml_parser_reads(tree: Any) -> None:
 
     (root,) = read_nodes(yaml.safe_dump({"root": tree}, allow_unicode=True).encode())
     assert plain(root) == {"root": tree}
+
+
+@pytest.mark.parametrize("text", ["\n" * 2_000_000, " " * 2_000_000, "- " * 300_000, "{\n" * 300_000])
+def test_whether_it_is_manifests_is_told_in_one_reading(text: str) -> None:
+    """A search that begins anew at each line would not come to an end."""
+    assert _MANIFEST.search(text) is None
+
+
+def test_a_manifest_in_json_over_several_lines_is_one() -> None:
+    assert names(read_images(json.dumps(manifest("Pod", KINDS["Pod"]), indent=4))) == NAMES

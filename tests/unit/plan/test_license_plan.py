@@ -285,7 +285,13 @@ def test_a_status_field_of_somebody_else_is_kept() -> None:
     assert world.status["seenBy"] == "an auditor"
 
 
-@pytest.mark.parametrize("text", ["[" * 60_000, "{a: " * 30_000, "- " * 30_000, "x" * 10**6])
+LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{c}: &{c} [{','.join([f'*{before}'] * 10)}]\n" for before, c in zip("abcdefgh", "bcdefghi", strict=True)
+)
+NONSENSE = ["[" * 60_000, "{a: " * 30_000, "- " * 30_000, "x" * 10**6, f"{LAUGHS}license: {{key: *i}}", "!!int x"]
+
+
+@pytest.mark.parametrize("text", NONSENSE)
 def test_a_secret_that_somebody_filled_with_nonsense_costs_a_new_key_and_not_the_operator(text: str) -> None:
     world = World()
     world.plan()

@@ -105,4 +105,4 @@ def test_of_two_files_with_one_resource_the_one_that_was_there_first_is_served()
 def test_a_file_that_is_nested_without_end_is_told_and_ends_nothing() -> None:
     for text in ("[" * 60_000, "{a: " * 30_000, "- " * 30_000):
         content = read_documents(text, "deep.yaml")
-        assert [problem.message for problem in content.problems] == ["is nested too deeply"]
+        assert [problem.message for problem in content.problems] == ["is nested too deep"]

@@ -6,13 +6,13 @@ AAD-OAuth document), which is the password of the user 00000000-0000-0000-0000-0
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import (
     CredentialsInvalid,
@@ -242,7 +242,7 @@ async def _exchange(tools: Tools, host: str, tenant: str, access_token: str) -> 
     if reply.status != 200:
         raise _refusal(host, reply)
     try:
-        refresh = str(json.loads(reply.body)["refresh_token"])
+        refresh = str(read_json(reply.body)["refresh_token"])
     except (ValueError, KeyError, TypeError):
         raise ExchangeFailed("ExchangeError", f"{host} answered with no refresh token", "check spec.host") from None
     return Issued(Credentials(NOBODY, refresh, end_of_token(refresh)), "ACRRefreshToken")
@@ -256,11 +256,8 @@ def _refusal(host: str, reply: Reply) -> ExchangeFailed:
             "give it AcrPull on the registry; look at the registry's firewall, too",
         )
     if reply.status == 429:
-        wait = reply.headers.get("retry-after", "")
-        seconds = float(wait) if wait.isdigit() else None
-        return ExchangeFailed(
-            "ExchangeLimited", f"{host} limits its token server", "it is tried again", retry_after=seconds
-        )
+        words = f"{host} limits its token server"
+        return ExchangeFailed("ExchangeLimited", words, "it is tried again", retry_after=reply.retry_after)
     if reply.status == 404:
         return ExchangeFailed(
             "ExchangeError", f"{host} has no /oauth2/exchange: it is no registry of Azure", "check spec.host"

@@ -5,7 +5,6 @@ GitHub's REST documentation, "Authenticating as a GitHub App" and "Create an ins
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import CredentialsInvalid, ExchangeFailed, Issued, Reply, Tools
 from pullgate.resources.fields import parse_time
@@ -53,11 +53,14 @@ class GitHubApp:
             "X-GitHub-Api-Version": "2022-11-28",
         }
         url = f"{self.api}/app/installations/{self.installation}/access_tokens"
-        reply = await tools.http.send("POST", url, headers)
+        return self.read(await tools.http.send("POST", url, headers))
+
+    def read(self, reply: Reply) -> Issued:
+        """GitHub's answer. Raises ExchangeFailed."""
         if reply.status != 201:
             raise self._refusal(reply)
         try:
-            found = json.loads(reply.body)
+            found = read_json(reply.body)
             token, end = str(found["token"]), parse_time(str(found["expires_at"]))
         except (ValueError, KeyError, TypeError):
             raise ExchangeFailed("ExchangeError", "GitHub answered with no token", "check apiURL") from None
@@ -65,12 +68,10 @@ class GitHubApp:
 
     def _refusal(self, reply: Reply) -> ExchangeFailed:
         text = _message(reply)
-        wait = reply.headers.get("retry-after", "")
         limited = reply.status == 429 or reply.headers.get("x-ratelimit-remaining") == "0" or "rate limit" in text
         if limited:
-            seconds = float(wait) if wait.isdigit() else None
             words = "GitHub limits how often it is asked"
-            return ExchangeFailed("ExchangeLimited", words, "it is tried again later", retry_after=seconds)
+            return ExchangeFailed("ExchangeLimited", words, "it is tried again later", retry_after=reply.retry_after)
         if reply.status == 401 and ("issued at" in text or "expiration time" in text):
             return ExchangeFailed("ClockWrong", "GitHub says that the time here is wrong", "set the clock")
         if reply.status == 401:
@@ -118,6 +119,6 @@ def exchange_of_keys(data: Mapping[str, str], host: str) -> GitHubApp:
 
 def _message(reply: Reply) -> str:
     try:
-        return str(json.loads(reply.body)["message"]).lower()
+        return str(read_json(reply.body)["message"]).lower()
     except (ValueError, KeyError, TypeError):
         return ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 
+from pullgate.oci.json_text import read_json
 from pullgate.providers.exchanges.google import exchange_of_identity
 from pullgate.providers.guide import Guide, Identity, Trouble
 from pullgate.providers.provider import PASSWORD, IdentityWay, KeyPair, Provider
@@ -132,7 +132,7 @@ def _suspect(user: str, password: str, _: str) -> str | None:
     if password.startswith("ya29."):
         return "this is an access token, which ends after an hour, of the user oauth2accesstoken: use a service account key"
     try:
-        json.loads(password)
+        read_json(password)
     except ValueError:
         cut = password.lstrip().startswith("{")
         if not cut and _is_key(_decoded(password)):
@@ -147,7 +147,7 @@ def _suspect(user: str, password: str, _: str) -> str | None:
 
 def _is_key(text: str) -> bool:
     try:
-        key = json.loads(text)
+        key = read_json(text)
     except ValueError:
         return False
     return isinstance(key, dict) and key.get("type") == "service_account"

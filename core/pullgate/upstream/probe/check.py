@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from pullgate import faults
 from pullgate.oci.manifest import MANIFEST_TYPES
 from pullgate.oci.reference import InvalidReference, Reference, parse_reference
@@ -30,4 +32,8 @@ async def check_image(config: UpstreamConfig, image: str) -> faults.Fault | None
 
 def parse_own_reference(host: str, image: str) -> Reference:
     """`image` of the registry `host`, written with the host before it or without. Raises InvalidReference."""
-    return parse_reference(f"{host}/{image.removeprefix(f'{host}/')}")
+    own = image.removeprefix(f"{host}/")
+    if "." in host or ":" in host:
+        return parse_reference(f"{host}/{own}")
+    # Written before a reference, a host without a dot and a port would be the first part of the repository.
+    return dataclasses.replace(parse_reference(f"localhost/{own}"), host=host)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pullgate import faults
+from pullgate.oci.json_text import read_json
 from pullgate.oci.manifest import MANIFEST_TYPES, Manifest, Platform, parse_manifest
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.client import Upstream
@@ -215,8 +215,8 @@ async def _read_platform(source: Source, config: str) -> Platform | None:
     response = await _bounded(source, source.upstream.attempt(source.request("GET", "blobs", config)))
     body = await response.read(CONFIG_LIMIT)
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = read_json(body)
+    except ValueError:
         return None
     if not isinstance(document, dict) or not document.get("os") or not document.get("architecture"):
         return None

@@ -98,7 +98,7 @@ class ScriptedAws:
         return _assumed(operation)
 
     def _authorization(self, target: str) -> web.Response:
-        password = f"ECR-{len(self.tokens) + 1}-" + "x" * 40
+        password = f"ECR-{len(self.tokens) + 1}-" + "CANARY" + "x" * 40
         self.tokens.append(password)
         row = {
             "authorizationToken": base64.b64encode(f"AWS:{password}".encode()).decode(),
@@ -110,7 +110,7 @@ class ScriptedAws:
 
 def _keys(name: str) -> dict[str, str]:
     end = (datetime.now(UTC) + timedelta(hours=6)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"AccessKeyId": f"ASIA{name}", "SecretAccessKey": f"{name}-SECRET", "Expiration": end}
+    return {"AccessKeyId": f"ASIA{name}", "SecretAccessKey": f"{name}-CANARY", "Expiration": end}
 
 
 def _json_error(status: int, code: str, message: str) -> web.Response:

@@ -84,7 +84,7 @@ class ScriptedClouds:
         return [each for each in self.asked if part in each.path]
 
     def _give(self, prefix: str) -> str:
-        token = f"{prefix}-{len(self.issued) + 1}-" + "t" * 20
+        token = f"{prefix}-{len(self.issued) + 1}-" + "CANARY" + "t" * 20
         self.issued.append(token)
         return token
 

@@ -1,0 +1,93 @@
+"""What a parser is to the fuzzers: how it is called, what it may raise, and what holds of what it brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+CORPUS: Final = Path(__file__).parents[1] / "corpus"
+LARGEST: Final = 256 * 1024
+"""Bytes of the largest input that is tried: what is quadratic does not come to an end with as much."""
+
+
+def _always(_: Any) -> None:
+    """Nothing more holds than that it does not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parser:
+    """One reader of what an outsider wrote."""
+
+    name: str
+    """Of its folder of seeds."""
+    parse: Callable[[bytes], Any]
+    refuses: tuple[type[Exception], ...] = ()
+    """What its documentation says that it raises."""
+    holds: Callable[[Any], None] = _always
+    """Asserts what is true of every result."""
+    words: tuple[bytes, ...] = ()
+    """What its language is made of."""
+    largest: int = 8192
+    """Bytes that its caller lets through."""
+    is_json: bool = False
+
+    def run(self, data: bytes) -> bool:
+        """Whether `data` was taken. Raises whatever it must not, AssertionError where something does not hold."""
+        try:
+            result = self.parse(data)
+        except self.refuses:
+            return False
+        self.holds(result)
+        return True
+
+    def seeds(self) -> dict[str, bytes]:
+        """The kept inputs, by file name."""
+        return {path.name: path.read_bytes() for path in sorted((CORPUS / self.name).iterdir())}
+
+
+def wire(data: bytes) -> str:
+    """Bytes of a header field or a path as aiohttp hands them on."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def text(data: bytes) -> str:
+    """Bytes of a file as text."""
+    return data.decode("utf-8", "replace")
+
+
+def parts(data: bytes, count: int) -> list[str]:
+    """The first `count` - 1 lines and the rest, for parsers of several texts."""
+    found = wire(data).split("\n", count - 1)
+    return found + [""] * (count - len(found))
+
+
+def drive(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    work.close()
+    raise AssertionError("it waits for something")
+
+
+class Answer:
+    """An upstream's or a provider's answer that is all there."""
+
+    def __init__(self, body: bytes, status: int = 200, **headers: str) -> None:
+        self.body, self.status = body, status
+        fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        self.headers: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict(fields))
+        self.host = "quay.io"
+        self.phrase = ""
+
+    async def read(self, limit: int) -> bytes:
+        """See UpstreamResponse."""
+        return self.body[:limit]
+
+    def release(self) -> None:
+        """See UpstreamResponse."""
