@@ -43,19 +43,19 @@ ENCODED: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("secret", SECRETS[:4])
+@pytest.mark.parametrize("secret", SECRETS[:4], ids=range(4))
 def test_a_secret_is_found_in_every_form(secret: str, form: str) -> None:
     assert find_secret(f"sent {FORMS[form](secret)} to quay.io")
 
 
 @pytest.mark.parametrize("form", ENCODED)
 @pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
-@pytest.mark.parametrize("secret", [PASSWORD, new_key(), ED25519_PEM])
+@pytest.mark.parametrize("secret", [PASSWORD, new_key(), ED25519_PEM], ids=["password", "license key", "PEM"])
 def test_a_secret_inside_of_base64_is_found_wherever_it_begins(secret: str, before: str, form: str) -> None:
     assert find_secret(f"sent {ENCODED[form](f'{before}{secret}!'.encode()).decode()} to quay.io")
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("secret", SECRETS, ids=range(len(SECRETS)))
 def test_what_is_told_of_a_secret_does_not_hold_it(secret: str) -> None:
     look("here", f"x {secret} y")
     with pytest.raises(AssertionError) as caught:

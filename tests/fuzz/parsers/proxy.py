@@ -24,7 +24,7 @@ from pullgate_cli.place.folder import merge
 from pullgate_operator.reconcile.usage import UsageLedger, read_refused
 from pullgate_proxy.limits import PeerUsage
 from pullgate_proxy.lineage.proof import _version
-from pullgate_proxy.pipeline.authenticate import read_basic, read_credentials
+from pullgate_proxy.pipeline.authenticate import Logins, read_basic
 from pullgate_proxy.pipeline.lists import (
     Referrers,
     TagPage,
@@ -95,7 +95,7 @@ def _answer_token(data: bytes) -> dict[str, Any]:
 
 
 def _token_answer(answer: dict[str, Any]) -> None:
-    assert len(_KEYS.verify(answer["token"], NOW)) == 32
+    assert len(_KEYS.verify(answer["token"], NOW)[0]) == 32
     assert "refresh_token" not in answer
     for scope in answer.get("scope", "").split():
         assert grant_pull(scope) == scope
@@ -286,12 +286,12 @@ PARSERS: Final = (
         "token", _answer_token, (*_REFUSED, faults.PathInvalid), _token_answer, _LOGIN_WORDS, 16 * 1024
     ),
     Parser(
-        "authorization", lambda data: read_credentials(wire(data), _SNAPSHOT, NOW), _REFUSED,
+        "authorization", lambda data: Logins().read(wire(data), _KEYS, NOW), _REFUSED,
         _long, _LOGIN_WORDS,
     ),
     Parser("basic", _read_basic, (faults.KeyMalformed,), _basic, (b"YTpi", b"=", b"\xff", b"Og==")),
     Parser(
-        "bearer", lambda data: _KEYS.verify(wire(data), NOW), (faults.TokenExpired,), _long,
+        "bearer", lambda data: _KEYS.verify(wire(data), NOW)[0], (faults.TokenExpired,), _long,
         (*TOKEN.encode().split(b"."), b".", b"eyJhbGciOiJub25lIn0", b"W1tbW1tb", b"="),
     ),
     Parser(
