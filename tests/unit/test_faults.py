@@ -22,6 +22,7 @@ TABLE = {
     "LicenseSuspended": (403, "DENIED"),
     "NotEntitled": (403, "DENIED"),
     "LimitReached": (429, "TOOMANYREQUESTS"),
+    "TooManyAttempts": (429, "TOOMANYREQUESTS"),
     "TokenExpired": (401, "UNAUTHORIZED"),
     "PathInvalid": (404, "NAME_INVALID"),
     "ReferenceInvalid": (400, "MANIFEST_INVALID"),
