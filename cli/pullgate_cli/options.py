@@ -63,6 +63,12 @@ _SERVING: Final = (
         help="Memory for manifests; 0 keeps none.",
     ),
     click.option(
+        "--max-memory",
+        type=click.IntRange(64, 1024 * 1024),
+        metavar="MIB",
+        help="Memory near whose end new pulls are refused.  [default: what the cgroup allows]",
+    ),
+    click.option(
         "--drain-seconds",
         type=click.FloatRange(0, 3600),
         default=30.0,
@@ -86,6 +92,7 @@ def read_settings(
     admin: tuple[str, int],
     trusted_proxy: tuple[str, ...],
     manifest_cache: int = 64,
+    max_memory: int | None = None,
     **same: Any,
 ) -> ProxySettings:
     """The settings that the options say. Raises click.UsageError."""
@@ -100,6 +107,7 @@ def read_settings(
             external_url=external_url,
             trusted_proxies=parse_networks(trusted_proxy),
             manifest_cache=manifest_cache * 1024 * 1024,
+            max_memory=max_memory * 1024 * 1024 if max_memory is not None else None,
             **same,
         )
     except InvalidSettings as error:

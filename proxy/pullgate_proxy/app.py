@@ -131,7 +131,7 @@ class Proxy:
         self._draining = True
         if self._listener is not None:
             self._listener.close()
-            self.admission.connections.stop_connecting()
+            self.admission.connections.stop_beginning()
         if self._runner is not None:
             await self._runner.cleanup()
         for task in self._tasks:

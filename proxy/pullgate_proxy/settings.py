@@ -46,8 +46,8 @@ class ProxySettings:
     """Requests at once; beyond it the answer is Overloaded. Fewer where descriptors are few."""
     max_connections: int = 20_000
     """Clients' connections at once; beyond it the oldest idle one goes. Fewer where descriptors or memory are few."""
-    max_memory: int = 0
-    """Bytes that the process may have; 0: what its cgroup allows."""
+    max_memory: int | None = None
+    """Bytes that the process may have; None: what its cgroup allows."""
     stall_timeout: float = 120.0
     """Seconds for which a client may take no byte of what is sent to it."""
     peers: tuple[tuple[str, int], ...] = ()
