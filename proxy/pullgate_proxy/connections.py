@@ -27,8 +27,8 @@ READ_AT_ONCE: Final = 32 * 1024
 """Bytes that are read from a client in one go; what it sends is small."""
 BODY_BUFFER: Final = 16 * 1024
 """Bytes of a client's body that wait to be read."""
-SHARE: Final = 4
-"""A source with more than 1/SHARE of all connections idle loses its own oldest one before anybody else does."""
+SHARE: Final = 2
+"""Who wants a connection and has 1/SHARE of all idle already, loses the oldest of those, and nobody else loses one."""
 HANDSHAKE_SECONDS: Final = 30
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

@@ -16,7 +16,7 @@ from typing import Final
 
 BACKLOG: Final = 1024
 """Connections that the kernel keeps while none is accepted; net.core.somaxconn may make it fewer."""
-AT_ONCE: Final = 8
+AT_ONCE: Final = 4
 """Connections that are accepted before anything else gets its turn."""
 PAUSE: Final = 0.1
 """Seconds without accepting, after there was no descriptor or memory for it."""
