@@ -122,7 +122,7 @@ class Admission:
     def enter(self, http: web.BaseRequest) -> None:
         """A request begins; `running` is to be less by one at its end."""
         self.running += 1
-        self.connections.work(http)
+        self.connections.work(http.protocol)
 
     def let_in(self, max_requests: int) -> None:
         """A request, which is counted in `running`. Raises Overloaded."""

@@ -113,6 +113,7 @@ class Proxy:
         listen, aside = (self.settings.listen_host, self.port), (self.settings.admin_host, self.admin_port)
         self._listener = Listener(
             lambda sock, address: server.take(sock, address, context),
+            server.has_room,
             self.admission.make_room,
             stall_seconds=self.settings.stall_timeout,
         )

@@ -29,6 +29,8 @@ BODY_BUFFER: Final = 16 * 1024
 """Bytes of a client's body that wait to be read."""
 SHARE: Final = 2
 """Who wants a connection and has 1/SHARE of all idle already, loses the oldest of those, and nobody else loses one."""
+GRACE: Final = 0.05
+"""Seconds for which an idle connection is left alone: a client that has just connected is about to speak."""
 HANDSHAKE_SECONDS: Final = 30
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -69,13 +71,13 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol. A head that has no end is not kept."""
         super().data_received(data)
-        waiter = self._waiter
-        if waiter is None or waiter.done():
+        if self._messages:
             self._head = 0
-            return
-        self._head += len(data)
-        if self._head > HEAD_LIMIT:
-            self._book.close_one(self, "head")
+            self._book.work(self)  # not only when it is begun with: who has spoken is heard
+        elif self._waiter is not None:
+            self._head += len(data)
+            if self._head > HEAD_LIMIT:
+                self._book.close_one(self, "head")
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -120,8 +122,8 @@ class Connections(web.Server):
         self._bodies, self._on_closed = bodies, on_closed
         self._options = {"access_log": None, "auto_decompress": False, "read_bufsize": BODY_BUFFER, **options}
         self._open: set[Connection] = set()
-        self._idle: OrderedDict[Connection, None] = OrderedDict()
-        """The one that has been idle longest is first; so it is in each of the next."""
+        self._idle: OrderedDict[Connection, float] = OrderedDict()
+        """Since when, by the loop's clock. The one that has been idle longest is first, as in each of the next."""
         self._idle_of: dict[str, OrderedDict[Connection, None]] = {}
         self._beginning: set[asyncio.Task[None]] = set()
 
@@ -136,11 +138,15 @@ class Connections(web.Server):
 
     # --- their life ---
 
+    def has_room(self) -> bool:
+        """Whether a connection should be accepted now; else in a moment."""
+        return len(self._open) < self.limit or (bool(self._idle) and self._is_ripe(next(iter(self._idle))))
+
     def take(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None) -> None:
-        """A connection that was accepted from `address`; the oldest idle one makes room where there is none."""
+        """A connection that was accepted from `address`; an idle one makes room where there is none."""
         source = source_of(address)
-        if len(self._open) >= self.limit:
-            self._make_room(source)
+        while len(self._open) >= self.limit and self._make_room(source):
+            pass
         connection = Connection(self, source, **self._options)
         self._open.add(connection)
         self._put(connection)
@@ -181,9 +187,8 @@ class Connections(web.Server):
 
     # --- their requests ---
 
-    def work(self, http: web.BaseRequest) -> None:
-        """A request is being answered: its connection is not idle."""
-        connection = http.protocol
+    def work(self, connection: web.RequestHandler) -> None:
+        """A request has come, and will be answered: its connection is not idle."""
         if isinstance(connection, Connection):
             self._remove(connection)
 
@@ -203,7 +208,7 @@ class Connections(web.Server):
         try:
             yield
         finally:
-            self.work(http)
+            self.work(connection)
 
     def hold(self, http: web.BaseRequest, size: int) -> None:
         """An answer of `size` bytes will be sent from memory. Raises Overloaded where the budget has no room for it."""
@@ -225,15 +230,21 @@ class Connections(web.Server):
         connection.cut()
         self._on_closed(why)
 
-    def _make_room(self, source: str) -> None:
+    def _make_room(self, source: str) -> bool:
+        """Close one that is idle, of `source` where it has its share; whether there was one."""
         own = self._idle_of.get(source)
-        if own is not None and len(own) > self.limit // SHARE:
-            self.close_one(next(iter(own)), "room")
-        else:
-            self.close_oldest(1)
+        queue = own if own is not None and len(own) > self.limit // SHARE else self._idle
+        oldest = next(iter(queue), None)
+        if oldest is None or not self._is_ripe(oldest):
+            return False
+        self.close_one(oldest, "room")
+        return True
+
+    def _is_ripe(self, connection: Connection) -> bool:
+        return asyncio.get_running_loop().time() - self._idle[connection] >= GRACE
 
     def _put(self, connection: Connection) -> None:
-        self._idle[connection] = None
+        self._idle[connection] = asyncio.get_running_loop().time()
         own = self._idle_of.get(connection.source)
         if own is None:
             own = self._idle_of[connection.source] = OrderedDict()

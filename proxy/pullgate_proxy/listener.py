@@ -20,6 +20,8 @@ AT_ONCE: Final = 4
 """Connections that are accepted before anything else gets its turn."""
 PAUSE: Final = 0.1
 """Seconds without accepting, after there was no descriptor or memory for it."""
+MOMENT: Final = 0.02
+"""Seconds without accepting, while there is no room for a connection."""
 QUIET: Final = 60.0
 """Seconds between two log lines about that."""
 _LACK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -33,13 +35,15 @@ Take = Callable[[socket.socket, str], None]
 class Listener:
     """Accepts connections and hands them on."""
 
-    def __init__(self, take: Take, on_lack: Callable[[], None], *, stall_seconds: float) -> None:
-        """`on_lack` makes room where no descriptor is free.
+    def __init__(
+        self, take: Take, has_room: Callable[[], bool], on_lack: Callable[[], None], *, stall_seconds: float
+    ) -> None:
+        """`has_room` says whether one may be accepted; `on_lack` makes room where no descriptor is free.
 
         The kernel ends a connection on which a client has taken no byte for `stall_seconds` while some wait to be sent
         (tcp(7), TCP_USER_TIMEOUT).
         """
-        self._take, self._on_lack, self._stall = take, on_lack, stall_seconds
+        self._take, self._has_room, self._on_lack, self._stall = take, has_room, on_lack, stall_seconds
         self._sockets: list[socket.socket] = []
         self._resuming: dict[socket.socket, asyncio.TimerHandle] = {}
         self._quiet_until = 0.0
@@ -77,27 +81,33 @@ class Listener:
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(AT_ONCE):
+            if not self._has_room():
+                self._pause(listening, MOMENT)
+                return
             try:
                 sock, address = listening.accept()
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno in _LACK:
-                    self._pause(listening, error)
+                    self._pause(listening, PAUSE)
+                    self._tell(error)
+                    self._on_lack()
                     return
                 continue  # a client that is gone already, or an error of the network (accept(2))
             self._take(sock, str(address[0]))
 
-    def _pause(self, listening: socket.socket, error: OSError) -> None:
+    def _pause(self, listening: socket.socket, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening)
-        self._resuming[listening] = loop.call_later(PAUSE, self._resume, listening)
-        self._on_lack()
-        now = time.monotonic()
-        if now >= self._quiet_until:
-            self._quiet_until = now + QUIET
-            log.warning("a connection waits: %s; the oldest idle ones are closed", error.strerror)
+        self._resuming[listening] = loop.call_later(seconds, self._resume, listening)
 
     def _resume(self, listening: socket.socket) -> None:
         del self._resuming[listening]
         asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _tell(self, error: OSError) -> None:
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET
+            log.warning("a connection waits: %s; the oldest idle ones are closed", error.strerror)

@@ -44,9 +44,9 @@ def find_memory_limit(own: Path = Path("/proc/self/cgroup"), mount: Path = Path(
         return None
     found = []
     for line in lines:
-        _, _, rest = line.partition(":")
+        number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if not controllers:
+        if number == "0" and not controllers:
             found += [_read_limits(root, path, "memory.max") for root in (mount, mount / "unified")]
         elif "memory" in controllers.split(","):
             found.append(_read_limits(mount / "memory", path, "memory.limit_in_bytes"))
