@@ -31,6 +31,8 @@ from pullgate_proxy.settings import ProxySettings
 LOOK_SECONDS: Final = 1.0
 SPARE: Final = 64
 """Descriptors for what is no pull: the admin port, the API server, name servers, files, checks of Registries."""
+MANY: Final = 1 << 20
+"""Descriptors that are planned with where there is no limit of them."""
 MARGIN: Final = 32
 """Free descriptors below which no pull is let in, an eighth of all where that is less."""
 FULL: Final = 0.9
@@ -45,6 +47,8 @@ FORM_PART: Final = 4
 """1/FORM_PART of that is for forms of the token endpoint: who has no key can fill that part and no other."""
 FEW: Final = 32
 """Pulls; when there is memory for no more, what is garbage or free is given back to the system."""
+CALM: Final = 10
+"""Looks in a row with room, after which it is said that there is."""
 TIDY_SECONDS: Final = 10.0
 """How long after that it may be done again; doubled each time that it was of little use, up to `SELDOM`."""
 SELDOM: Final = 640.0
@@ -70,10 +74,12 @@ def plan_room(descriptors: int, opened: int, memory: int | None, settings: Proxy
     free = descriptors - min(opened + SPARE, descriptors // 2)
     requests = min(settings.max_requests, free // 4)
     connections = min(settings.max_connections, free - 2 * requests)
-    if memory is None:
-        return Room(requests, connections, BODIES)
-    requests = min(requests, int(memory * FULL) // PULL_COST)
-    return Room(requests, min(connections, max(memory // 4 // CONNECTION_COST, 2 * requests)), memory // 8)
+    if memory is not None:
+        requests = min(requests, int(memory * FULL) // PULL_COST)
+        connections = min(connections, max(memory // 4 // CONNECTION_COST, 2 * requests))
+    # Whoever is refused needs a connection, too.
+    requests = min(requests, max(connections // 2, 1))
+    return Room(requests, connections, BODIES if memory is None else memory // 8)
 
 
 class Admission:
@@ -82,7 +88,8 @@ class Admission:
     def __init__(self, settings: ProxySettings, metrics: Metrics) -> None:
         """Plan by the limits of this process."""
         self._settings = settings
-        self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._descriptors = soft if soft != resource.RLIM_INFINITY else MANY
         self.memory = settings.max_memory or find_memory_limit()
         """Bytes that the process may have; None where nobody says."""
         self.room = plan_room(self._descriptors, count_descriptors(), self.memory, settings)
@@ -96,8 +103,8 @@ class Admission:
         """Requests above which no pull is let in until the next look."""
         self._cause = "memory"
         """Of that ceiling."""
-        self._short_of = ""
-        """What there is none left of."""
+        self._calm: int | None = None
+        """Looks in a row at which there was room, after it was told that there is none; None: it was not."""
         self._tidy_at, self._tidy_pause = 0.0, TIDY_SECONDS
 
     def serve(self, handle: Handle) -> Connections:
@@ -161,9 +168,7 @@ class Admission:
         self._ceiling = 0 if short_of else self.running + room
         if short_of:
             self.connections.close_oldest(max(MARGIN, self.connections.idle // 8))
-        if short_of != self._short_of:
-            self._tell(short_of)
-        self._short_of = short_of
+        self._tell(short_of)
 
     async def _tidy(self) -> None:
         before = read_resident()
@@ -185,7 +190,8 @@ class Admission:
         return (int(self.memory * FULL) - read_resident()) // PULL_COST
 
     def _tell(self, short_of: str) -> None:
-        if short_of:
+        """A line when it begins, and one when it was over for a while: not two a second where it is at the edge."""
+        if short_of and self._calm is None:
             log.warning(
                 "new pulls are refused: there is too little of %s (%d of %d descriptors are open, %d of %s MiB in use)",
                 short_of,
@@ -194,8 +200,13 @@ class Admission:
                 read_resident() >> 20,
                 self.memory >> 20 if self.memory is not None else "any",
             )
-        else:
-            log.warning("new pulls are let in again")
+        if short_of:
+            self._calm = 0
+        elif self._calm is not None:
+            self._calm += 1
+            if self._calm == CALM:
+                self._calm = None
+                log.warning("new pulls are let in again")
 
     def _show(self) -> None:
         """Levels are read when somebody asks for them."""

@@ -120,6 +120,7 @@ class Connections(web.Server):
         super().__init__(handle)
         self.limit = limit
         self._bodies, self._on_closed = bodies, on_closed
+        self._clock = asyncio.get_running_loop().time
         self._options = {"access_log": None, "auto_decompress": False, "read_bufsize": BODY_BUFFER, **options}
         self._open: set[Connection] = set()
         self._idle: OrderedDict[Connection, float] = OrderedDict()
@@ -241,10 +242,10 @@ class Connections(web.Server):
         return True
 
     def _is_ripe(self, connection: Connection) -> bool:
-        return asyncio.get_running_loop().time() - self._idle[connection] >= GRACE
+        return self._clock() - self._idle[connection] >= GRACE
 
     def _put(self, connection: Connection) -> None:
-        self._idle[connection] = asyncio.get_running_loop().time()
+        self._idle[connection] = self._clock()
         own = self._idle_of.get(connection.source)
         if own is None:
             own = self._idle_of[connection.source] = OrderedDict()

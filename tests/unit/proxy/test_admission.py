@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from pullgate.faults import Overloaded
-from pullgate_proxy.admission import FULL, PULL_COST, SPARE, Admission, plan_room
+from pullgate_proxy.admission import CALM, FULL, PULL_COST, SPARE, Admission, plan_room
 from pullgate_proxy.memory import count_descriptors, read_resident
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.pipeline.request import Kind
@@ -90,6 +91,19 @@ async def test_few_free_descriptors_are_not_for_pulls(admission: Admission) -> N
     admission._descriptors = count_descriptors() + 1000
     admission.look()
     assert begin(admission, 5) == 5
+
+
+async def test_at_the_edge_the_log_is_not_filled(admission: Admission, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    for _ in range(50):
+        admission.memory = read_resident()
+        admission.look()
+        admission.memory = None
+        admission.look()
+    assert len(caplog.records) == 1
+    for _ in range(CALM):
+        admission.look()
+    assert [record.getMessage() for record in caplog.records][1:] == ["new pulls are let in again"]
 
 
 async def test_without_a_limit_of_memory_descriptors_are_what_counts(admission: Admission) -> None:
