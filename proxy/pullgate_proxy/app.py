@@ -25,7 +25,7 @@ from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Store
 from pullgate.upstream.budget import Loan
 from pullgate.usage.poller import UsagePoller
-from pullgate_proxy.admin import Readiness, build_admin
+from pullgate_proxy.admin import Readiness, build_admin, serve_connections
 from pullgate_proxy.admission import Admission
 from pullgate_proxy.cache.manifests import ManifestCache
 from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
@@ -86,6 +86,7 @@ class Proxy:
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: Listener | None = None
+        self._admin_listener: Listener | None = None
         self._runner: web.ServerRunner | None = None
         self._admin: web.AppRunner | None = None
         self.port = settings.listen_port
@@ -108,7 +109,7 @@ class Proxy:
         self._runner = web.ServerRunner(server, shutdown_timeout=self.settings.drain_seconds)
         await self._runner.setup()
         admin = build_admin(self.metrics, self.snapshot, self.usage, self.readiness, self._contact, self._upstreams)
-        self._admin = web.AppRunner(admin, access_log=None)
+        self._admin = web.AppRunner(admin, access_log=None, keepalive_timeout=self.settings.keepalive_timeout)
         await self._admin.setup()
         listen, aside = (self.settings.listen_host, self.port), (self.settings.admin_host, self.admin_port)
         self._listener = Listener(
@@ -117,15 +118,17 @@ class Proxy:
             self.admission.make_room,
             stall_seconds=self.settings.stall_timeout,
         )
+        take = serve_connections(self._admin)
+        self._admin_listener = Listener(take, stall_seconds=self.settings.stall_timeout)
         try:
             await self._listener.start(*listen)
-            await web.TCPSite(self._admin, *aside).start()
+            await self._admin_listener.start(*aside)
         except OSError as error:
             ports = f"{listen[0]}:{listen[1]} or {aside[0]}:{aside[1]}"
             words = f"cannot listen on {ports}: {error.strerror or error}; choose others with --listen and --admin"
             raise CannotListen(words) from error
         self.port = self._listener.port
-        self.admin_port = self._admin.addresses[0][1]
+        self.admin_port = self._admin_listener.port
 
     async def stop(self) -> None:
         """Stop accepting, let bodies finish up to the drain bound, close everything."""
@@ -140,6 +143,8 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._manifests.close()
         await self._upstreams.close()
+        if self._admin_listener is not None:
+            self._admin_listener.close()
         if self._admin is not None:
             await self._admin.cleanup()
 

@@ -36,7 +36,12 @@ class Listener:
     """Accepts connections and hands them on."""
 
     def __init__(
-        self, take: Take, has_room: Callable[[], bool], on_lack: Callable[[], None], *, stall_seconds: float
+        self,
+        take: Take,
+        has_room: Callable[[], bool] = lambda: True,
+        on_lack: Callable[[], None] = lambda: None,
+        *,
+        stall_seconds: float,
     ) -> None:
         """`has_room` says whether one may be accepted; `on_lack` makes room where no descriptor is free.
 

@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 import yaml
 
+from pullgate_proxy.admin import CONNECTIONS
 from pullgate_proxy.memory import read_resident
 from tests.chaos.stage import Process
 from tests.support.catalog import WORKER, catalog, seed
@@ -224,6 +225,17 @@ async def test_more_pulls_than_descriptors_are_refused_in_words_and_none_fails_f
         assert "Traceback" not in proxy.log.read_text()
 
 
+async def test_connections_that_somebody_forgot_on_the_admin_port_keep_no_probe_out(world: World) -> None:
+    port = world.gate.proxy.admin_port
+    forgotten = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5 * CONNECTIONS)]
+    async with asyncio.timeout(10):
+        assert await forgotten[0][0].read() == b""
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+        assert answer.status == 200
+    for _, writer in forgotten:
+        writer.transport.abort()
+
+
 def limit_descriptors(proxy: Process, count: int) -> None:
     subprocess.run(["prlimit", f"--nofile={count}:4096", f"--pid={proxy.pid}"], check=True)
 
@@ -246,18 +258,19 @@ async def test_without_any_descriptor_it_neither_spins_nor_floods_its_log_and_co
                     await asyncio.sleep(0.05)
             limit_descriptors(proxy, 8)  # fewer than are open: every accept fails
             writers = [(await asyncio.open_connection("127.0.0.1", proxy.port))[1] for _ in range(50)]
+            probes = [(await asyncio.open_connection("127.0.0.1", proxy.admin))[1] for _ in range(5)]
             before, log = processor_seconds(proxy), proxy.log.read_text()
             await asyncio.sleep(3)
             assert processor_seconds(proxy) - before < 1.5
             told = proxy.log.read_text()[len(log) :]
-            assert told.count("a connection waits: Too many open files") <= 1
+            assert told.count("a connection waits: Too many open files") <= 2  # customers' port, admin port
             assert len(told.splitlines()) < 20
             assert "Traceback" not in told
             limit_descriptors(proxy, 4096)
             async with asyncio.timeout(10):
                 while (await status(session, proxy, MANIFEST, key))[0] != 200:
                     await asyncio.sleep(0.05)
-            for writer in writers:
+            for writer in (*writers, *probes):
                 writer.transport.abort()
 
 
