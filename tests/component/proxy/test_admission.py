@@ -261,7 +261,8 @@ async def test_without_any_descriptor_it_neither_spins_nor_floods_its_log_and_co
             probes = [(await asyncio.open_connection("127.0.0.1", proxy.admin))[1] for _ in range(5)]
             before, log = processor_seconds(proxy), proxy.log.read_text()
             await asyncio.sleep(3)
-            assert processor_seconds(proxy) - before < 1.5
+            used = processor_seconds(proxy) - before
+            assert used < 0.5, "a loop that waits for nothing would take what it gets"
             told = proxy.log.read_text()[len(log) :]
             assert told.count("a connection waits: Too many open files") <= 2  # customers' port, admin port
             assert len(told.splitlines()) < 20

@@ -161,7 +161,7 @@ async def test_the_table_of_sources_stays_bounded_and_forgets_the_oldest(gate: G
     for number in range(100):
         assert await attempt(gate, f"198.51.100.{number}") == "KeyUnknown"
         assert len(throttle) <= 30
-        if number < 20:  # who goes on is not forgotten
+        if number < 60:  # who goes on is not forgotten
             assert await attempt(gate, "192.0.2.200") == "TooManyAttempts"
     assert await attempt(gate, "192.0.2.200") == "KeyUnknown"
 
