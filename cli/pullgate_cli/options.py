@@ -97,6 +97,12 @@ _SERVING: Final = (
     ),
     click.option("--object-store-endpoint", metavar="URL", help="Where it is, if not at AWS."),
     click.option(
+        "--max-memory",
+        type=click.IntRange(64, 1024 * 1024),
+        metavar="MIB",
+        help="Memory near whose end new pulls are refused.  [default: what the cgroup allows]",
+    ),
+    click.option(
         "--drain-seconds",
         type=click.FloatRange(0, 3600),
         default=30.0,
@@ -122,6 +128,7 @@ def read_settings(
     manifest_cache: int = 64,
     object_store: str | None = None,
     object_store_endpoint: str | None = None,
+    max_memory: int | None = None,
     **same: Any,
 ) -> ProxySettings:
     """The settings that the options say. Raises click.UsageError."""
@@ -138,6 +145,7 @@ def read_settings(
             trusted_proxies=parse_networks(trusted_proxy),
             manifest_cache=manifest_cache * 1024 * 1024,
             object_store=parse_location(object_store, object_store_endpoint) if object_store else None,
+            max_memory=max_memory * 1024 * 1024 if max_memory is not None else None,
             **same,
         )
     except ValueError as error:

@@ -11,6 +11,7 @@ Messages are made of text that a person may see: printable ASCII, no quotes, no 
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import ClassVar
@@ -52,6 +53,8 @@ class Fault(Exception):
     status: int = 500
     code: str = "UNKNOWN"
     default_hint: ClassVar[str] = ""
+    cause: str = ""
+    """Of what there was too little, where the proxy itself has no room; for the metric."""
 
     def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
         self.message = plain_text(message)
@@ -199,6 +202,22 @@ class LimitReached(Fault):
 
     def __init__(self, license_name: str, used: str, retry_after: float) -> None:
         super().__init__(f"license {license_name} used its {used}", retry_after=retry_after)
+
+
+class TooManyAttempts(Fault):
+    """Wrong license keys, one after the other, from one source. A right key from there is served all the same."""
+
+    actors = (Actor.CUSTOMER,)
+    status = 429
+    code = "TOOMANYREQUESTS"
+    default_hint = "look which client shows a wrong key; a right one is served"
+
+    def __init__(self, attempts: int, retry_after: float) -> None:
+        super().__init__(
+            f"{attempts} attempts with a wrong license key came from your address; "
+            f"try again in {max(1, math.ceil(retry_after))} s",
+            retry_after=retry_after,
+        )
 
 
 class TokenExpired(Fault):
@@ -484,8 +503,10 @@ class Overloaded(Fault):
     code = "UNAVAILABLE"
     default_hint = "retry"
 
-    def __init__(self, retry_after: float = 2) -> None:
+    def __init__(self, cause: str = "requests", *, retry_after: float = 2) -> None:
+        """`cause` is one of requests, descriptors, memory, bodies."""
         super().__init__("the proxy is at its limit", retry_after=retry_after)
+        self.cause = cause
 
 
 class Internal(Fault):

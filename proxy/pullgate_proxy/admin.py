@@ -5,9 +5,13 @@ Customers never reach it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
@@ -18,6 +22,8 @@ from pullgate_proxy.upstreams import Upstreams
 from pullgate_proxy.usage import UsageBook
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CONNECTIONS: Final = 32
+"""At once; of more, the oldest is closed: whoever forgets to close his keeps no probe out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +82,25 @@ def build_admin(
     if peers is not None:
         app.router.add_get("/peer/{path:.+}", peers, allow_head=False)
     return app
+
+
+def serve_connections(runner: web.AppRunner) -> Callable[[socket.socket, str], None]:
+    """What is done with a connection to the admin port. `runner` was set up."""
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner is not set up")
+    beginning: set[asyncio.Task[None]] = set()
+
+    async def begin(sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(server, sock)
+
+    def take(sock: socket.socket, _: str) -> None:
+        connections = [each for each in server.connections if each.transport is not None]  # the others are closing
+        if len(connections) >= CONNECTIONS:
+            connections[0].force_close()
+        task = asyncio.get_running_loop().create_task(begin(sock))
+        beginning.add(task)
+        task.add_done_callback(beginning.discard)
+
+    return take

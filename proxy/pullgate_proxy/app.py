@@ -25,12 +25,15 @@ from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import find_route
 from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Store
+from pullgate.upstream.budget import Loan
 from pullgate.usage.poller import UsagePoller
-from pullgate_proxy.admin import Readiness, build_admin
+from pullgate_proxy.admin import Readiness, build_admin, serve_connections
+from pullgate_proxy.admission import Admission
 from pullgate_proxy.caches import Caches
 from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
 from pullgate_proxy.lineage.grants import Children, Grants
 from pullgate_proxy.lineage.proof import Prover
+from pullgate_proxy.listener import Listener
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.pipeline.authenticate import Logins, identify, require_valid
 from pullgate_proxy.pipeline.authorize import authorize
@@ -45,6 +48,7 @@ from pullgate_proxy.pull_log import PullLog, Record
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.state.watch import follow
+from pullgate_proxy.throttle import Throttle
 from pullgate_proxy.tls import build_context, reload_on_change
 from pullgate_proxy.upstreams import Upstreams
 from pullgate_proxy.usage import UsageBook
@@ -70,21 +74,24 @@ class Proxy:
         self.settings = settings
         self.snapshot = Snapshot()
         self.metrics = Metrics()
+        self.admission = Admission(settings, self.metrics)
+        self.throttle = Throttle(time.monotonic)
+        self.metrics.wrong_key_sources.set_function(lambda: len(self.throttle))
         self.usage = UsageBook()
         self._peers = PeerUsage(self.usage.instance)
         self._gatekeeper = Gatekeeper(self.usage, self._peers)
         self._store, self._contact = store, contact
         self._log = pull_log or PullLog(style=settings.log_format)
-        self._upstreams = Upstreams(self.snapshot, settings)
+        self._upstreams = Upstreams(self.snapshot, settings, self.admission.bodies)
         self._grants = Grants(settings.grant_limit)
         self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self.usage.instance)
         self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic), self.caches)
         self._logins = Logins()
         self._recall = Recall()
-        self._running = 0
-        self.metrics.running.set_function(lambda: self._running)
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._listener: Listener | None = None
+        self._admin_listener: Listener | None = None
         self._runner: web.ServerRunner | None = None
         self._admin: web.AppRunner | None = None
         self.port = settings.listen_port
@@ -103,9 +110,8 @@ class Proxy:
         if self.settings.peers:
             poller = UsagePoller(self.settings.peers, self._peers.take, PEER_SECONDS)
             self._tasks.append(asyncio.create_task(poller.run()))
-        server = web.Server(
-            self._handle, access_log=None, keepalive_timeout=self.settings.keepalive_timeout, auto_decompress=False
-        )
+        server = self.admission.serve(self._handle)
+        self._tasks.append(asyncio.create_task(self.admission.watch()))
         self._runner = web.ServerRunner(server, shutdown_timeout=self.settings.drain_seconds)
         await self._runner.setup()
         admin = build_admin(
@@ -117,22 +123,33 @@ class Proxy:
             self._upstreams,
             self.caches.peer_handler(),
         )
-        self._admin = web.AppRunner(admin, access_log=None)
+        self._admin = web.AppRunner(admin, access_log=None, keepalive_timeout=self.settings.keepalive_timeout)
         await self._admin.setup()
         listen, aside = (self.settings.listen_host, self.port), (self.settings.admin_host, self.admin_port)
+        self._listener = Listener(
+            lambda sock, address: server.take(sock, address, context),
+            server.has_room,
+            self.admission.make_room,
+            stall_seconds=self.settings.stall_timeout,
+        )
+        take = serve_connections(self._admin)
+        self._admin_listener = Listener(take, stall_seconds=self.settings.stall_timeout)
         try:
-            await web.TCPSite(self._runner, *listen, ssl_context=context).start()
-            await web.TCPSite(self._admin, *aside).start()
+            await self._listener.start(*listen)
+            await self._admin_listener.start(*aside)
         except OSError as error:
             ports = f"{listen[0]}:{listen[1]} or {aside[0]}:{aside[1]}"
             words = f"cannot listen on {ports}: {error.strerror or error}; choose others with --listen and --admin"
             raise CannotListen(words) from error
-        self.port = self._runner.addresses[0][1]
-        self.admin_port = self._admin.addresses[0][1]
+        self.port = self._listener.port
+        self.admin_port = self._admin_listener.port
 
     async def stop(self) -> None:
         """Stop accepting, let bodies finish up to the drain bound, close everything."""
         self._draining = True
+        if self._listener is not None:
+            self._listener.close()
+            self.admission.connections.stop_beginning()
         if self._runner is not None:
             await self._runner.cleanup()
         for task in self._tasks:
@@ -140,6 +157,8 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.caches.close()
         await self._upstreams.close()
+        if self._admin_listener is not None:
+            self._admin_listener.close()
         if self._admin is not None:
             await self._admin.cleanup()
         self._log.flush()
@@ -158,14 +177,14 @@ class Proxy:
         started = time.monotonic()
         origin = read_origin(http.headers, http.remote or "", self.settings)
         record = Record(origin.request_id, origin.client, http.method, host=origin.host)
-        self._running += 1
+        self.admission.enter(http)
         try:
             return await self._answer(http, origin, record)
         except ClientGone:
             record.reason = "ClientGone"
             raise ConnectionResetError from None
         finally:
-            self._running -= 1
+            self.admission.running -= 1
             self._note(record, time.monotonic() - started)
             self._gatekeeper.leave(record)
 
@@ -174,19 +193,22 @@ class Proxy:
         try:
             if self._draining:
                 raise ShuttingDown
-            if self._running > self.settings.max_requests:
-                raise Overloaded
+            self.admission.let_in(self.settings.max_requests)
             request = parse_request(http.method, http.raw_path)
             record.kind, record.repository, record.reference = request.kind, request.repository, request.reference
             if request.kind is Kind.TOKEN:
                 return await self._token(http, record)
+            self.admission.let_pull(request.kind)
             answer = await self._pull(request, http, origin, record)
+            self.admission.connections.hold(http, len(answer.body))
             record.pull, record.cache = answer.is_pull, answer.cache
             return await relay(http, answer, record)
         except Fault as fault:
             if isinstance(fault, UpstreamUnauthorized):
                 self._note_refused((record.app, record.registry))
-            return self._refuse(fault, request, origin, record)
+            if isinstance(fault, Overloaded):
+                self.metrics.refused.labels(fault.cause).inc()
+            return self._refuse(self.throttle.judge(fault, origin.client), request, origin, record)
         except (ConnectionError, ClientGone, asyncio.CancelledError):
             record.reason = "ClientGone"
             raise
@@ -238,7 +260,8 @@ class Proxy:
 
     async def _token(self, http: web.BaseRequest, record: Record) -> web.Response:
         if http.method == "POST":
-            form = TokenForm(await _read_form(http))
+            with self.admission.read_form(http) as loan:
+                form = TokenForm(await _read_form(http, loan))
         elif http.method == "GET":
             form = TokenForm(http.raw_path.partition("?")[2][:BODY_LIMIT])
         else:
@@ -273,7 +296,7 @@ class Proxy:
         self._log.write(record, now)
 
 
-async def _read_form(http: web.BaseRequest) -> str:
+async def _read_form(http: web.BaseRequest, loan: Loan) -> str:
     """The body of a POST, bounded in size and time."""
     if (http.content_length or 0) > BODY_LIMIT:
         raise PathInvalid("the token request is too large")
@@ -284,4 +307,5 @@ async def _read_form(http: web.BaseRequest) -> str:
                 data += chunk
                 if len(data) > BODY_LIMIT:
                     raise PathInvalid("the token request is too large")
+                loan.grow_to(len(data))
     return data.decode("latin-1")

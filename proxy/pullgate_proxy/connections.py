@@ -1,9 +1,39 @@
-"""What clients' connections may cost."""
+"""What clients' connections may cost: how many there are, what each may hold, and which one goes when it gets tight.
+
+A connection is idle from its acceptance to its first whole request, while its client sends a body, and from the end of
+an answer to the next request. An idle one can be closed at any time without harm to a pull: clients open another.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import resource
+import socket
+import ssl
+from asyncio import sslproto
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final
+
+from aiohttp import web
+
+from pullgate.upstream.budget import BodyBudget
+from pullgate_proxy.pipeline.origin import source_of
+
+HEAD_LIMIT: Final = 32 * 1024
+"""Bytes of a request's head. aiohttp alone would keep 128 fields of 8 KiB each: 1.6 MiB of memory for a connection."""
+READ_AT_ONCE: Final = 32 * 1024
+"""Bytes that are read from a client in one go; what it sends is small."""
+BODY_BUFFER: Final = 16 * 1024
+"""Bytes of a client's body that wait to be read."""
+SHARE: Final = 2
+"""Who wants a connection and has 1/SHARE of all idle already, loses the oldest of those, and nobody else loses one."""
+GRACE: Final = 0.05
+"""Seconds for which an idle connection is left alone: a client that has just connected is about to speak."""
+HANDSHAKE_SECONDS: Final = 30
+
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 def raise_descriptor_limit() -> int:
@@ -13,3 +43,225 @@ def raise_descriptor_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         return hard
     return soft
+
+
+class _ServerTLS(sslproto.SSLProtocol):
+    """asyncio's TLS. Its own buffer for what a client sends makes an idle connection 281 KiB; so it is 57."""
+
+    max_size = READ_AT_ONCE
+
+
+class Connection(web.RequestHandler):
+    """One client's connection, known from its acceptance on: also while its TLS handshake hangs."""
+
+    __slots__ = ("_book", "_head", "held", "raw", "source", "unwanted")
+
+    def __init__(self, book: Connections, source: str, **options: Any) -> None:
+        """`source` is where it comes from, as `source_of` says it."""
+        super().__init__(book, loop=asyncio.get_running_loop(), **options)
+        self._book, self._head = book, 0
+        self.source = source
+        self.held = 0
+        """Bytes of the budget that the answer takes while it is sent."""
+        self.raw: asyncio.Transport | None = None
+        """What lies below TLS, and is there before its handshake is done."""
+        self.unwanted = False
+        """Whether it was ended before it began."""
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol. A head that has no end is not kept."""
+        super().data_received(data)
+        if self._messages:
+            self._head = 0
+            self._book.work(self)  # not only when it is begun with: who has spoken is heard
+        elif self._waiter is not None:
+            self._head += len(data)
+            if self._head > HEAD_LIMIT:
+                self._book.close_one(self, "head")
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """See RequestHandler: sends what is not sent yet; then the connection is idle."""
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._book.rest(self)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """See RequestHandler. A client that is gone is no error of ours: no traceback for it in the log."""
+        if isinstance(exc, ConnectionError):
+            raise exc
+        return super().handle_error(request, status, exc, message)
+
+    def cut(self) -> None:
+        """End it at once."""
+        self.unwanted = True
+        if self.raw is not None:
+            self.raw.abort()
+
+
+class Connections(web.Server):
+    """All connections of clients. Every step is O(1) in their number."""
+
+    def __init__(
+        self, handle: Handle, limit: int, bodies: BodyBudget, on_closed: Callable[[str], None], **options: Any
+    ) -> None:
+        """`limit` is how many there may be; `on_closed` is told why one was closed: room, head.
+
+        `options` are those of aiohttp's RequestHandler.
+        """
+        super().__init__(handle)
+        self.limit = limit
+        self._bodies, self._on_closed = bodies, on_closed
+        self._clock = asyncio.get_running_loop().time
+        self._options = {"access_log": None, "auto_decompress": False, "read_bufsize": BODY_BUFFER, **options}
+        self._open: set[Connection] = set()
+        self._idle: OrderedDict[Connection, float] = OrderedDict()
+        """Since when, by the loop's clock. The one that has been idle longest is first, as in each of the next."""
+        self._idle_of: dict[str, OrderedDict[Connection, None]] = {}
+        self._beginning: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._open)
+
+    @property
+    def idle(self) -> int:
+        """How many of them are idle."""
+        return len(self._idle)
+
+    # --- their life ---
+
+    def has_room(self) -> bool:
+        """Whether a connection should be accepted now; else in a moment."""
+        return len(self._open) < self.limit or (bool(self._idle) and self._is_ripe(next(iter(self._idle))))
+
+    def take(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None) -> None:
+        """A connection that was accepted from `address`; an idle one makes room where there is none."""
+        source = source_of(address)
+        while len(self._open) >= self.limit and self._make_room(source):
+            pass
+        connection = Connection(self, source, **self._options)
+        self._open.add(connection)
+        self._put(connection)
+        task = asyncio.get_running_loop().create_task(self._begin(connection, sock, tls))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, connection: Connection, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        protocol: asyncio.BaseProtocol = connection
+        if tls is None:
+            ready.set_result(None)
+        else:
+            protocol = _ServerTLS(
+                loop, connection, tls, ready, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+        try:
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, sock)
+            transport.max_size = READ_AT_ONCE  # type: ignore[attr-defined]
+            connection.raw = transport
+            if connection.unwanted:
+                transport.abort()
+            await ready
+        except OSError:
+            self._forget(connection)  # no TLS, or a client that is gone
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """See aiohttp's Server."""
+        super().connection_lost(handler, exc)
+        if isinstance(handler, Connection):
+            self._forget(handler)
+
+    def stop_beginning(self) -> None:
+        """End the connections whose TLS handshake is not done."""
+        for connection in [c for c in self._idle if c.transport is None]:
+            connection.cut()
+
+    # --- their requests ---
+
+    def work(self, connection: web.RequestHandler) -> None:
+        """A request has come, and will be answered: its connection is not idle."""
+        if isinstance(connection, Connection):
+            self._remove(connection)
+
+    def rest(self, connection: Connection) -> None:
+        """An answer was sent, or a client is slow to send: the connection is idle."""
+        self._bodies.give(connection.held)
+        connection.held = 0
+        if connection in self._open:
+            self._put(connection)
+
+    @contextlib.contextmanager
+    def waiting(self, http: web.BaseRequest) -> Iterator[None]:
+        """While it waits for more of a request's body, the connection is as idle as one that says nothing."""
+        connection = http.protocol
+        if isinstance(connection, Connection):
+            self.rest(connection)
+        try:
+            yield
+        finally:
+            self.work(connection)
+
+    def hold(self, http: web.BaseRequest, size: int) -> None:
+        """An answer of `size` bytes will be sent from memory. Raises Overloaded where the budget has no room for it."""
+        connection = http.protocol
+        if size and isinstance(connection, Connection):
+            self._bodies.take(size)
+            connection.held += size
+
+    # --- making room ---
+
+    def close_oldest(self, count: int) -> None:
+        """Close the `count` connections that have been idle longest."""
+        for _ in range(min(count, len(self._idle))):
+            self.close_one(next(iter(self._idle)), "room")
+
+    def close_one(self, connection: Connection, why: str) -> None:
+        """Close a connection at once; `why` is told to `on_closed`."""
+        self._forget(connection)
+        connection.cut()
+        self._on_closed(why)
+
+    def _make_room(self, source: str) -> bool:
+        """Close one that is idle, of `source` where it has its share; whether there was one."""
+        own = self._idle_of.get(source)
+        queue = own if own is not None and len(own) > self.limit // SHARE else self._idle
+        oldest = next(iter(queue), None)
+        if oldest is None or not self._is_ripe(oldest):
+            return False
+        self.close_one(oldest, "room")
+        return True
+
+    def _is_ripe(self, connection: Connection) -> bool:
+        return self._clock() - self._idle[connection] >= GRACE
+
+    def _put(self, connection: Connection) -> None:
+        self._idle[connection] = self._clock()
+        own = self._idle_of.get(connection.source)
+        if own is None:
+            own = self._idle_of[connection.source] = OrderedDict()
+        own[connection] = None
+
+    def _remove(self, connection: Connection) -> None:
+        if connection not in self._idle:
+            return
+        del self._idle[connection]
+        own = self._idle_of[connection.source]
+        del own[connection]
+        if not own:
+            del self._idle_of[connection.source]
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._remove(connection)
+        self._bodies.give(connection.held)
+        connection.held = 0

@@ -33,6 +33,30 @@ class Metrics:
             registry=self.registry,
         )
         self.running = Gauge("pullgate_running_requests", "Requests being answered now.", registry=self.registry)
+        self.refused = Counter(
+            "pullgate_refused",
+            "Requests answered Overloaded, by what there was too little of (requests, descriptors, memory, bodies).",
+            ("cause",),
+            registry=self.registry,
+        )
+        self.load = Gauge(
+            "pullgate_load",
+            "How much there is at once of requests, connections, descriptors, and bytes of memory and bodies.",
+            ("of",),
+            registry=self.registry,
+        )
+        self.load_limit = Gauge(
+            "pullgate_load_limit", "How much there may be; 0: any.", ("of",), registry=self.registry
+        )
+        self.closed = Counter(
+            "pullgate_closed_connections",
+            "Idle connections of clients that were closed to make room, or for a head without an end.",
+            ("why",),
+            registry=self.registry,
+        )
+        self.wrong_key_sources = Gauge(
+            "pullgate_wrong_key_sources", "Sources whose wrong license keys are counted.", registry=self.registry
+        )
         self.down = Gauge(
             "pullgate_upstream_down",
             "1 for a Registry whose upstream does not answer and is left alone for a while.",

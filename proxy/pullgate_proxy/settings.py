@@ -45,7 +45,13 @@ class ProxySettings:
     keepalive_timeout: float = 75.0
     """Seconds that a connection may be without a whole request head, the first one included."""
     max_requests: int = 2000
-    """Requests at once; beyond it the answer is Overloaded."""
+    """Requests at once; beyond it the answer is Overloaded. Fewer where descriptors are few."""
+    max_connections: int = 20_000
+    """Clients' connections at once; beyond it the oldest idle one goes. Fewer where descriptors or memory are few."""
+    max_memory: int | None = None
+    """Bytes that the process may have; None: what its cgroup allows."""
+    stall_timeout: float = 120.0
+    """Seconds for which a client may take no byte of what is sent to it."""
     peers: tuple[tuple[str, int], ...] = ()
     """Admin ports of all replicas (a name may stand for many addresses): what they counted goes into limits."""
     object_store: Location | None = None

@@ -10,6 +10,7 @@ from pullgate.faults import CredentialsMissing, NotEntitled, RegistrySuspended
 from pullgate.policy.facts import RegistryFacts
 from pullgate.providers.handoff import Handoff
 from pullgate.resources.fields import format_time
+from pullgate.upstream.budget import BodyBudget
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import Timeouts, UpstreamConfig
 from pullgate_proxy.cache.where import Where
@@ -31,8 +32,9 @@ class _Live:
 class Upstreams:
     """The live clients. Not more than there are Registries."""
 
-    def __init__(self, snapshot: Snapshot, settings: ProxySettings) -> None:
-        self._snapshot = snapshot
+    def __init__(self, snapshot: Snapshot, settings: ProxySettings, bodies: BodyBudget) -> None:
+        """`bodies` is what manifests and lists of all of them may take of the memory."""
+        self._snapshot, self._bodies = snapshot, bodies
         self._timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
         self._live: dict[Name, _Live] = {}
         self._retiring: set[asyncio.Task[None]] = set()
@@ -57,7 +59,7 @@ class Upstreams:
             upstream = live.upstream
         else:
             self._retire(name)
-            upstream = Upstream(config)
+            upstream = Upstream(config, budget=self._bodies)
         self._live[name] = _Live(config, entry, handoff, upstream)
         return upstream
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pullgate.licensing.keys import new_key
+from pullgate_proxy.throttle import AT_ONCE, Throttle
 from tests.support.catalog import CHART, WORKER
 from tests.support.gate import APP, Gate, license_, registry
 from tests.support.ports import free_port
@@ -78,6 +79,15 @@ async def _(world: World) -> None:
 @scenario("KeyUnknown", "a key that no license has", "no license has this key")
 async def _(world: World) -> None:
     world.password = new_key()
+
+
+@scenario("TooManyAttempts", "wrong keys again and again", "a wrong license key came from your address")
+async def _(world: World) -> None:
+    # Its clock stands still, so that a client that comes again after 3 s, as told, is told the same.
+    world.gate.proxy.throttle = Throttle(lambda: 0.0)
+    world.password = new_key()
+    for _ in range(AT_ONCE):
+        await world.gate.get(probe(world), world.password)
 
 
 @scenario("KeyRotated", "a key that was replaced", "this license key was replaced on")

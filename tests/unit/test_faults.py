@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pullgate.faults import FAULTS, MESSAGE_LIMIT, Actor, Fault, fault_in_words, plain_text
@@ -22,6 +22,7 @@ TABLE = {
     "LicenseSuspended": (403, "DENIED"),
     "NotEntitled": (403, "DENIED"),
     "LimitReached": (429, "TOOMANYREQUESTS"),
+    "TooManyAttempts": (429, "TOOMANYREQUESTS"),
     "TokenExpired": (401, "UNAUTHORIZED"),
     "PathInvalid": (404, "NAME_INVALID"),
     "ReferenceInvalid": (400, "MANIFEST_INVALID"),
@@ -77,6 +78,7 @@ def test_each_fault_says_whose_move_it_is_and_is_described(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAULTS)
+@settings(deadline=None)
 @given(text=st.text(max_size=400), number=st.floats(0, 1e6), moment=st.datetimes(timezones=st.just(UTC)))
 def test_no_input_breaks_a_reason_phrase_a_body_or_a_challenge(
     name: str, text: str, number: float, moment: datetime

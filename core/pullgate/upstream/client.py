@@ -20,6 +20,7 @@ from pullgate.upstream import manifest
 from pullgate.upstream.answers import fault_of_answer, read_errors, read_told_fault
 from pullgate.upstream.auth import Authorization, Authorizer
 from pullgate.upstream.breaker import DOWN, Breaker
+from pullgate.upstream.budget import BodyBudget
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.guard import Guard
@@ -46,10 +47,13 @@ class Upstream:
         self,
         config: UpstreamConfig,
         *,
+        budget: BodyBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """`budget` is what manifests and lists may take of the memory while they are read; without it they just do."""
         self.config = config
+        self._budget = budget
         self._clock = clock
         self._guard = Guard(config)
         self._base = str(self._guard.origin.origin())
@@ -198,7 +202,8 @@ class Upstream:
         raise faults.RedirectRefused(self.config.host, f"more than {MAX_REDIRECTS} redirects")
 
     def _response(self, raw: aiohttp.ClientResponse, location: URL | None) -> UpstreamResponse:
-        return UpstreamResponse(raw, self._transport.label(raw.url), self.config.timeouts.idle, location)
+        label, idle = self._transport.label(raw.url), self.config.timeouts.idle
+        return UpstreamResponse(raw, label, idle, location, self._budget)
 
 
 def _build_headers(request: UpstreamRequest, authorization: Authorization | None) -> dict[str, str]:

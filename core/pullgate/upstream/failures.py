@@ -11,6 +11,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Mapping
+from typing import Final
 
 import aiohttp
 
@@ -23,9 +24,9 @@ _CAUSES: Mapping[int, str] = {
     errno.ENETUNREACH: "no route to it",
     errno.EHOSTUNREACH: "no route to it",
     errno.ETIMEDOUT: "connection timed out",
-    errno.EMFILE: "this machine has no free file handle",
-    errno.ENFILE: "this machine has no free file handle",
 }
+_OWN_LACK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""What says nothing of the upstream: there is no descriptor or memory for a connection to it."""
 
 # OpenSSL's X509_V_ERR_*, of x509_vfy.h.
 _CERTIFICATE_CAUSES: Mapping[int, str] = {
@@ -86,6 +87,8 @@ def _fault_of_request(error: BaseException, host: str, connect: float, first_byt
             return faults.UpstreamTLS(host, "it does not speak TLS" if reason in _NOT_TLS else "the handshake failed")
         case aiohttp.ClientConnectorDNSError():
             return faults.UpstreamUnreachable(host, _name_cause(error.os_error))
+        case aiohttp.ClientConnectorError() if error.os_error.errno in _OWN_LACK:
+            return _own_lack()
         case aiohttp.ConnectionTimeoutError():
             return faults.UpstreamTimeout(host, connect)
         case TimeoutError():
@@ -100,6 +103,13 @@ def _fault_of_request(error: BaseException, host: str, connect: float, first_byt
             return faults.UpstreamProtocol(host, "the URL is not well-formed")
         case _:
             return faults.UpstreamUnreachable(host, "the connection failed")
+
+
+def _own_lack() -> faults.Fault:
+    # The operator asks upstreams, too: it is not the proxy that is named.
+    fault = faults.fault_in_words("Overloaded", "this machine has no free file handle", retry_after=2)
+    fault.cause = "descriptors"
+    return fault
 
 
 def certificate_cause(error: BaseException) -> str:

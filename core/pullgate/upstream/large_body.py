@@ -85,6 +85,10 @@ class LargeBody(asyncio.BufferedProtocol):
 
     def stop(self) -> None:
         """Nobody reads any more. Whoever made it calls this in the end."""
+        # It may be part of a cycle that is found late: its buffers do not wait for that.
+        self._free.clear()
+        self._full.clear()
+        self._filling = None
         _bodies_with_big.discard(self)
         if self._timer is not None:
             self._timer.cancel()

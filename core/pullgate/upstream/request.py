@@ -11,6 +11,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from pullgate import faults
+from pullgate.upstream.budget import BodyBudget, Loan
 from pullgate.upstream.failures import fault_of_body
 from pullgate.upstream.large_body import BUFFERS, LARGE, LargeBody, take_over
 
@@ -60,12 +61,32 @@ class UpstreamResponse:
     Whoever holds it reads it to its end, or calls `release`.
     """
 
-    __slots__ = ("_begun", "_host", "_idle", "_large", "_raw", "broken", "headers", "location", "status", "url")
+    __slots__ = (
+        "_begun",
+        "_budget",
+        "_host",
+        "_idle",
+        "_large",
+        "_raw",
+        "broken",
+        "headers",
+        "location",
+        "status",
+        "url",
+    )
 
-    def __init__(self, raw: aiohttp.ClientResponse, host: str, idle: float, location: URL | None = None) -> None:
+    def __init__(
+        self,
+        raw: aiohttp.ClientResponse,
+        host: str,
+        idle: float,
+        location: URL | None = None,
+        budget: BodyBudget | None = None,
+    ) -> None:
         self._raw = raw
         self._host = host
         self._idle = idle
+        self._budget = budget or BodyBudget()
         self.status: int = raw.status
         """200, 206, 304, 416, or a redirect's when `location` is set."""
         self.headers: CIMultiDictProxy[str] = raw.headers
@@ -105,17 +126,30 @@ class UpstreamResponse:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
     async def read(self, limit: int) -> bytes:
-        """The whole body, at most `limit` bytes. Raises UpstreamProtocol beyond that, or where the body breaks off."""
-        parts: list[bytes] = []
-        size = 0
+        """The whole body, at most `limit` bytes. Raises UpstreamProtocol beyond that, or where the body breaks off.
+
+        Overloaded where the budget of all bodies has no room for it.
+        """
         if (self.length or 0) > limit:
             self.release()
             raise faults.UpstreamProtocol(self._host, f"the answer is larger than {limit} bytes")
+        with self._budget.lend() as loan:
+            try:
+                loan.grow_to(self.length or 0)
+                return await self._read(limit, loan)
+            except faults.Overloaded:
+                self.abort()
+                raise
+
+    async def _read(self, limit: int, loan: Loan) -> bytes:
+        parts: list[bytes] = []
+        size = 0
         while chunk := await self.next_chunk():
             size += len(chunk)
             if size > limit:
                 self.release()
                 raise faults.UpstreamProtocol(self._host, f"the answer is larger than {limit} bytes")
+            loan.grow_to(size)
             parts.append(chunk)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -51,6 +51,17 @@ def _known_form(host: str) -> str:
     return host.lower() if _HOST.match(host) else ""
 
 
+def source_of(address: str) -> str:
+    """Whom an address stands for where attempts or connections are counted: an IPv6 network of 64 bits is one host's.
+
+    An IPv4 address that is written as IPv6 is the IPv4 address; what is no address is itself.
+    """
+    parsed = _address(address) if ":" in address else None
+    if not isinstance(parsed, ipaddress.IPv6Address):
+        return address if parsed is None else str(parsed)
+    return f"{ipaddress.IPv6Address(int(parsed) >> 64 << 64)}/64"
+
+
 def base_url(origin: Origin, settings: ProxySettings, snapshot: Snapshot) -> str:
     """scheme://host of the token endpoint for the host that was asked.
 

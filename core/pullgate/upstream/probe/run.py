@@ -31,6 +31,7 @@ _MAY_PASS = (
     faults.UpstreamError,
     faults.UpstreamRateLimited,
     faults.LimitReached,
+    faults.TooManyAttempts,
     faults.ShuttingDown,
     faults.Overloaded,
 )
