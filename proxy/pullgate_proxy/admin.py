@@ -5,10 +5,7 @@ Customers never reach it.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -16,14 +13,19 @@ from typing import Final
 from aiohttp import web
 
 from pullgate.store.cluster.reflector import Contact
+from pullgate.upstream.budget import BodyBudget
+from pullgate_proxy.connections import Connections
+from pullgate_proxy.listener import Listener
 from pullgate_proxy.metrics import Metrics
+from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.upstreams import Upstreams
 from pullgate_proxy.usage import UsageBook
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CONNECTIONS: Final = 32
-"""At once; of more, the oldest is closed: whoever forgets to close his keeps no probe out."""
+"""At once; of more, the oldest idle one is closed, but none is refused: who forgets to close his keeps no probe out."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +86,42 @@ def build_admin(
     return app
 
 
-def serve_connections(runner: web.AppRunner) -> Callable[[socket.socket, str], None]:
-    """What is done with a connection to the admin port. `runner` was set up."""
-    server = runner.server
-    if server is None:
-        raise RuntimeError("the runner is not set up")
-    beginning: set[asyncio.Task[None]] = set()
+class AdminPort:
+    """Serves the admin application. No connection is refused; see CONNECTIONS."""
 
-    async def begin(sock: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            await asyncio.get_running_loop().connect_accepted_socket(server, sock)
+    def __init__(self, settings: ProxySettings) -> None:
+        self._settings = settings
+        self._listener: Listener | None = None
+        self._runners: list[web.BaseRunner] = []
 
-    def take(sock: socket.socket, _: str) -> None:
-        connections = [each for each in server.connections if each.transport is not None]  # the others are closing
-        if len(connections) >= CONNECTIONS:
-            connections[0].force_close()
-        task = asyncio.get_running_loop().create_task(begin(sock))
-        beginning.add(task)
-        task.add_done_callback(beginning.discard)
+    async def start(self, app: web.Application) -> int:
+        """Listen; the port. Raises OSError."""
+        settings = self._settings
+        inner = web.AppRunner(app, access_log=None)
+        await inner.setup()
+        made = inner.server
+        if made is None:
+            raise RuntimeError("the application has no server")
+        server = Connections(
+            made.request_handler,
+            CONNECTIONS,
+            BodyBudget(),
+            lambda _: None,
+            request_factory=made.request_factory,
+            keepalive_timeout=settings.keepalive_timeout,
+        )
+        outer = web.ServerRunner(server)
+        await outer.setup()
+        self._runners = [outer, inner]
+        self._listener = Listener(
+            lambda sock, address: server.take(sock, address, None), stall_seconds=settings.stall_timeout
+        )
+        await self._listener.start(settings.admin_host, settings.admin_port)
+        return self._listener.port
 
-    return take
+    async def stop(self) -> None:
+        """Let answers finish."""
+        if self._listener is not None:
+            self._listener.close()
+        for runner in self._runners:
+            await runner.cleanup()

@@ -27,7 +27,7 @@ from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Store
 from pullgate.upstream.budget import Loan
 from pullgate.usage.poller import UsagePoller
-from pullgate_proxy.admin import Readiness, build_admin, serve_connections
+from pullgate_proxy.admin import AdminPort, Readiness, build_admin
 from pullgate_proxy.admission import Admission
 from pullgate_proxy.caches import Caches
 from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
@@ -91,9 +91,8 @@ class Proxy:
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: Listener | None = None
-        self._admin_listener: Listener | None = None
         self._runner: web.ServerRunner | None = None
-        self._admin: web.AppRunner | None = None
+        self._admin = AdminPort(settings)
         self.port = settings.listen_port
         self.admin_port = settings.admin_port
 
@@ -123,8 +122,6 @@ class Proxy:
             self._upstreams,
             self.caches.peer_handler(),
         )
-        self._admin = web.AppRunner(admin, access_log=None, keepalive_timeout=self.settings.keepalive_timeout)
-        await self._admin.setup()
         listen, aside = (self.settings.listen_host, self.port), (self.settings.admin_host, self.admin_port)
         self._listener = Listener(
             lambda sock, address: server.take(sock, address, context),
@@ -132,17 +129,14 @@ class Proxy:
             self.admission.make_room,
             stall_seconds=self.settings.stall_timeout,
         )
-        take = serve_connections(self._admin)
-        self._admin_listener = Listener(take, stall_seconds=self.settings.stall_timeout)
         try:
             await self._listener.start(*listen)
-            await self._admin_listener.start(*aside)
+            self.admin_port = await self._admin.start(admin)
         except OSError as error:
             ports = f"{listen[0]}:{listen[1]} or {aside[0]}:{aside[1]}"
             words = f"cannot listen on {ports}: {error.strerror or error}; choose others with --listen and --admin"
             raise CannotListen(words) from error
         self.port = self._listener.port
-        self.admin_port = self._admin_listener.port
 
     async def stop(self) -> None:
         """Stop accepting, let bodies finish up to the drain bound, close everything."""
@@ -157,10 +151,7 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.caches.close()
         await self._upstreams.close()
-        if self._admin_listener is not None:
-            self._admin_listener.close()
-        if self._admin is not None:
-            await self._admin.cleanup()
+        await self._admin.stop()
         self._log.flush()
 
     def readiness(self) -> Readiness:

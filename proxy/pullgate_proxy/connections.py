@@ -111,13 +111,19 @@ class Connections(web.Server):
     """All connections of clients. Every step is O(1) in their number."""
 
     def __init__(
-        self, handle: Handle, limit: int, bodies: BodyBudget, on_closed: Callable[[str], None], **options: Any
+        self,
+        handle: Handle,
+        limit: int,
+        bodies: BodyBudget,
+        on_closed: Callable[[str], None],
+        request_factory: Callable[..., web.BaseRequest] | None = None,
+        **options: Any,
     ) -> None:
         """`limit` is how many there may be; `on_closed` is told why one was closed: room, head.
 
-        `options` are those of aiohttp's RequestHandler.
+        `request_factory` makes another request than aiohttp's BaseRequest; `options` are those of its RequestHandler.
         """
-        super().__init__(handle)
+        super().__init__(handle, request_factory=request_factory)
         self.limit = limit
         self._bodies, self._on_closed = bodies, on_closed
         self._clock = asyncio.get_running_loop().time

@@ -17,9 +17,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 import yaml
+from aiohttp import web
 
-from pullgate_proxy.admin import CONNECTIONS
+from pullgate_proxy.admin import CONNECTIONS, AdminPort
 from pullgate_proxy.memory import read_resident
+from pullgate_proxy.settings import ProxySettings
 from tests.chaos.stage import Process
 from tests.support.catalog import WORKER, catalog, seed
 from tests.support.gate import APP, Answer, Gate, basic, license_, registry, running
@@ -234,6 +236,37 @@ async def test_connections_that_somebody_forgot_on_the_admin_port_keep_no_probe_
         assert answer.status == 200
     for _, writer in forgotten:
         writer.transport.abort()
+
+
+async def test_on_the_admin_port_what_is_being_answered_is_not_ended_for_room() -> None:
+    """Other replicas fetch blobs there."""
+    gate_closed = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await gate_closed.wait()
+        return web.Response(text="whole")
+
+    app = web.Application()
+    app.router.add_get("/slow", slow)
+    admin = AdminPort(ProxySettings(admin_port=0))
+    port = await admin.start(app)
+    try:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def ask() -> str:
+                async with session.get(f"http://127.0.0.1:{port}/slow") as answer:
+                    return await answer.text()
+
+            asked = [asyncio.create_task(ask()) for _ in range(2 * CONNECTIONS)]
+            forgotten = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2 * CONNECTIONS)]
+            async with asyncio.timeout(10):
+                assert await forgotten[0][0].read() == b""
+            gate_closed.set()
+            assert set(await asyncio.gather(*asked)) == {"whole"}
+            for _, writer in forgotten:
+                writer.transport.abort()
+    finally:
+        await admin.stop()
 
 
 def limit_descriptors(proxy: Process, count: int) -> None:
