@@ -114,7 +114,10 @@ class AdminPort:
         await outer.setup()
         self._runners = [outer, inner]
         self._listener = Listener(
-            lambda sock, address: server.take(sock, address, None), stall_seconds=settings.stall_timeout
+            lambda sock, address: server.take(sock, address, None),
+            lambda: server.has_room() or not server.idle,
+            lambda: server.close_oldest(1),
+            stall_seconds=settings.stall_timeout,
         )
         await self._listener.start(settings.admin_host, settings.admin_port)
         return self._listener.port

@@ -147,13 +147,16 @@ class Connections(web.Server):
 
     def has_room(self) -> bool:
         """Whether a connection should be accepted now; else in a moment."""
-        return len(self._open) < self.limit or (bool(self._idle) and self._is_ripe(next(iter(self._idle))))
+        if len(self._open) < self.limit:
+            return True
+        oldest = next(iter(self._idle), None)
+        return oldest is not None and self._clock() - self._idle[oldest] >= GRACE
 
     def take(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None) -> None:
         """A connection that was accepted from `address`; an idle one makes room where there is none."""
         source = source_of(address)
-        while len(self._open) >= self.limit and self._make_room(source):
-            pass
+        if len(self._open) >= self.limit:
+            self._make_room(source)
         connection = Connection(self, source, **self._options)
         self._open.add(connection)
         self._put(connection)
@@ -237,18 +240,13 @@ class Connections(web.Server):
         connection.cut()
         self._on_closed(why)
 
-    def _make_room(self, source: str) -> bool:
-        """Close one that is idle, of `source` where it has its share; whether there was one."""
+    def _make_room(self, source: str) -> None:
+        """Close one that is idle, of `source` where it has its share."""
         own = self._idle_of.get(source)
-        queue = own if own is not None and len(own) > self.limit // SHARE else self._idle
-        oldest = next(iter(queue), None)
-        if oldest is None or not self._is_ripe(oldest):
-            return False
-        self.close_one(oldest, "room")
-        return True
-
-    def _is_ripe(self, connection: Connection) -> bool:
-        return self._clock() - self._idle[connection] >= GRACE
+        if own is not None and len(own) > self.limit // SHARE:
+            self.close_one(next(iter(own)), "room")
+        else:
+            self.close_oldest(1)
 
     def _put(self, connection: Connection) -> None:
         self._idle[connection] = self._clock()

@@ -38,8 +38,8 @@ class Listener:
     def __init__(
         self,
         take: Take,
-        has_room: Callable[[], bool] = lambda: True,
-        on_lack: Callable[[], None] = lambda: None,
+        has_room: Callable[[], bool],
+        on_lack: Callable[[], None],
         *,
         stall_seconds: float,
     ) -> None:

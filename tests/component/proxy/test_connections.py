@@ -180,6 +180,7 @@ async def test_a_crowd_from_one_address_pushes_out_its_own(tmp_path: Path) -> No
         crowd = Crowd(gate.proxy.port)
         async with crowd.pressing(3 * LIMIT):
             await gate.until(lambda: crowd.met > 2 * LIMIT)
+            assert len(gate.proxy.admission.connections) <= LIMIT
         writer.write(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert (await reader.read()).count(b"HTTP/1.1 401") == 1
         writer.close()
