@@ -129,7 +129,7 @@ async def main(config: dict[str, Any]) -> None:
     documents = build_documents(config["upstream"], config["licenses"], config["keys"])
     with Path("/dev/null").open("w") as sink:
         store = MemoryStore(documents)
-        proxy = Proxy(settings, store, PullLog(sink, "json"))  # type: ignore[arg-type]
+        proxy = Proxy(settings, store, PullLog(sink, "json"))
         await proxy.start()
         await _listen_for_revocations(config, store)
         stopped = asyncio.Event()

@@ -5,13 +5,9 @@ Customers never reach it.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from aiohttp import web
 
@@ -20,10 +16,6 @@ from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.upstreams import Upstreams
 from pullgate_proxy.usage import UsageBook
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-CONNECTIONS: Final = 32
-"""At once; of more, the oldest is closed: whoever forgets to close his keeps no probe out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +33,8 @@ def build_admin(
     readiness: Callable[[], Readiness],
     contact: Contact | None,
     upstreams: Upstreams,
-    peers: Handler | None = None,
 ) -> web.Application:
-    """The admin application. `contact` tells whether the cluster is heard; None where there is none.
-
-    `peers` answers other replicas' asks for blobs.
-    """
+    """The admin application. `contact` tells whether the cluster is heard; None where there is none."""
     heard = contact or Contact()
 
     async def answer_metrics(_: web.Request) -> web.Response:
@@ -79,28 +67,4 @@ def build_admin(
     app.router.add_get("/metrics", answer_metrics)
     app.router.add_get("/healthz", answer_health)
     app.router.add_get("/readyz", answer_ready)
-    if peers is not None:
-        app.router.add_get("/peer/{path:.+}", peers, allow_head=False)
     return app
-
-
-def serve_connections(runner: web.AppRunner) -> Callable[[socket.socket, str], None]:
-    """What is done with a connection to the admin port. `runner` was set up."""
-    server = runner.server
-    if server is None:
-        raise RuntimeError("the runner is not set up")
-    beginning: set[asyncio.Task[None]] = set()
-
-    async def begin(sock: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            await asyncio.get_running_loop().connect_accepted_socket(server, sock)
-
-    def take(sock: socket.socket, _: str) -> None:
-        connections = [each for each in server.connections if each.transport is not None]  # the others are closing
-        if len(connections) >= CONNECTIONS:
-            connections[0].force_close()
-        task = asyncio.get_running_loop().create_task(begin(sock))
-        beginning.add(task)
-        task.add_done_callback(beginning.discard)
-
-    return take

@@ -18,8 +18,8 @@ import aiohttp
 import pytest
 import yaml
 
-from pullgate_proxy.admin import CONNECTIONS
 from pullgate_proxy.memory import read_resident
+from pullgate_proxy.ports import SIDE_CONNECTIONS as CONNECTIONS
 from tests.chaos.stage import Process
 from tests.support.catalog import WORKER, catalog, seed
 from tests.support.gate import APP, Answer, Gate, basic, license_, registry, running
