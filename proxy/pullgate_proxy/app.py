@@ -8,6 +8,7 @@ import logging
 import time
 
 from aiohttp import web
+from aiohttp.log import server_logger
 
 from pullgate.faults import (
     Fault,
@@ -39,6 +40,7 @@ from pullgate_proxy.pipeline.relay import COMMON_HEADERS, ClientGone, relay
 from pullgate_proxy.pipeline.request import Kind, PullRequest, parse_request
 from pullgate_proxy.pipeline.token import BODY_LIMIT, TokenForm, answer_token
 from pullgate_proxy.pull_log import PullLog, Record
+from pullgate_proxy.server_log import keep_content_out_of_logs
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.state.watch import follow
@@ -88,6 +90,8 @@ class Proxy:
 
     async def start(self) -> None:
         """Listen. Raises CannotListen where a port is taken, InvalidSettings for files that do not work."""
+        for logger in (log, server_logger):
+            keep_content_out_of_logs(logger)
         context = build_context(self.settings)
         self._tasks.append(asyncio.create_task(follow(self._store, self.snapshot, self._upstreams.forget)))
         if context and self.settings.tls_cert and self.settings.tls_key:
