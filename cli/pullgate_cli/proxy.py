@@ -55,8 +55,8 @@ def proxy(
     import asyncio
     import logging
 
+    from pullgate.private_memory import keep_memory_private
     from pullgate.store.cluster.api import NotConnected
-    from pullgate_cli.private_memory import keep_memory_private
     from pullgate_proxy.cluster import serve_cluster
     from pullgate_proxy.settings import InvalidSettings
 

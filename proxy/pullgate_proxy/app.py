@@ -122,9 +122,7 @@ class Proxy:
             await side.open(*settings.peer_listen, "--peer-listen", reuse_port=settings.share_port)
         if self.own is not None:
             self.own.start()
-            usage, ready = self.own.usage, self.readiness
-            admin = build_admin(self.metrics, self.snapshot, usage, ready, self._contact, self._upstreams)
-            side = SidePort(admin, settings)
+            side = SidePort(build_admin(self, self._contact), settings)
             self._sides.append(side)
             self.admin_port = await side.open(settings.admin_host, settings.admin_port, "--admin")
 
@@ -157,6 +155,16 @@ class Proxy:
         if not self.snapshot.synced:
             return Readiness(False, "the first full list is not in")
         return Readiness(True, "")
+
+    def known(self) -> dict[str, int]:
+        """How many resources are known, by kind."""
+        return self.snapshot.counts()
+
+    async def render_metrics(self) -> bytes:
+        """The Prometheus text format."""
+        self.metrics.show_cluster(self.known(), self._contact, synced=self.snapshot.synced)
+        self.metrics.show_down(self._upstreams.down())
+        return self.metrics.render()
 
     # --- one request ---
 

@@ -63,6 +63,8 @@ class ProxySettings:
     """
     peer_listen: tuple[str, int] = ("127.0.0.1", 8082)
     """Where this replica answers the others."""
+    workers: int = 1
+    """Processes that serve; more than one have a supervisor beside them."""
     share_port: bool = False
     """Whether several processes listen on the same ports (SO_REUSEPORT)."""
     manifest_cache: int = 64 * 1024 * 1024
