@@ -155,6 +155,8 @@ class Supervisor:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             for family, *_, address in found if port else found[:1]:
+                # Another's workers would let this one in beside them: alone it is told that the port is taken.
+                socket.create_server(address, family=family).close()
                 reserved = socket.socket(family, socket.SOCK_STREAM)
                 self._reserved.append(reserved)
                 reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
