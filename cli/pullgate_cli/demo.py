@@ -77,8 +77,8 @@ def demo(directory: Path, listen: tuple[str, int], admin: tuple[str, int]) -> No
     import asyncio
     import logging
 
+    from pullgate.private_memory import keep_memory_private
     from pullgate_cli.demo_upstream import DemoUnavailable
-    from pullgate_cli.private_memory import keep_memory_private
     from pullgate_cli.serve_folder import CannotServe
     from pullgate_proxy.settings import ProxySettings
 

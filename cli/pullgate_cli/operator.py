@@ -82,8 +82,8 @@ def _run(settings: OperatorSettings) -> int:
     import logging
     import signal
 
+    from pullgate.private_memory import keep_memory_private
     from pullgate.store.cluster.api import NotConnected
-    from pullgate_cli.private_memory import keep_memory_private
     from pullgate_operator.app import Operator
     from pullgate_operator.cluster.lease import LeadershipLost
 

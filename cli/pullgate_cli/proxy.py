@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from pullgate_cli.options import FROM_ENVIRONMENT, kubeconfig_option, parse_addresses, read_settings, serving_options
+from pullgate_cli.options import (
+    FROM_ENVIRONMENT,
+    kubeconfig_option,
+    parse_address,
+    parse_addresses,
+    read_settings,
+    serving_options,
+)
 
 
 @click.command(context_settings=FROM_ENVIRONMENT)
@@ -23,23 +30,39 @@ from pullgate_cli.options import FROM_ENVIRONMENT, kubeconfig_option, parse_addr
     help="Admin port of the replicas, whose counts go into limits; a name may stand for many. Repeatable.",
 )
 @click.option(
-    "--peer-fetch",
-    is_flag=True,
-    help="Have each blob fetched by one replica for all; needs --peer-admin, --blob-cache.",
+    "--peer",
+    metavar="HOST:PORT",
+    multiple=True,
+    callback=parse_addresses,
+    help="Where replicas answer each other: each blob is fetched by one for all; needs --blob-cache. Repeatable.",
 )
-def proxy(external_url: str, kubeconfig: Path | None, peer_admin: tuple[tuple[str, int], ...], **serving: Any) -> None:
+@click.option(
+    "--peer-listen",
+    callback=parse_address,
+    metavar="HOST:PORT",
+    default="127.0.0.1:8082",
+    show_default=True,
+    help="Where this replica answers the others.",
+)
+def proxy(
+    external_url: str,
+    kubeconfig: Path | None,
+    peer_admin: tuple[tuple[str, int], ...],
+    peer: tuple[tuple[str, int], ...],
+    **serving: Any,
+) -> None:
     """Answer pulls by the Registries and Licenses of a cluster, from what the operator made of them."""
     import asyncio
     import logging
 
+    from pullgate.private_memory import keep_memory_private
     from pullgate.store.cluster.api import NotConnected
-    from pullgate_cli.private_memory import keep_memory_private
     from pullgate_proxy.cluster import serve_cluster
     from pullgate_proxy.settings import InvalidSettings
 
     keep_memory_private()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = read_settings(external_url, peers=peer_admin, **serving)
+    settings = read_settings(external_url, peers=peer_admin, peer_fetch=peer, **serving)
     try:
         asyncio.run(serve_cluster(settings, kubeconfig))
     except (InvalidSettings, NotConnected, OSError) as error:

@@ -17,8 +17,8 @@ from pullgate_operator.plan.signing import read_license_key
 from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
 from pullgate_operator.reconcile.signing import LICENSE_KEY
-from pullgate_proxy.app import Proxy
 from pullgate_proxy.connections import raise_descriptor_limit
+from pullgate_proxy.server import Server, build_server
 from pullgate_proxy.settings import InvalidSettings, ProxySettings
 from pullgate_proxy.stop import stop_on_signals
 
@@ -37,7 +37,7 @@ class Served:
     """A folder that is being served."""
 
     store: FolderStore
-    proxy: Proxy
+    proxy: Server
     board: Board
 
 
@@ -68,7 +68,7 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
             ),
         )
         await stack.enter_async_context(_background(reconciler.run()))
-        proxy = Proxy(settings, store)
+        proxy = build_server(settings, store)
         stack.push_async_callback(proxy.stop)
         await _start(proxy)
         await _wait_until_told(reconciler, store)
@@ -93,7 +93,7 @@ async def serve_until_signal(directory: Path, settings: ProxySettings, announce:
         served.board.line("Draining; Ctrl-C again ends it at once.")
 
 
-async def _start(proxy: Proxy) -> None:
+async def _start(proxy: Server) -> None:
     try:
         await proxy.start()
     except (OSError, InvalidSettings) as error:
@@ -143,7 +143,7 @@ async def _write_public_key(store: FolderStore, directory: Path) -> None:
             await asyncio.to_thread(path.write_text, read_license_key(document)[1])
 
 
-async def _count(proxy: Proxy, reconciler: Reconciler) -> None:
+async def _count(proxy: Server, reconciler: Reconciler) -> None:
     """What the proxy counted goes into each License's status."""
     last, more = 0, False
     while True:

@@ -37,7 +37,7 @@ def run(directory: Path, settings: ProxySettings) -> int:
     import asyncio
     import logging
 
-    from pullgate_cli.private_memory import keep_memory_private
+    from pullgate.private_memory import keep_memory_private
     from pullgate_cli.serve_folder import CannotServe, serve_until_signal
 
     keep_memory_private()

@@ -6,26 +6,13 @@ Customers never reach it.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Protocol
 
 from aiohttp import web
 
 from pullgate.store.cluster.reflector import Contact
-from pullgate.upstream.budget import BodyBudget
-from pullgate_proxy.connections import Connections
-from pullgate_proxy.listener import Listener
-from pullgate_proxy.metrics import Metrics
-from pullgate_proxy.settings import ProxySettings
-from pullgate_proxy.state.snapshot import Snapshot
-from pullgate_proxy.upstreams import Upstreams
 from pullgate_proxy.usage import UsageBook
-
-CONNECTIONS: Final = 32
-"""At once; of more, the oldest idle one is closed, but none is refused: who forgets to close his keeps no probe out."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,44 +23,47 @@ class Readiness:
     why: str
 
 
-def build_admin(
-    metrics: Metrics,
-    snapshot: Snapshot,
-    usage: UsageBook,
-    readiness: Callable[[], Readiness],
-    contact: Contact | None,
-    upstreams: Upstreams,
-    peers: Handler | None = None,
-) -> web.Application:
-    """The admin application. `contact` tells whether the cluster is heard; None where there is none.
+class Told(Protocol):
+    """Who is told of."""
 
-    `peers` answers other replicas' asks for blobs.
-    """
+    @property
+    def usage(self) -> UsageBook:
+        """What Licenses used."""
+        ...
+
+    def readiness(self) -> Readiness:
+        """Whether requests should be sent here."""
+        ...
+
+    def known(self) -> dict[str, int]:
+        """How many resources are known, by kind."""
+        ...
+
+    async def render_metrics(self) -> bytes:
+        """The Prometheus text format."""
+        ...
+
+
+def build_admin(told: Told, contact: Contact | None) -> web.Application:
+    """The admin application of `told`. `contact` tells whether the cluster is heard; None where there is none."""
     heard = contact or Contact()
 
     async def answer_metrics(_: web.Request) -> web.Response:
-        for kind, count in snapshot.counts().items():
-            metrics.known.labels(kind).set(count)
-        metrics.down.clear()
-        for name in upstreams.down():
-            metrics.down.labels(*name).set(1)
-        metrics.synced.set(snapshot.synced)
-        metrics.watch_connected.set(not heard.problem)
-        metrics.watch_age.set(contact.age if contact is not None else 0)
-        return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        page = await told.render_metrics()
+        return web.Response(body=page, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def answer_health(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def answer_ready(_: web.Request) -> web.Response:
-        state = readiness()
-        body = {"ready": state.ready, "why": state.why, "watch": heard.problem or "ok", "known": snapshot.counts()}
+        state = told.readiness()
+        body = {"ready": state.ready, "why": state.why, "watch": heard.problem or "ok", "known": told.known()}
         return web.Response(text=json.dumps(body) + "\n", status=200 if state.ready else 503)
 
     async def answer_usage(request: web.Request) -> web.Response:
         after = request.query.get("after", "0")
         number = int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0
-        body = usage.render(request.query.get("instance", ""), number)
+        body = told.usage.render(request.query.get("instance", ""), number)
         return web.Response(body=body, content_type="application/json")
 
     app = web.Application()
@@ -81,50 +71,4 @@ def build_admin(
     app.router.add_get("/metrics", answer_metrics)
     app.router.add_get("/healthz", answer_health)
     app.router.add_get("/readyz", answer_ready)
-    if peers is not None:
-        app.router.add_get("/peer/{path:.+}", peers, allow_head=False)
     return app
-
-
-class AdminPort:
-    """Serves the admin application. No connection is refused; see CONNECTIONS."""
-
-    def __init__(self, settings: ProxySettings) -> None:
-        self._settings = settings
-        self._listener: Listener | None = None
-        self._runners: list[web.BaseRunner] = []
-
-    async def start(self, app: web.Application) -> int:
-        """Listen; the port. Raises OSError."""
-        settings = self._settings
-        inner = web.AppRunner(app, access_log=None)
-        await inner.setup()
-        made = inner.server
-        if made is None:
-            raise RuntimeError("the application has no server")
-        server = Connections(
-            made.request_handler,
-            CONNECTIONS,
-            BodyBudget(),
-            lambda _: None,
-            request_factory=made.request_factory,
-            keepalive_timeout=settings.keepalive_timeout,
-        )
-        outer = web.ServerRunner(server)
-        await outer.setup()
-        self._runners = [outer, inner]
-        self._listener = Listener(
-            lambda sock, address: server.take(sock, address, None),
-            lambda: server.has_room() or not server.idle,
-            lambda: server.close_oldest(1),
-            stall_seconds=settings.stall_timeout,
-        )
-        await self._listener.start(settings.admin_host, settings.admin_port)
-        return self._listener.port
-
-    async def stop(self) -> None:
-        """Let answers finish."""
-        if self._listener is not None:
-            self._listener.close()
-        for runner in self._runners:
-            await runner.cleanup()

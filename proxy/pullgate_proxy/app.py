@@ -9,6 +9,7 @@ import logging
 import time
 
 from aiohttp import web
+from aiohttp.log import server_logger
 
 from pullgate.faults import (
     Fault,
@@ -24,16 +25,12 @@ from pullgate.licensing.usage import Counts
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import find_route
 from pullgate.store.cluster.reflector import Contact
-from pullgate.store.port import Store
 from pullgate.upstream.budget import Loan
-from pullgate.usage.poller import UsagePoller
-from pullgate_proxy.admin import AdminPort, Readiness, build_admin
+from pullgate_proxy.admin import Readiness, build_admin
 from pullgate_proxy.admission import Admission
 from pullgate_proxy.caches import Caches
-from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
 from pullgate_proxy.lineage.grants import Children, Grants
 from pullgate_proxy.lineage.proof import Prover
-from pullgate_proxy.listener import Listener
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.pipeline.authenticate import Logins, identify, require_valid
 from pullgate_proxy.pipeline.authorize import authorize
@@ -44,10 +41,13 @@ from pullgate_proxy.pipeline.refuse import refuse
 from pullgate_proxy.pipeline.relay import COMMON_HEADERS, ClientGone, relay
 from pullgate_proxy.pipeline.request import Kind, PullRequest, parse_request
 from pullgate_proxy.pipeline.token import BODY_LIMIT, TokenForm, answer_token
+from pullgate_proxy.ports import CustomersPort, SidePort
 from pullgate_proxy.pull_log import PullLog, Record
+from pullgate_proxy.server_log import keep_content_out_of_logs
 from pullgate_proxy.settings import ProxySettings
+from pullgate_proxy.shared import Own, Shared
 from pullgate_proxy.state.snapshot import Snapshot
-from pullgate_proxy.state.watch import follow
+from pullgate_proxy.state.watch import Watched, follow
 from pullgate_proxy.throttle import Throttle
 from pullgate_proxy.tls import build_context, reload_on_change
 from pullgate_proxy.upstreams import Upstreams
@@ -57,42 +57,46 @@ log = logging.getLogger(__name__)
 
 DENIALS = frozenset({401, 403, 429})
 """What a License is refused with."""
+PEER_CONNECTIONS = 256
+"""Of other replicas, at once."""
 _FORM_SECONDS = 10.0
-
-
-class CannotListen(OSError):
-    """A port is taken, or is not ours to take; the message says which and what to do."""
 
 
 class Proxy:
     """One proxy: listens, follows the store, answers pulls."""
 
     def __init__(
-        self, settings: ProxySettings, store: Store, pull_log: PullLog | None = None, contact: Contact | None = None
+        self,
+        settings: ProxySettings,
+        store: Watched,
+        pull_log: PullLog | None = None,
+        contact: Contact | None = None,
+        shared: Shared | None = None,
     ) -> None:
-        """`contact` tells whether the cluster is heard; None where there is none."""
+        """`contact` tells whether the cluster is heard; None where there is none.
+
+        `shared` is what this worker has in common with others; without it the proxy is alone, and has an admin port.
+        """
         self.settings = settings
         self.snapshot = Snapshot()
         self.metrics = Metrics()
         self.admission = Admission(settings, self.metrics)
         self.throttle = Throttle(time.monotonic)
         self.metrics.wrong_key_sources.set_function(lambda: len(self.throttle))
-        self.usage = UsageBook()
-        self._peers = PeerUsage(self.usage.instance)
-        self._gatekeeper = Gatekeeper(self.usage, self._peers)
+        self.own = Own(settings, self.metrics) if shared is None else None
+        self._shared = shared or self.own.shared  # type: ignore[union-attr]  # one of them is there
         self._store, self._contact = store, contact
         self._log = pull_log or PullLog(style=settings.log_format)
         self._upstreams = Upstreams(self.snapshot, settings, self.admission.bodies)
         self._grants = Grants(settings.grant_limit)
-        self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self.usage.instance)
+        self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self._shared)
         self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic), self.caches)
         self._logins = Logins()
         self._recall = Recall()
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
-        self._listener: Listener | None = None
-        self._runner: web.ServerRunner | None = None
-        self._admin = AdminPort(settings)
+        self._customers = CustomersPort(settings, self.admission, self.admission.serve(self._handle))
+        self._sides: list[SidePort] = []
         self.port = settings.listen_port
         self.admin_port = settings.admin_port
 
@@ -100,59 +104,49 @@ class Proxy:
 
     async def start(self) -> None:
         """Listen. Raises CannotListen where a port is taken, InvalidSettings for files that do not work."""
-        context = build_context(self.settings)
+        for logger in (log, server_logger):
+            keep_content_out_of_logs(logger)
+        settings = self.settings
+        context = build_context(settings)
         await self.caches.start()
         self._tasks.append(asyncio.create_task(follow(self._store, self.snapshot, self._upstreams.forget)))
-        if context and self.settings.tls_cert and self.settings.tls_key:
-            watcher = reload_on_change(context, self.settings.tls_cert, self.settings.tls_key)
-            self._tasks.append(asyncio.create_task(watcher))
-        if self.settings.peers:
-            poller = UsagePoller(self.settings.peers, self._peers.take, PEER_SECONDS)
-            self._tasks.append(asyncio.create_task(poller.run()))
-        server = self.admission.serve(self._handle)
         self._tasks.append(asyncio.create_task(self.admission.watch()))
-        self._runner = web.ServerRunner(server, shutdown_timeout=self.settings.drain_seconds)
-        await self._runner.setup()
-        admin = build_admin(
-            self.metrics,
-            self.snapshot,
-            self.usage,
-            self.readiness,
-            self._contact,
-            self._upstreams,
-            self.caches.peer_handler(),
-        )
-        listen, aside = (self.settings.listen_host, self.port), (self.settings.admin_host, self.admin_port)
-        self._listener = Listener(
-            lambda sock, address: server.take(sock, address, context),
-            server.has_room,
-            self.admission.make_room,
-            stall_seconds=self.settings.stall_timeout,
-        )
-        try:
-            await self._listener.start(*listen)
-            self.admin_port = await self._admin.start(admin)
-        except OSError as error:
-            ports = f"{listen[0]}:{listen[1]} or {aside[0]}:{aside[1]}"
-            words = f"cannot listen on {ports}: {error.strerror or error}; choose others with --listen and --admin"
-            raise CannotListen(words) from error
-        self.port = self._listener.port
+        if context and settings.tls_cert and settings.tls_key:
+            watcher = reload_on_change(context, settings.tls_cert, settings.tls_key)
+            self._tasks.append(asyncio.create_task(watcher))
+        self.port = await self._customers.open(context)
+        peers = self.caches.peer_app()
+        if peers is not None:
+            side = SidePort(peers, settings, PEER_CONNECTIONS)
+            self._sides.append(side)
+            await side.open(*settings.peer_listen, "--peer-listen", reuse_port=settings.share_port)
+        if self.own is not None:
+            self.own.start()
+            side = SidePort(build_admin(self, self._contact), settings)
+            self._sides.append(side)
+            self.admin_port = await side.open(settings.admin_host, settings.admin_port, "--admin")
 
     async def stop(self) -> None:
         """Stop accepting, let bodies finish up to the drain bound, close everything."""
         self._draining = True
-        if self._listener is not None:
-            self._listener.close()
-            self.admission.connections.stop_beginning()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._customers.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.own is not None:
+            await self.own.close()
         await self.caches.close()
         await self._upstreams.close()
-        await self._admin.stop()
+        for side in self._sides:
+            await side.close()
         self._log.flush()
+
+    @property
+    def usage(self) -> UsageBook:
+        """What was counted by a proxy that is alone."""
+        if self.own is None:
+            raise RuntimeError("it is counted by the supervisor")
+        return self.own.usage
 
     def readiness(self) -> Readiness:
         """Ready from the first full list until the drain; a cluster that is away stops no pull."""
@@ -161,6 +155,16 @@ class Proxy:
         if not self.snapshot.synced:
             return Readiness(False, "the first full list is not in")
         return Readiness(True, "")
+
+    def known(self) -> dict[str, int]:
+        """How many resources are known, by kind."""
+        return self.snapshot.counts()
+
+    async def render_metrics(self) -> bytes:
+        """The Prometheus text format."""
+        self.metrics.show_cluster(self.known(), self._contact, synced=self.snapshot.synced)
+        self.metrics.show_down(self._upstreams.down())
+        return self.metrics.render()
 
     # --- one request ---
 
@@ -177,7 +181,7 @@ class Proxy:
         finally:
             self.admission.running -= 1
             self._note(record, time.monotonic() - started)
-            self._gatekeeper.leave(record)
+            self._shared.gate.leave(record)
 
     async def _answer(self, http: web.BaseRequest, origin: Origin, record: Record) -> web.StreamResponse:
         request: PullRequest | None = None
@@ -242,7 +246,7 @@ class Proxy:
             raise NotEntitled(license_.name, request.repository)
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
-        await self._gatekeeper.enter(license_, request, record, time.time())
+        await self._shared.gate.enter(license_, request, record, time.time())
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)
         current = functools.partial(self._upstreams.get, route.registry)
@@ -275,7 +279,7 @@ class Proxy:
         """The operator is told of it, and renews a token that it issued."""
         issued = self._upstreams.token_time(registry)
         if issued is not None:
-            self.usage.note_refused(registry, issued)
+            self._shared.book.note_refused(registry, issued)
 
     def _note(self, record: Record, seconds: float) -> None:
         record.duration = seconds
@@ -283,7 +287,7 @@ class Proxy:
         now = time.time()
         if record.license:
             counts = Counts(int(record.pull), record.bytes, int(record.status in DENIALS))
-            self.usage.note((record.app, record.license), counts, record.key, now)
+            self._shared.book.note((record.app, record.license), counts, record.key, now)
         self._log.write(record, now)
 
 

@@ -6,12 +6,13 @@ import asyncio
 import functools
 import time
 
+from aiohttp import web
+
 from pullgate.providers.exchange import ExchangeFailed
-from pullgate_proxy.admin import Handler
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.disk import BlobDir
-from pullgate_proxy.cache.keeper import Bounds, Keeper
+from pullgate_proxy.cache.keeper import Keeping
 from pullgate_proxy.cache.manifests import RESULTS, ManifestCache
 from pullgate_proxy.cache.objects import ObjectStore
 from pullgate_proxy.cache.prefetch import Prefetcher
@@ -20,6 +21,7 @@ from pullgate_proxy.peers.client import PeerClient
 from pullgate_proxy.peers.server import build_peer_server
 from pullgate_proxy.peers.ticket import Wanted
 from pullgate_proxy.settings import InvalidSettings, ProxySettings
+from pullgate_proxy.shared import Shared
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.tokens import SigningKeys
 from pullgate_proxy.upstreams import Upstreams
@@ -29,15 +31,15 @@ class Caches:
     """Manifests in memory; blobs on a disk, if there is one."""
 
     def __init__(
-        self, settings: ProxySettings, metrics: Metrics, snapshot: Snapshot, upstreams: Upstreams, instance: str
+        self, settings: ProxySettings, metrics: Metrics, snapshot: Snapshot, upstreams: Upstreams, shared: Shared
     ) -> None:
         self._settings, self._metrics, self._snapshot, self._upstreams = settings, metrics, snapshot, upstreams
-        self._instance = instance
+        self._instance = shared.book.instance
         self._manifest_results = {name: metrics.manifests.labels(name) for name in RESULTS}
         self.manifests = ManifestCache(settings.manifest_cache, time.monotonic, self._count_manifest)
         metrics.manifest_bytes.set_function(lambda: self.manifests.size)
-        self._peers = PeerClient(settings.peers, instance, self._keys) if settings.peer_fetch else None
-        self.blobs = self._build_blobs()
+        self._peers = PeerClient(settings.peer_fetch, self._instance, self._keys) if settings.peer_fetch else None
+        self.blobs = self._build_blobs(shared.keeper)
         self.prefetcher = Prefetcher(self.blobs) if self.blobs is not None else None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -66,31 +68,27 @@ class Caches:
             await self._peers.close()
         await self.manifests.close()
 
-    def peer_handler(self) -> Handler | None:
-        """Answers other replicas on the admin port; None where they do not ask."""
+    def peer_app(self) -> web.Application | None:
+        """Answers other replicas; None where they do not ask."""
         if self.blobs is None or self._peers is None:
             return None
-        return build_peer_server(self.blobs, self._instance, self._keys, self._ask_of)
+        app = web.Application()
+        handler = build_peer_server(self.blobs, self._instance, self._keys, self._ask_of)
+        app.router.add_get("/peer/{path:.+}", handler, allow_head=False)
+        return app
 
-    def _build_blobs(self) -> BlobCache | None:
-        settings, metrics = self._settings, self._metrics
-        if settings.blob_cache is None:
+    def _build_blobs(self, keeper: Keeping | None) -> BlobCache | None:
+        metrics = self._metrics
+        if keeper is None:
             return None
-        directory = BlobDir(settings.blob_cache)
-        keeper = Keeper(
-            directory,
-            Bounds(settings.blob_cache_size, settings.blob_cache_files),
-            lambda why: metrics.blob_removals.labels(why).inc(),
-        )
         blobs = BlobCache(
             keeper,
             time.monotonic,
             on_result=lambda result: metrics.blobs.labels(result).inc(),
             on_received=lambda source, count: metrics.blob_received.labels(source).inc(count),
             peers=self._peers,
-            store=self._build_store(directory),
+            store=self._build_store(keeper.directory),
         )
-        metrics.follow_keeper(keeper)
         metrics.follow_blobs(blobs)
         return blobs
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from pullgate.store.cluster.reflector import Contact
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.keeper import Keeper
 from pullgate_proxy.pull_log import Record
@@ -145,6 +148,20 @@ class Metrics:
     def follow_blobs(self, blobs: BlobCache) -> None:
         """Show what is on its way."""
         self.blob_flights.set_function(lambda: len(blobs.fetches))
+
+    def show_cluster(self, known: Mapping[str, int], contact: Contact | None, *, synced: bool) -> None:
+        """What is known of the cluster just now."""
+        for kind, count in known.items():
+            self.known.labels(kind).set(count)
+        self.synced.set(synced)
+        self.watch_connected.set(contact is None or not contact.problem)
+        self.watch_age.set(contact.age if contact is not None else 0)
+
+    def show_down(self, registries: Iterable[tuple[str, str]]) -> None:
+        """Whose upstreams are left alone just now."""
+        self.down.clear()
+        for name in registries:
+            self.down.labels(*name).set(1)
 
     def render(self) -> bytes:
         """The Prometheus text format."""

@@ -56,8 +56,17 @@ class ProxySettings:
     """Admin ports of all replicas (a name may stand for many addresses): what they counted goes into limits."""
     object_store: Location | None = None
     """A second tier for blobs (needs `blob_cache`)."""
-    peer_fetch: bool = False
-    """Whether a blob is fetched by one replica for all (needs `peers` and `blob_cache`)."""
+    peer_fetch: tuple[tuple[str, int], ...] = ()
+    """Where all replicas answer each other (a name may stand for many addresses), so that each blob is fetched by one
+
+    of them for all (needs `blob_cache`); empty: each fetches for itself.
+    """
+    peer_listen: tuple[str, int] = ("127.0.0.1", 8082)
+    """Where this replica answers the others."""
+    workers: int = 1
+    """Processes that serve; more than one have a supervisor beside them."""
+    share_port: bool = False
+    """Whether several processes listen on the same ports (SO_REUSEPORT)."""
     manifest_cache: int = 64 * 1024 * 1024
     """Bytes of manifests that are kept in memory; 0 keeps none."""
     blob_cache: Path | None = None
@@ -77,8 +86,8 @@ class ProxySettings:
             raise InvalidSettings(f"external URL {self.external_url!r}: write it like https://images.example.com")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InvalidSettings("TLS needs both files: a certificate and its key")
-        if self.peer_fetch and not (self.peers and self.blob_cache):
-            raise InvalidSettings("--peer-fetch needs --peer-admin and --blob-cache")
+        if self.peer_fetch and not self.blob_cache:
+            raise InvalidSettings("--peer needs --blob-cache")
         if self.object_store and not self.blob_cache:
             raise InvalidSettings("--object-store needs --blob-cache")
         if self.log_format not in {"auto", "text", "json"}:

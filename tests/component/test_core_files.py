@@ -111,7 +111,7 @@ async def test_of_another_process_one_is_made(tmp_path: Path) -> None:
 
 def test_a_forked_process_inherits_it(tmp_path: Path) -> None:
     script = (
-        "import os, signal; from pullgate_cli.private_memory import keep_memory_private; keep_memory_private()\n"
+        "import os, signal; from pullgate.private_memory import keep_memory_private; keep_memory_private()\n"
         "child = os.fork()\n"
         "if child == 0: os.kill(os.getpid(), signal.SIGABRT)\n"
         "print(os.WCOREDUMP(os.waitpid(child, 0)[1]))"

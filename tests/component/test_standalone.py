@@ -59,11 +59,11 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def standalone(folder: Folder, **env: str) -> AsyncIterator[Running]:
+async def standalone(folder: Folder, *options: str, **env: str) -> AsyncIterator[Running]:
     """A process that serves `folder`, once it says so; `env` stands beside the environment of here."""
     port, errors = free_port(), folder.path.with_name("stderr")
     command = [sys.executable, "-m", "pullgate_cli", "standalone", str(folder.path)]
-    addresses = ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0"]
+    addresses = ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", *options]
     with errors.open("wb") as stream:
         process = await asyncio.create_subprocess_exec(
             *command, *addresses, stdout=asyncio.subprocess.DEVNULL, stderr=stream, env={**os.environ, **env}
@@ -126,12 +126,34 @@ async def test_a_signal_ends_it_cleanly(folder: Folder, number: signal.Signals) 
         assert "Traceback" not in running.said
 
 
-async def test_a_taken_port_is_told_with_what_to_do(folder: Folder) -> None:
-    async with standalone(folder) as running:
+async def test_workers_serve_the_same_and_end_with_their_supervisor(folder: Folder) -> None:
+    async with standalone(folder, "--workers", "2") as running:
+        key = running.key
+
+        async def served() -> bool:
+            with contextlib.suppress(aiohttp.ClientError):
+                return {await running.status(key) for _ in range(8)} == {200}
+            return False
+
+        await eventually(served)
+        children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+        assert len(children) == 2
+        running.process.kill()
+        await running.process.wait()
+
+        async def gone() -> bool:
+            return not any(Path(f"/proc/{child}").exists() for child in children)
+
+        await eventually(gone)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_taken_port_is_told_with_what_to_do(folder: Folder, workers: str) -> None:
+    async with standalone(folder, "--workers", workers) as running:
         other = folder.path.with_name("other")
         other.mkdir()
         command = [sys.executable, "-m", "pullgate_cli", "standalone", str(other)]
-        arguments = ["--listen", f"127.0.0.1:{running.port}", "--admin", "127.0.0.1:0"]
+        arguments = ["--listen", f"127.0.0.1:{running.port}", "--admin", "127.0.0.1:0", "--workers", workers]
         done = await asyncio.to_thread(
             subprocess.run, [*command, *arguments], capture_output=True, text=True, check=False
         )

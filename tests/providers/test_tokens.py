@@ -201,6 +201,30 @@ async def test_a_password_of_ecr_that_ends_while_a_blob_comes_costs_nothing_and_
     prove("ECR", "ends in mid-blob")
 
 
+async def test_a_blob_of_ecr_that_breaks_once_its_password_was_renewed_goes_on_with_the_new_one(
+    aws: ScriptedAws, held: str, tmp_path: Path
+) -> None:
+    async with Front(FLAVOURS["ECR"], held) as front:
+        over: set[str] = set()
+        front.takes = lambda user, password: password in aws.tokens and password not in over
+        documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
+        async with gate_of(tmp_path, *documents) as gate:
+            layer = max(LARGE.blobs, key=lambda digest: len(LARGE.blobs[digest]))
+            base = f"/v2/proxy/{APP}/up/my-org/large"
+
+            async def renew() -> None:
+                over.update(aws.tokens)
+                front.over |= over
+                assert (await gate.get(f"{base}/manifests/1", gate.key("acme"))).fault == "UpstreamUnauthorized"
+                await gate.tell_usage()
+                await gate.until_status(f"{base}/manifests/1", gate.key("acme"), 200)
+
+            front.cut_after, front.before_the_cut = 400_000, renew
+            answer = await gate.get(f"{base}/blobs/{layer}", gate.key("acme"))
+            assert (answer.status, answer.body) == (200, LARGE.blobs[layer])
+            assert len(aws.tokens) == 2
+
+
 async def test_keys_that_aws_refuses_are_named_and_mended_by_new_ones(
     aws: ScriptedAws, held: str, tmp_path: Path
 ) -> None:

@@ -36,8 +36,8 @@ registry; no provider was asked itself.
 
 KINDS = """
 What ends in mid-blob is a token of the registry, and a broken blob is resumed with the next one. ECR has no such token:
-its password ends, which bytes on their way do not feel; a blob that breaks after that end is aborted, and the client's
-own next try gets it with the new password.
+its password ends, which bytes on their way do not feel; a blob that breaks after that end is resumed with the new
+password where there is one by then, and else aborted, so that the client's own next try gets it.
 
 ## Keys and modes that were pulled with
 

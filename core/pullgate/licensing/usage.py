@@ -55,14 +55,16 @@ class Tally:
 
     def count(self, now: float, counts: Counts, key: str = "") -> None:
         """Add what happened at `now` (Unix time), by the key with the id `key`."""
-        hour = int(now) // HOUR
-        self._turn(hour)
+        second = int(now)
+        hour = second // HOUR
+        if hour > self._hour:
+            self._turn(hour)
         if hour > self._hour - HOURS:
             self._add(hour, counts)
-        if counts.pulls:
-            self.last_pull = max(self.last_pull, int(now))
-        if key:
-            self.key_used[key] = max(self.key_used.get(key, 0), int(now))
+        if counts.pulls and second > self.last_pull:
+            self.last_pull = second
+        if key and second > self.key_used.get(key, 0):
+            self.key_used[key] = second
             while len(self.key_used) > KEY_LIMIT:
                 del self.key_used[min(self.key_used, key=self.key_used.__getitem__)]
 
@@ -96,9 +98,10 @@ class Tally:
         return Counts(*self._cells[start : start + _PARTS])
 
     def _add(self, hour: int, counts: Counts) -> None:
-        start = hour % HOURS * _PARTS
-        for offset, number in enumerate((counts.pulls, counts.bytes, counts.denied)):
-            self._cells[start + offset] += number
+        cells, start = self._cells, hour % HOURS * _PARTS
+        cells[start] += counts.pulls
+        cells[start + 1] += counts.bytes
+        cells[start + 2] += counts.denied
 
 
 def read_tally(document: Mapping[str, Any]) -> Tally:

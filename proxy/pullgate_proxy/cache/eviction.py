@@ -80,6 +80,11 @@ class S3Fifo:
             name = self._from_small(is_pinned) if from_small else self._from_main(is_pinned)
             if name is not None:
                 return name
+        # All of the main queue is pinned: the small one gives way below its share, too.
+        while self._small:
+            name = self._from_small(is_pinned)
+            if name is not None:
+                return name
         return None
 
     def _from_small(self, is_pinned: Callable[[str], bool]) -> str | None:

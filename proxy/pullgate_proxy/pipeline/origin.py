@@ -41,7 +41,7 @@ def read_origin(headers: CIMultiDictProxy[str], peer: str, settings: ProxySettin
         host = _last(headers.get("X-Forwarded-Host")) or host
         client = _client(headers.get("X-Forwarded-For"), settings.trusted_proxies) or peer
         request_id = headers.get("X-Request-Id", "")
-    if not _REQUEST_ID.match(request_id):
+    if not request_id or not _REQUEST_ID.match(request_id):
         request_id = f"{random.getrandbits(64):016x}"
     return Origin(client, _known_form(host), request_id)
 

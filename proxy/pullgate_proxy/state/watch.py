@@ -6,8 +6,8 @@ A document that cannot be read is said in the log and leaves the last good entry
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
 
 from pullgate.providers.handoff import (
     SIGNING_KEYS_NAME,
@@ -18,7 +18,7 @@ from pullgate.providers.handoff import (
 )
 from pullgate.resources import InvalidResource, License, Registry, parse_resource
 from pullgate.resources.compile import license_facts, registry_facts, registry_hosts
-from pullgate.store.port import Change, Key, Store, Synced
+from pullgate.store.port import Change, Key, Synced
 from pullgate.upstream.compile import upstream_config
 from pullgate_proxy.state.snapshot import KeyFacts, Name, RegistryEntry, Snapshot
 from pullgate_proxy.tokens import SigningKey, SigningKeys
@@ -28,7 +28,15 @@ KINDS = frozenset({"Registry", "License", "Secret"})
 log = logging.getLogger(__name__)
 
 
-async def follow(store: Store, snapshot: Snapshot, on_registry_gone: Callable[[Name], None]) -> None:
+class Watched(Protocol):
+    """The part of a Store that the proxy needs."""
+
+    def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
+        """See Store."""
+        ...
+
+
+async def follow(store: Watched, snapshot: Snapshot, on_registry_gone: Callable[[Name], None]) -> None:
     """Apply every change of `store` to `snapshot` until cancelled."""
     async for change in store.watch(KINDS):
         if isinstance(change, Synced):

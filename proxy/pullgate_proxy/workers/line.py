@@ -13,6 +13,8 @@ from typing import Any, Final
 
 LINE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; etcd takes documents of 1.5 MiB."""
+WAITING_LIMIT: Final = 256 * 1024 * 1024
+"""Bytes that wait for the other end."""
 CALL_SECONDS: Final = 30.0
 
 Handler = Callable[..., Any]
@@ -71,10 +73,22 @@ class Line:
         """Tell the other end something, without an answer."""
         self.tell([0, name, arguments])
 
+    def forward(self, name: str, arguments: bytes) -> None:
+        """As `note`, with arguments that are JSON already."""
+        self._send(b'[0,"%s",%s]\n' % (name.encode(), arguments))
+
     def tell(self, message: list[Any]) -> None:
-        """Send one line. A line that is lost is noticed by `run`."""
-        if not self._writer.is_closing():
-            self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        """Send one line."""
+        self._send(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+
+    def _send(self, line: bytes) -> None:
+        """A line that is lost is noticed by `run`; an end that does not read for long is as good as gone."""
+        if self._writer.is_closing():
+            return
+        self._writer.write(line)
+        if self._writer.transport.get_write_buffer_size() > WAITING_LIMIT:
+            log.warning("the other process takes nothing in any more")
+            self._writer.transport.abort()
 
     async def drain(self) -> None:
         """Wait until what was told is not more than a little. Raises LineLost."""

@@ -19,8 +19,9 @@ import pytest
 import yaml
 from aiohttp import web
 
-from pullgate_proxy.admin import CONNECTIONS, AdminPort
 from pullgate_proxy.memory import read_resident
+from pullgate_proxy.ports import SIDE_CONNECTIONS as CONNECTIONS
+from pullgate_proxy.ports import SidePort
 from pullgate_proxy.settings import ProxySettings
 from tests.chaos.stage import Process
 from tests.support.catalog import WORKER, catalog, seed
@@ -248,8 +249,8 @@ async def test_on_the_admin_port_what_is_being_answered_is_not_ended_for_room() 
 
     app = web.Application()
     app.router.add_get("/slow", slow)
-    admin = AdminPort(ProxySettings(admin_port=0))
-    port = await admin.start(app)
+    admin = SidePort(app, ProxySettings())
+    port = await admin.open("127.0.0.1", 0, "--admin")
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
@@ -266,7 +267,7 @@ async def test_on_the_admin_port_what_is_being_answered_is_not_ended_for_room() 
             for _, writer in forgotten:
                 writer.transport.abort()
     finally:
-        await admin.stop()
+        await admin.close()
 
 
 def limit_descriptors(proxy: Process, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -160,3 +161,28 @@ async def test_a_link_that_is_no_address_ends_the_list(world: World, link: str) 
     answer = await world.gate.get(f"{BASE}/tags/list", world.gate.key("acme"))
     assert answer.status == 200
     assert "https" not in answer.headers.get("Link", "")
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "GET /v2/ HTTP/1.1\nHost: a\nAuthorization: Basic {login}\n\n",
+        "GET /v2/ HTTP/1.1\r\nHost: a\r\nAuthor\0ization: Basic {login}\r\n\r\n",
+        "GET /v2/ HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {login}{long}\r\n\r\n",
+        "POST /token HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\ngrant_type=password&password={key}\r\n",
+    ],
+)
+async def test_a_request_that_is_no_http_is_logged_without_what_it_said(
+    world: World, spoilt: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = world.gate.key("acme")
+    login = base64.b64encode(f"customer:{key}".encode()).decode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.gate.proxy.port)
+    writer.write(spoilt.format(login=login, key=key, long="x" * 10_000).encode())
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    writer.close()
+    assert b" 200 " not in answer
+    assert "Error handling request" in caplog.text
+    assert key not in caplog.text
+    assert login[:20] not in caplog.text

@@ -45,8 +45,8 @@ class World:
         return len(self.upstream.received("GET", f"/blobs/{digest}"))
 
     def owner(self, digest: str = LAYER) -> Proxy:
-        found = owner_of(digest, [("127.0.0.1", replica.admin_port) for replica in self.replicas])
-        return next(replica for replica in self.replicas if found == ("127.0.0.1", replica.admin_port))
+        found = owner_of(digest, [replica.settings.peer_listen for replica in self.replicas])
+        return next(replica for replica in self.replicas if found == replica.settings.peer_listen)
 
     def strangers(self) -> list[Proxy]:
         return [replica for replica in self.replicas if replica is not self.owner()]
@@ -58,18 +58,17 @@ async def world_of(directory: Path, count: int = 3) -> AsyncIterator[World]:
         await upstream.push("my-org/large", "1", LARGE)
         ports = [free_port() for _ in range(count)]
         settings = {
-            "peers": tuple(("127.0.0.1", port) for port in ports),
-            "peer_fetch": True,
+            "peer_fetch": tuple(("127.0.0.1", port) for port in ports),
             "first_byte_timeout": 2.0,
             "idle_timeout": 1.0,
         }
         documents = [registry("upstream", upstream.host), license_("acme")]
-        first = {"admin_port": ports[0], "blob_cache": directory / "cache-0"}
+        first = {"peer_listen": ("127.0.0.1", ports[0]), "blob_cache": directory / "cache-0"}
         async with running(directory / "resources", *documents, **settings, **first) as gate:
             replicas = [gate.proxy]
             for number, port in list(enumerate(ports))[1:]:
                 cache = directory / f"cache-{number}"
-                replicas.append(await gate.start_proxy(admin_port=port, blob_cache=cache))
+                replicas.append(await gate.start_proxy(peer_listen=("127.0.0.1", port), blob_cache=cache))
             for replica in replicas:
                 await gate.until(lambda each=replica: ready(each, count))  # type: ignore[misc]
             yield World(gate, upstream, replicas)
@@ -131,7 +130,7 @@ async def test_a_peer_is_served_only_with_a_ticket_for_that_very_blob(tmp_path: 
             async def ask(ticket: str | None, **headers: str) -> int:
                 if ticket is not None:
                     headers["Authorization"] = f"Bearer {ticket}"
-                url = f"http://127.0.0.1:{replica.admin_port}{path}"
+                url = f"http://127.0.0.1:{replica.settings.peer_listen[1]}{path}"
                 async with session.get(url, headers=headers) as response:
                     return response.status
 

@@ -8,7 +8,7 @@ import json
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -86,6 +86,8 @@ class Front:
         self.cut_after: int | None = None
         """Bytes of the next blob after which the connection breaks."""
         self.expire_at_the_cut = False
+        self.before_the_cut: Callable[[], Awaitable[None]] = _at_once
+        """Waited for while the body hangs, before it breaks."""
         self.expire_after: int | None = None
         """Bytes of the next blob after which everything that was given is over; the bytes go on."""
         self.asked: list[tuple[str, str]] = []
@@ -272,11 +274,16 @@ class Front:
                 self.expire()
             if is_blob and self.cut_after is not None and sent >= self.cut_after:
                 self.cut_after = None
+                await self.before_the_cut()
                 if self.expire_at_the_cut:
                     self.expire()
                 if request.transport is not None:
                     request.transport.abort()
                 return
+
+
+async def _at_once() -> None:
+    pass
 
 
 def _basic(header: str) -> tuple[str, str]:

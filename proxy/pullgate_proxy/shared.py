@@ -1,0 +1,96 @@
+"""What all workers of a replica have in common: what Licenses use, and the disk. Of one process it is its own."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+from pullgate.licensing.usage import Counts
+from pullgate.policy.facts import LicenseFacts
+from pullgate.usage.poller import UsagePoller
+from pullgate_proxy.cache.disk import BlobDir
+from pullgate_proxy.cache.keeper import Bounds, Keeper, Keeping
+from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
+from pullgate_proxy.metrics import Metrics
+from pullgate_proxy.pipeline.request import PullRequest
+from pullgate_proxy.pull_log import Record
+from pullgate_proxy.settings import ProxySettings
+from pullgate_proxy.state.snapshot import Name
+from pullgate_proxy.usage import UsageBook
+
+
+class Book(Protocol):
+    """Where what a License used is noted."""
+
+    @property
+    def instance(self) -> str:
+        """Of this run of the replica."""
+        ...
+
+    def note(self, license_: Name, counts: Counts, key: str, now: float) -> None:
+        """One request of a License, by the key with the id `key`, at `now` (Unix time)."""
+
+    def note_refused(self, registry: Name, refreshed_at: str) -> None:
+        """The upstream of `registry` did not take the token that was issued at `refreshed_at` (RFC 3339)."""
+
+
+class Gate(Protocol):
+    """Lets a License's requests in, up to its limits."""
+
+    async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record, now: float) -> None:
+        """Let `request` in at `now` (Unix time), `leave` must follow. Raises LimitReached; then nothing must."""
+
+    def leave(self, record: Record) -> None:
+        """The request of `record` has ended, and was counted in the book."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The one of each that there is."""
+
+    book: Book
+    gate: Gate
+    keeper: Keeping | None
+    """None: no blob is kept."""
+
+
+class Own:
+    """The shared things themselves, in the process that has them."""
+
+    def __init__(self, settings: ProxySettings, metrics: Metrics) -> None:
+        self._settings = settings
+        self.usage = UsageBook()
+        self.peers = PeerUsage(self.usage.instance)
+        self.gatekeeper = Gatekeeper(self.usage, self.peers)
+        self.keeper = _build_keeper(settings, metrics)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def shared(self) -> Shared:
+        """For a proxy."""
+        return Shared(self.usage, self.gatekeeper, self.keeper)
+
+    def start(self) -> None:
+        """Ask the other replicas what they counted."""
+        if self._settings.peers:
+            poller = UsagePoller(self._settings.peers, self.peers.take, PEER_SECONDS)
+            self._tasks.append(asyncio.create_task(poller.run()))
+
+    async def close(self) -> None:
+        """Ask no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _build_keeper(settings: ProxySettings, metrics: Metrics) -> Keeper | None:
+    if settings.blob_cache is None:
+        return None
+    keeper = Keeper(
+        BlobDir(settings.blob_cache),
+        Bounds(settings.blob_cache_size, settings.blob_cache_files),
+        lambda why: metrics.blob_removals.labels(why).inc(),
+    )
+    metrics.follow_keeper(keeper)
+    return keeper
