@@ -130,9 +130,9 @@ async def test_googles_key_is_the_password_of_json_key(held: str) -> None:
 
 @pytest.mark.parametrize("user", ["oauth2accesstoken", "_json_key", "_json_key_base64"])
 async def test_googles_users_say_what_the_password_is_and_are_shown_as_they_are(held: str, user: str) -> None:
-    async with asking("GAR", held, {"username": user, "password": "ya29.SECRET"}) as (front, upstream):
+    async with asking("GAR", held, {"username": user, "password": "ya29.CANARY-SECRET"}) as (front, upstream):
         await upstream.fetch_manifest(manifest(front))
-        assert front.logins == [(user, "ya29.SECRET")]
+        assert front.logins == [(user, "ya29.CANARY-SECRET")]
 
 
 async def test_ghcrs_403_of_its_token_server_is_a_wrong_token(held: str) -> None:
@@ -169,10 +169,10 @@ async def test_acrs_token_is_called_access_token(held: str) -> None:
 
 
 async def test_acrs_refresh_token_is_the_password_of_the_null_guid(held: str) -> None:
-    login = {"username": "00000000-0000-0000-0000-000000000000", "password": "eyJSECRET"}
+    login = {"username": "00000000-0000-0000-0000-000000000000", "password": "eyJCANARY-SECRET"}
     async with asking("ACR", held, login) as (front, upstream):
         await upstream.fetch_manifest(manifest(front))
-        assert front.logins == [("00000000-0000-0000-0000-000000000000", "eyJSECRET")]
+        assert front.logins == [("00000000-0000-0000-0000-000000000000", "eyJCANARY-SECRET")]
         assert front.asked[1][1] == "/oauth2/token"
 
 

@@ -17,10 +17,10 @@ from tests.support.proven import prove
 
 pytestmark = pytest.mark.asyncio
 
-KEY = json.dumps({"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\nSECRET\n"})
+KEY = json.dumps({"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\nCANARY\n"})
 CUT = KEY.partition("\\n")[0]
 """As a shell or a YAML block leaves it."""
-AWS_SECRET = "SECRET/SECRET+SECRETSECRETSECRETSECRET12"
+AWS_SECRET = "CANARY/CANARY+CANARYCANARYCANARYCANARY12"
 GUID = "00000000-1111-2222-3333-444444444444"
 
 WRONG = [
@@ -30,31 +30,31 @@ WRONG = [
     ("a JSON key cut at a newline", "GAR", "_json_key", CUT, "cut, at a line break perhaps"),
     ("a JSON key cut at a newline", "GCR", "_json_key", CUT, "cut, at a line break perhaps"),
     ("a JSON key of another user", "GAR", "my-bot", KEY, "the user name of a JSON key is _json_key"),
-    ("a password where SSO requires a token", "DockerHub", "my-bot", "SECRET-horse", "SSO or two factors"),
-    ("a mail address as the user", "DockerHub", "me@example.com", "dckr_pat_SECRET", "wants the account name"),
-    ("a fine-grained token", "GHCR", "my-bot", "github_pat_SECRET", "use a classic one"),
-    ("the password of an account", "GHCR", "my-bot", "SECRET-horse", "this is no GitHub token"),
-    ("a person instead of a robot", "Quay", "somebody", "SECRET-horse", "this is no robot account"),
-    ("an OAuth token of the API", "Quay", "$oauthtoken", "SECRET", "an OAuth token, which a person granted"),
+    ("a password where SSO requires a token", "DockerHub", "my-bot", "CANARY-horse", "SSO or two factors"),
+    ("a mail address as the user", "DockerHub", "me@example.com", "dckr_pat_CANARY", "wants the account name"),
+    ("a fine-grained token", "GHCR", "my-bot", "github_pat_CANARY", "use a classic one"),
+    ("the password of an account", "GHCR", "my-bot", "CANARY-horse", "this is no GitHub token"),
+    ("a person instead of a robot", "Quay", "somebody", "CANARY-horse", "this is no robot account"),
+    ("an OAuth token of the API", "Quay", "$oauthtoken", "CANARY", "an OAuth token, which a person granted"),
     ("the id of a secret", "ACR", GUID, GUID, "that is its id; use its value"),
-    ("an application's secret of another user", "ACR", "pullgate", "SEC8Q~" + "SECRET" * 5 + "abcd", "the client id"),
-    ("a registry's password of an application", "ACR", GUID, "SECRET" * 7 + "+ACRAabcde", "the name of the token"),
+    ("an application's secret of another user", "ACR", "pullgate", "SEC8Q~" + "CANARY" * 5 + "abcd", "the client id"),
+    ("a registry's password of an application", "ACR", GUID, "CANARY" * 7 + "+ACRAabcde", "the name of the token"),
     # The front's host is 127.0.0.1, so its admin would be this one.
-    ("the admin user", "ACR", "127", "SECRET", "the admin user of the registry"),
-    ("a robot without its dollar", "Harbor", "robotpuller", "SECRET", "single quotes"),
-    ("a person instead of a robot", "Harbor", "admin", "SECRET", "the account of a person"),
-    ("a token of a runner", "GitLab", "x", "glrt-SECRET", "this is a token of a runner"),
-    ("a token of a CI job", "GitLab", "gitlab-ci-token", "glcbt-SECRET", "ends with it"),
-    ("a personal access token", "GitLab", "me", "glpat-SECRET", "needs the scope read_registry"),
-    ("an API key", "Artifactory", "puller", "AKCp" + "SECRET" * 11 + "abc", "JFrog deprecated"),
-    ("a reference token that was cut", "Artifactory", "puller", "cmVmdGtuOjSECRET", "64 characters"),
-    ("the password of an account", "Artifactory", "me@example.com", "SECRET-horse", "use an access token"),
+    ("the admin user", "ACR", "127", "CANARY", "the admin user of the registry"),
+    ("a robot without its dollar", "Harbor", "robotpuller", "CANARY", "single quotes"),
+    ("a person instead of a robot", "Harbor", "admin", "CANARY", "the account of a person"),
+    ("a token of a runner", "GitLab", "x", "glrt-CANARY", "this is a token of a runner"),
+    ("a token of a CI job", "GitLab", "gitlab-ci-token", "glcbt-CANARY", "ends with it"),
+    ("a personal access token", "GitLab", "me", "glpat-CANARY", "needs the scope read_registry"),
+    ("an API key", "Artifactory", "puller", "AKCp" + "CANARY" * 11 + "abc", "JFrog deprecated"),
+    ("a reference token that was cut", "Artifactory", "puller", "cmVmdGtuOjCANARY", "64 characters"),
+    ("the password of an account", "Artifactory", "me@example.com", "CANARY-horse", "use an access token"),
     ("a NuGet API key", "Nexus", "puller", GUID, "NuGet API key"),
-    ("half of a user token", "Nexus", "SECRET", "SECRET", "name code is the user"),
-    ("the token as the password alone", "DigitalOcean", "my-bot", "dop_v1_SECRET", "user name and password both"),
-    ("a token of another provider", "Harbor", "my-bot", "ghp_SECRET", "a token of GitHub, and the Registry is of type"),
-    ("a placeholder", "Generic", "puller", "${SECRET_TOKEN}", "a placeholder that nobody filled in"),
-    ("an AWS key", "Generic", "AKIAIOSFODNN7EXAMPLE", "SECRET", "type ECR takes it"),
+    ("half of a user token", "Nexus", "CANARY", "CANARY", "name code is the user"),
+    ("the token as the password alone", "DigitalOcean", "my-bot", "dop_v1_CANARY", "user name and password both"),
+    ("a token of another provider", "Harbor", "my-bot", "ghp_CANARY", "a token of GitHub, and the Registry is of type"),
+    ("a placeholder", "Generic", "puller", "${CANARY_TOKEN}", "a placeholder that nobody filled in"),
+    ("an AWS key", "Generic", "AKIAIOSFODNN7EXAMPLE", "CANARY", "type ECR takes it"),
 ]
 
 
@@ -86,9 +86,9 @@ async def test_a_key_that_was_cut_in_its_secret_is_told_for_a_registry_of_a_fold
 
 async def test_a_right_credential_is_not_suspected_and_a_token_as_the_user_is_not_printed(held: str) -> None:
     async with Front(FLAVOURS["DigitalOcean"], held) as front:
-        front.accept("dop_v1_SECRET", "dop_v1_SECRET")
-        about = ["--type", "DigitalOcean", "--host", front.host, "--plain-http", "--username", "dop_v1_SECRET"]
-        ran = await pullgate("registry", "test", *about, "--password-stdin", stdin="dop_v1_SECRET")
+        front.accept("dop_v1_CANARY", "dop_v1_CANARY")
+        about = ["--type", "DigitalOcean", "--host", front.host, "--plain-http", "--username", "dop_v1_CANARY"]
+        ran = await pullgate("registry", "test", *about, "--password-stdin", stdin="dop_v1_CANARY")
     assert ran.code == 0, ran.output
     assert "the token is let in" in ran.output
-    assert "SECRET" not in ran.output
+    assert "CANARY" not in ran.output

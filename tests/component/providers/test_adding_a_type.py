@@ -64,7 +64,7 @@ async def test_the_new_type_logs_in_and_says_what_is_wrong(core: str) -> None:
         right = await pullgate("registry", "test", *about, stdin=TOKEN, PYTHONPATH=core)
         assert right.code == 0, right.output
         assert "my-bot is let in" in right.output
-        wrong = await pullgate("registry", "test", *about, stdin="correct horse", PYTHONPATH=core)
+        wrong = await pullgate("registry", "test", *about, stdin="correct CANARY horse", PYTHONPATH=core)
     assert wrong.code == 1
     assert "generate a new token with read:package for my-bot" in " ".join(wrong.output.split())
     assert "this is no token of Gitea (40 characters)" in " ".join(wrong.output.split())
