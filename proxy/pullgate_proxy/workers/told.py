@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pullgate_proxy.cache.objects import Location
+from pullgate_proxy.memory import find_memory_limit
 from pullgate_proxy.settings import ProxySettings, parse_networks
 
 _PATHS: Final = frozenset({"tls_cert", "tls_key", "blob_cache"})
@@ -28,6 +29,9 @@ def settings_document(settings: ProxySettings, port: int) -> dict[str, Any]:
         document[field.name] = value
     for name in _SHARED_OUT:
         document[name] //= settings.workers
+    memory = settings.max_memory or find_memory_limit()
+    # Each looks at its own memory; the supervisor counts for one more.
+    document["max_memory"] = memory // (settings.workers + 1) if memory is not None else None
     return {**document, "listen_port": port, "share_port": True, "peers": [], "workers": 1}
 
 
