@@ -149,8 +149,7 @@ class Connections(web.Server):
         """Whether a connection should be accepted now; else in a moment."""
         if len(self._open) < self.limit:
             return True
-        oldest = next(iter(self._idle), None)
-        return oldest is not None and self._clock() - self._idle[oldest] >= GRACE
+        return self._oldest() is not None
 
     def take(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None) -> None:
         """A connection that was accepted from `address`; an idle one makes room where there is none."""
@@ -230,15 +229,23 @@ class Connections(web.Server):
     # --- making room ---
 
     def close_oldest(self, count: int) -> None:
-        """Close the `count` connections that have been idle longest."""
-        for _ in range(min(count, len(self._idle))):
-            self.close_one(next(iter(self._idle)), "room")
+        """Close the `count` connections that have been idle longest; none that had not its moment."""
+        for _ in range(count):
+            oldest = self._oldest()
+            if oldest is None:
+                return
+            self.close_one(oldest, "room")
 
     def close_one(self, connection: Connection, why: str) -> None:
         """Close a connection at once; `why` is told to `on_closed`."""
         self._forget(connection)
         connection.cut()
         self._on_closed(why)
+
+    def _oldest(self) -> Connection | None:
+        """The one that has been idle longest, if that is long enough."""
+        oldest = next(iter(self._idle), None)
+        return oldest if oldest is not None and self._clock() - self._idle[oldest] >= GRACE else None
 
     def _make_room(self, source: str) -> None:
         """Close one that is idle, of `source` where it has its share."""
