@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.contenders import BOTH_CORES, MANY, Contender, Stage, staged
-from benchmarks.measures import blob, both_cores, fan_out, manifests, revocations
+from benchmarks.measures import blob, both_cores, fan_out, manifests, revocations, spread
 from benchmarks.report import Results, render
+from benchmarks.servers import free_port
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 CLIENTS = 200
+REPLICAS = 3
 
 
 def measure(stage: Stage, rounds: int, seconds: int) -> Results:
@@ -58,6 +62,26 @@ def _blobs(stage: Stage, results: Results, number: int, contenders: dict[str, Co
             results.add("blob, from the cache", "nginx static", rate)
 
 
+def measure_replicas(stage: Stage, results: Results) -> None:
+    """Three of them, each for itself and then one for all."""
+    for number, name in enumerate(("each for itself", "one for all (--peer)")):
+        ports = [free_port() for _ in range(REPLICAS)]
+        replicas = []
+        for place, port in enumerate(ports):
+            settings: dict[str, Any] = {"blob_cache": str(stage.directory / f"replica-{number}-{place}")}
+            if number:
+                settings |= {
+                    "peer_fetch": [("127.0.0.1", each) for each in ports],
+                    "peer_listen": ("127.0.0.1", port),
+                }
+            replicas.append(stage.pullgate(f"replica {place}", **settings))
+        time.sleep(1)  # they look for each other
+        results.spread[name] = spread(replicas, stage.seeded.large[0])
+        print(f"  {REPLICAS} replicas, {name}: {results.spread[name]}", flush=True)
+        for replica in replicas:
+            replica.server.process.terminate()
+
+
 def measure_workers(stage: Stage, results: Results, rounds: int, seconds: int) -> None:
     """One worker and two, on all cores."""
     for workers in (1, 2):
@@ -79,6 +103,8 @@ def main() -> None:
         staged(Path(name), arguments.rounds) as stage,
     ):
         results = measure(stage, arguments.rounds, arguments.seconds)
+        measure_replicas(stage, results)
+        measure_workers(stage, results, arguments.rounds, arguments.seconds)
     page = render(results, arguments.rounds, arguments.seconds)
     print("\n" + page)
     if not arguments.no_write:

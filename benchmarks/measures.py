@@ -109,6 +109,37 @@ def fetched(contender: Contender) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in wanted)
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One blob pulled from several replicas at once."""
+
+    upstream_share: float
+    """Bytes that came from the upstream to all of them, by the blob's size."""
+    seconds: float
+    """Until the last client had it."""
+
+
+def spread(replicas: list[Contender], large: Blob) -> Spread:
+    """A client at each replica wants `large`, which nobody asked for yet."""
+    before = sum(map(fetched, replicas))
+    began = time.monotonic()
+    clients = [
+        subprocess.Popen(
+            [
+                *("taskset", "-c", OTHER_CORE, sys.executable, "-m", "benchmarks.drain"),
+                *(replica.url(f"blobs/{large.digest}"), replica.authorization, "1"),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        for replica in replicas
+    ]
+    for client in clients:
+        if client.wait():
+            raise SystemExit("a pull from a replica failed")
+    seconds = time.monotonic() - began
+    return Spread((sum(map(fetched, replicas)) - before) / large.size, seconds)
+
+
 def revocations(contender: Contender, count: int) -> list[float]:
     """Seconds from the change of a License in the store until a pull with its key is refused, sorted."""
     parts = urlsplit(contender.server.url)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from benchmarks.measures import FanOut, Rate
+from benchmarks.measures import FanOut, Rate, Spread
 
 BASES = {
     "manifest by digest": "nginx proxy_cache",
@@ -30,6 +30,8 @@ class Results:
     """Resident MiB at rest."""
     revocations: list[float] = field(default_factory=list)
     fan_out: FanOut | None = None
+    spread: dict[str, Spread] = field(default_factory=dict)
+    """Whether replicas fetch from each other -> one blob pulled from all of them at once."""
 
     def add(self, measure: str, contender: str, rate: Rate) -> None:
         """One more round's figure."""
@@ -74,6 +76,8 @@ def render(results: Results, rounds: int, seconds: int) -> str:
             lines.append(f"| {measure} | {contender} | {rate:,.0f} | {cost} | {ratio:.2f} | {base} |")
     lines += ["", "| resident memory at rest | MiB |", "|---|---:|"]
     lines += [f"| {name} | {mebibytes:,.0f} |" for name, mebibytes in results.memory.items()]
+    lines += ["", "| three replicas, one 512 MiB blob | upstream bytes | until all have it |", "|---|---:|---:|"]
+    lines += [f"| {name} | {s.upstream_share:.2f} x | {s.seconds:.1f} s |" for name, s in results.spread.items()]
     lines += ["", "| aim | measured | met |", "|---|---|---|", *_aims(results), ""]
     return "\n".join(lines)
 

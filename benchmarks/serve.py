@@ -98,7 +98,13 @@ def _license(name: str, key: str) -> dict[str, Any]:
 
 
 def _settings_of(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: Path(value) if name == "blob_cache" else value for name, value in given.items()}
+    found = dict(given)
+    if "blob_cache" in found:
+        found["blob_cache"] = Path(found["blob_cache"])
+    if "peer_fetch" in found:
+        found["peer_fetch"] = tuple((host, port) for host, port in found["peer_fetch"])
+        found["peer_listen"] = tuple(found["peer_listen"])
+    return found
 
 
 async def _listen_for_revocations(config: dict[str, Any], store: MemoryStore) -> None:

@@ -17,6 +17,8 @@ from pullgate_proxy.cache.keeper import Keeping
 
 PART: Final = 8 * 1024 * 1024
 """Bytes that are sent in one go."""
+FIRST_PART: Final = 16 * 1024
+"""Of them at first: they go out with the headers, and many who ask at once all have their first byte soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ class Held(AsyncIterator[Part]):
                 available = await self.flight.wait_beyond(self._position)
             except Lost:
                 return None
-        count = min(available, self._end, self._position + PART) - self._position
+        most = FIRST_PART if self._position == self._first else PART
+        count = min(available, self._end, self._position + most) - self._position
         part = FilePart(self._file, self._position, count, self.flight is not None, self._broken)
         self._position += count
         return part
