@@ -135,7 +135,7 @@ def test_an_image_test_reads_the_rendered_manifests_of_a_config_map(world: World
 
 def test_a_changed_secret_takes_effect(world: World, vendor: str) -> None:
     key = key_of(world, vendor)
-    world.cluster.apply(secret(vendor, "wrong"))
+    world.cluster.apply(secret(vendor, "CANARY-wrong"))
     wait_for(world, vendor, "registry/upstream", "Ready", "False")
     status = world.cluster.get("registry", "upstream", vendor)["status"]
     assert {c["type"]: c["reason"] for c in status["conditions"]}["Authenticated"] == "UpstreamUnauthorized"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -41,32 +42,54 @@ def in_base64(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _forms(text: str) -> str:
-    """A pattern of `text` in base64 and in hexadecimal digits."""
-    return "|".join(re.escape(form) for form in (*in_base64(text), text.encode().hex(), text.encode().hex().upper()))
+def _forms(text: str) -> tuple[str, ...]:
+    """`text` in base64 and in hexadecimal digits."""
+    return (*in_base64(text), text.encode().hex(), text.encode().hex().upper())
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of secret: one of `signs` stands in each, and is looked for first, as `in` is the fastest search."""
+
+    signs: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+    def finds(self, text: str) -> Iterator[re.Match[str]]:
+        """Where `text` may hold one."""
+        return self.pattern.finditer(text) if any(sign in text for sign in self.signs) else iter(())
+
+
+def _any_of(*texts: str) -> _Kind:
+    return _Kind(texts, re.compile("|".join(map(re.escape, texts))))
 
 
 _KINDS: Final = {
     # The id of an access key is shown on purpose: AWS calls it no secret.
-    "a credential": re.compile(rf"(?<!AKIA){MARK}"),
-    "a credential, encoded": re.compile(_forms(MARK)),
-    "a license key": re.compile(r"pgk_[0-9A-Za-z]{20,}"),
-    "a token": re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    "a private key": re.compile("PRIVATE KEY-----"),
-    "a private key, encoded": re.compile(_forms("PRIVATE KEY---")),
-    "an Authorization value": re.compile(r"\b(?:Basic [A-Za-z0-9+/]{16,}={0,2}|Bearer [A-Za-z0-9._~+/-]{24,})"),
+    "a credential": _Kind((MARK,), re.compile(rf"(?<!AKIA){MARK}")),
+    "a credential, encoded": _any_of(*_forms(MARK)),
+    "a license key": _Kind(("pgk_",), re.compile(r"pgk_[0-9A-Za-z]{20,}")),
+    "a token": _Kind(("eyJ",), re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")),
+    "a private key": _any_of("PRIVATE KEY-----"),
+    "a private key, encoded": _any_of(*_forms("PRIVATE KEY---")),
+    "an Authorization value": _Kind(
+        ("Basic ", "Bearer "), re.compile(r"\b(?:Basic [A-Za-z0-9+/]{16,}={0,2}|Bearer [A-Za-z0-9._~+/-]{24,})")
+    ),
 }
-_ENCODED_KEY: Final = re.compile(rf"[A-Za-z0-9+/_-]{{0,3}}(?:{'|'.join(in_base64('pgk_'))})[A-Za-z0-9+/_-]{{20,}}")
+_ENCODED_KEY: Final = _Kind(
+    in_base64("pgk_"), re.compile(rf"[A-Za-z0-9+/_-]{{0,3}}(?:{'|'.join(in_base64('pgk_'))})[A-Za-z0-9+/_-]{{20,}}")
+)
 _PRODUCT_NAMES: Final = re.compile(r"stderr|stdout|core(\.\d+)?")
+_CACHED: Final = re.compile(r"/(incoming/sha(256|512)-|blobs/sha(256|512)/[0-9a-f]{2}/)[0-9a-f]+$")
+"""Files of a cache of blobs; a registry's own folders have one level more."""
 _KEY: Final = re.compile(rb"pgk_[0-9A-Za-z]{12,}")
 
 
 def find_secret(text: str, also: Iterable[str] = ()) -> str | None:
     """The kind of secret that stands in `text`, None where there is none; `also` are further texts to look for."""
-    for kind, pattern in _KINDS.items():
-        if pattern.search(text) is not None:
-            return kind
-    if any(_holds_key(found[0]) for found in _ENCODED_KEY.finditer(text)):
+    for name, kind in _KINDS.items():
+        if next(kind.finds(text), None) is not None:
+            return name
+    if any(_holds_key(found[0]) for found in _ENCODED_KEY.finds(text)):
         return "a license key, encoded"
     return "a key of this test" if any(secret in text for secret in also) else None
 
@@ -119,11 +142,12 @@ def search_tree(path: Path, also: Iterable[str] = ()) -> list[Finding]:
 
 
 def product_files(path: Path) -> Iterator[Path]:
-    """What the product wrote below `path`: folders `.pullgate` without their Secrets, logs, core files."""
+    """What the product wrote below `path`: folders `.pullgate` without their Secrets, caches, logs, core files."""
     for file in _files(path):
         inside = str(file).rpartition("/.pullgate/")[2]
         own = inside != str(file) and not inside.startswith("secrets/")
-        if own or file.suffix == ".log" or _PRODUCT_NAMES.fullmatch(file.name):
+        cached = _CACHED.search(str(file)) is not None
+        if own or cached or file.suffix == ".log" or _PRODUCT_NAMES.fullmatch(file.name):
             yield file
 
 
@@ -139,7 +163,7 @@ def _files(path: Path) -> list[Path]:
 def _search_file(path: Path, also: tuple[str, ...]) -> list[Finding]:
     kinds = {find_secret(path.name, also)}
     before = b""
-    with path.open("rb") as file:
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # what is still at work replaces its files
         while part := file.read(CHUNK):
             kinds.add(find_secret((before + part).decode("latin-1"), also))
             before = part[-OVERLAP:]

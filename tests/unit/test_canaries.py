@@ -17,7 +17,17 @@ from prometheus_client import Counter
 
 from pullgate.licensing.keys import new_key
 from tests.fuzz.parsers.keys import ED25519_PEM
-from tests.support.canaries import CHUNK, FOUND, NoCanary, canary, find_secret, look, require_none, search_tree
+from tests.support.canaries import (
+    CHUNK,
+    FOUND,
+    NoCanary,
+    canary,
+    find_secret,
+    look,
+    require_none,
+    search_product_files,
+    search_tree,
+)
 from tests.support.cli import pullgate
 from tests.support.clients.command import run
 from tests.support.cluster.process import Program
@@ -148,6 +158,17 @@ async def test_it_is_found_in_each_file_that_the_product_keeps_but_its_secrets(t
         assert not FOUND
     assert found_at(planted)
     path.unlink()
+
+
+@pytest.mark.parametrize("planted", ["blobs/sha256/0a/0a" + "b" * 62, "incoming/sha512-" + "0a" * 64])
+def test_it_is_found_in_the_blobs_of_a_cache_and_not_in_those_of_the_registry_that_they_came_from(
+    tmp_path: Path, planted: str
+) -> None:
+    for place in (planted, "blobs/sha256/0a/0a" + "c" * 62 + "/data"):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"x {PASSWORD} y")
+    assert [found.place for found in search_product_files(tmp_path)] == [f"file {tmp_path / planted}"]
 
 
 async def test_it_is_found_in_the_access_log_and_in_the_metrics(tmp_path: Path) -> None:
