@@ -169,6 +169,7 @@ def test_it_is_found_in_the_blobs_of_a_cache_and_not_in_those_of_the_registry_th
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"x {PASSWORD} y")
     assert [found.place for found in search_product_files(tmp_path)] == [f"file {tmp_path / planted}"]
+    (tmp_path / planted).unlink()
 
 
 async def test_it_is_found_in_the_access_log_and_in_the_metrics(tmp_path: Path) -> None:
