@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -54,17 +54,17 @@ def doctor(where: Where, proxy_url: str | None, all_namespaces: bool, output: st
 
 
 async def _examine(place: Place, proxy_url: str | None, namespace: str | None) -> AsyncIterator[Finding]:
-    from pullgate_cli.place.cluster import Cluster
     from pullgate_cli.place.folder import Folder
 
     url = proxy_url or ""
-    if isinstance(place, Cluster):
-        async for finding in _look_at_cluster(place):
-            yield finding
-        url = url or await _installed_url(place)
-    elif isinstance(place, Folder):
+    if isinstance(place, Folder):
         async for finding in _look_at_folder(place):
             yield finding
+    else:
+        cluster = cast("Cluster", place)
+        async for finding in _look_at_cluster(cluster):
+            yield finding
+        url = url or await _installed_url(cluster)
     if url:
         async for finding in _look_at_proxy(url):
             yield finding

@@ -180,12 +180,21 @@ def test_an_option_that_cannot_work_is_told_with_its_fix(tmp_path: Path, argumen
     assert said in " ".join(done.stderr.split())
 
 
-def test_help_imports_nothing_that_it_does_not_need() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], ("aiohttp", "pydantic", "yaml", "rich", "asyncio")),
+        (["license", "list", "--folder", "."], ("kubernetes", "aiohttp")),
+    ],
+    ids=["help", "a folder"],
+)
+def test_a_command_imports_nothing_that_it_does_not_need(
+    tmp_path: Path, arguments: list[str], heavy: tuple[str, ...]
+) -> None:
     script = (
         "import sys; from pullgate_cli.__main__ import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "print([m for m in ('aiohttp', 'pydantic', 'yaml', 'rich', 'asyncio') if m in sys.modules])"
+        f"try: main({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
+        f"print([m for m in {heavy!r} if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "standalone" in done.stdout
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip().endswith("[]")

@@ -93,11 +93,12 @@ def run_in(where: Where, work: Callable[[Place], Awaitable[int]]) -> None:
 
 def open_place(where: Where) -> Any:
     """An async context manager of the Place. Raises PlaceError."""
-    import contextlib
-
-    from pullgate_cli.place.cluster import open_cluster
-    from pullgate_cli.place.folder import Folder
-
     if where.folder is not None:
+        import contextlib
+
+        from pullgate_cli.place.folder import Folder
+
         return contextlib.nullcontext(Folder(where.folder, where.namespace))
+    from pullgate_cli.place.cluster import open_cluster  # the library for it takes long to load
+
     return open_cluster(where.kubeconfig, where.context, where.namespace)

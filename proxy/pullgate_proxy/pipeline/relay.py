@@ -6,6 +6,8 @@ client's socket buffer is the only one: a slow client stops the reading from the
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from pullgate.faults import Fault, Internal
@@ -52,6 +54,7 @@ async def _send_stream(http: web.BaseRequest, answer: Answer, response: web.Stre
             sent = await send_part(http, response, chunk, record)
             if sent < chunk.count:
                 await chunk.broken(chunk.count - sent)
+            await asyncio.sleep(0)  # of many who ask at once each has a first part before one has a second
             continue
         await response.write(chunk)
         if transport.get_write_buffer_size():
