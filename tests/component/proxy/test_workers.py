@@ -114,6 +114,7 @@ async def test_all_workers_serve_one_port_and_are_counted_together(world: World)
     assert set(+requests) == {"0", "1"}
     await world.gate.until(lambda: pulls(world) == requests.total())
     assert await world.by_worker("pullgate_synced") == Counter({"": 1})
+    assert await world.by_worker("pullgate_worker_restarts_total") == Counter({"": 0})
 
 
 def pulls(world: World) -> int:
@@ -191,6 +192,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_nothing_of_it_is_left(wor
         while len(world.pids()) < 2 or set(world.pids()) & set(before):
             await asyncio.sleep(0.05)
     await all_ready(world)
+    assert await world.by_worker("pullgate_worker_restarts_total") == Counter({"": 2})
     assert os.listdir(world.cache / "incoming") == []
     assert not world.supervisor._desk or not world.supervisor._desk._leaders
     assert (await world.get(MANIFEST))[0] == 200
