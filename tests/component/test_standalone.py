@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -223,7 +224,6 @@ async def test_a_user_without_rights_whose_memory_is_private_uses_the_disk(
             status = Path(f"/proc/{running.process.pid}/status").read_text()
             assert f"Uid:\t{USER}\t{USER}\t{USER}" in status
             assert "CapEff:\t0000000000000000" in status
-            assert os.stat(f"/proc/{running.process.pid}/fd").st_uid == 0  # as proc(5) says of one not dumpable
             headers = {"Authorization": aiohttp.encode_basic_auth("acme", running.key)}
             url = f"http://127.0.0.1:{running.port}/v2/proxy/my-app/up/my-org/large/blobs/{digest}"
 
@@ -250,3 +250,15 @@ async def test_a_user_without_rights_whose_memory_is_private_uses_the_disk(
             assert "pullgate_blob_cache_usable 1.0" in metrics
             assert "pullgate_blob_cache_files 1.0" in metrics
             assert 'pullgate_blob_cache_removals_total{why="damaged"} 0.0' in metrics
+
+            for name in ("blobs", "incoming"):
+                assert stat.S_IMODE((home / "cache" / name).stat().st_mode) == 0o700, "its own user's alone"
+            # Nor may the user itself, in another process, read their memory or take their sockets.
+            workers_ = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+            assert len(workers_) == (int(workers) if int(workers) > 1 else 0)
+            for pid in (running.process.pid, *workers_):
+                for file in ("fd", "mem"):
+                    looked = [*unprivileged(home / "empty"), "head", "-c1", f"/proc/{pid}/{file}"]
+                    done = await asyncio.create_subprocess_exec(*looked, stderr=subprocess.PIPE)
+                    _, said = await done.communicate()
+                    assert b"Permission denied" in said

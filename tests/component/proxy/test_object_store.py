@@ -137,7 +137,9 @@ async def test_the_license_is_asked_before_a_redirect(s3: str, tmp_path: Path) -
         assert "Location" not in answer.headers
 
 
-async def test_a_store_that_is_away_costs_no_pull_and_is_used_again(tmp_path: Path, monkeypatch: Any) -> None:
+async def test_a_store_that_is_away_costs_no_pull_and_no_signature_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     async with world_of(tmp_path, f"http://127.0.0.1:{free_port()}") as world:
@@ -146,6 +148,8 @@ async def test_a_store_that_is_away_costs_no_pull_and_is_used_again(tmp_path: Pa
         await world.gate.until(lambda: bool(world.store().problem))
         assert "pullgate_object_store_usable 0.0" in world.gate.proxy.metrics.render().decode()
         assert world.asked() == 1
+        assert "s3://my-bucket is left alone" in caplog.text
+        assert "X-Amz" not in caplog.text
 
 
 async def test_credentials_that_the_store_refuses_are_told_until_it_takes_some(
