@@ -177,6 +177,30 @@ def test_a_full_cache_fits_the_volume_and_the_node_that_it_was_asked_of(
     assert settings.blob_cache_size < size(asked) < size(allowed)
 
 
+def test_the_patch_of_the_install_page_makes_a_larger_disk_that_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = re.search(r"```yaml\n(# overlay/cache.yaml.*?)```", INSTALL.read_text(), re.DOTALL)
+    assert found is not None
+    built = with_patch(tmp_path, found[1])
+    assert proxy_settings(built, monkeypatch).blob_cache_size == size("80Gi")
+    test_a_full_cache_fits_the_volume_and_the_node_that_it_was_asked_of(built, monkeypatch)
+    (tmp_path / "none").mkdir()
+    nothing = found[1].replace(
+        "{name: PULLGATE_BLOB_CACHE_SIZE, value: 80Gi}", '{name: PULLGATE_BLOB_CACHE, value: ""}'
+    )
+    assert proxy_settings(with_patch(tmp_path / "none", nothing), monkeypatch).blob_cache is None
+
+
+def with_patch(folder: Path, patch: str) -> list[Document]:
+    """The manifests with one more patch."""
+    overlay = write_overlay(folder, DEPLOY / "manifests", [])
+    (folder / "cache.yaml").write_text(patch)
+    with (overlay / "kustomization.yaml").open("a") as file:
+        file.write("patches: [{path: cache.yaml}]\n")
+    return build(overlay)
+
+
 def size(quantity: str) -> int:
     return parse_size(click.Context(proxy), proxy.params[0], quantity)
 
