@@ -175,6 +175,8 @@ def test_a_full_cache_fits_the_volume_and_the_node_that_it_was_asked_of(
     assert (mount["mountPath"], mount.get("readOnly", False)) == (str(settings.blob_cache), False)
     asked, allowed = container["resources"]["requests"]["ephemeral-storage"], volume["emptyDir"]["sizeLimit"]
     assert settings.blob_cache_size < size(asked) < size(allowed)
+    annotations = proxy_pod(built)["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"] == volume["name"]
 
 
 def test_the_patch_of_the_install_page_makes_a_larger_disk_that_fits(
