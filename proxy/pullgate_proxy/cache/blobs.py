@@ -123,11 +123,10 @@ class BlobCache:
             result = await self._check_place(ask) if flight.owner != ask.place else "hit"
         flight.readers += 1
         try:
-            with flight.boarding():
-                if await asyncio.shield(flight.opened):
-                    if result == "hit" and not flight.is_over:  # one that is whole is only not in its place yet
-                        result = "shared"
-                    return self._hold(ask, flight, "shared" if flight.is_shadow and result == "miss" else result)
+            if await asyncio.shield(flight.opened):
+                if result == "hit" and not flight.is_over:  # one that is whole is only not in its place yet
+                    result = "shared"
+                return self._hold(ask, flight, "shared" if flight.is_shadow and result == "miss" else result)
         except BaseException:
             self.fetches.leave(flight)
             raise

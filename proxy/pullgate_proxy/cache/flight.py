@@ -7,10 +7,8 @@ client costs no memory, and none of them sees a byte twice or brings a wrong blo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import os
-from collections.abc import Iterator
 from typing import Final
 
 from pullgate import faults
@@ -44,7 +42,6 @@ class Flight:
         self._failure: faults.Fault | Lost | None = None
         self._waiters: list[asyncio.Future[None]] = []
         self._descriptor = -1
-        self._boarding, self._is_closed = 0, False
 
     # --- by who fetches ---
 
@@ -82,12 +79,8 @@ class Flight:
             self._wake()
 
     def close(self) -> None:
-        """No reader comes any more; those that are there have descriptors of their own, or are about to."""
-        self._is_closed = True
-        self._close_unneeded()
-
-    def _close_unneeded(self) -> None:
-        if self._is_closed and not self._boarding and self._descriptor >= 0:
+        """No reader comes any more; those that are there have descriptors of their own."""
+        if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -102,16 +95,6 @@ class Flight:
     def is_over(self) -> bool:
         """Whether nothing more changes."""
         return self._whole or self._failure is not None
-
-    @contextlib.contextmanager
-    def boarding(self) -> Iterator[None]:
-        """For who waits for `opened`, until it has reopened the file: it may be whole, and closed, at once."""
-        self._boarding += 1
-        try:
-            yield
-        finally:
-            self._boarding -= 1
-            self._close_unneeded()
 
     def reopen(self) -> io.FileIO:
         """The file with a position of its own, also where it has no name any more."""
