@@ -99,7 +99,7 @@ class Caches:
         store = ObjectStore(
             location, directory.path, time.monotonic, lambda result: metrics.uploads.labels(result).inc()
         )
-        metrics.store_usable.set_function(lambda: not store.problem)
+        metrics.follow_store(store)
         return store
 
     def _keys(self) -> SigningKeys:

@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from pullgate.store.cluster.reflector import Contact
 from pullgate_proxy.cache.blobs import BlobCache
-from pullgate_proxy.cache.keeper import Keeper
+from pullgate_proxy.cache.keeper import REMOVALS, Keeper
+from pullgate_proxy.cache.objects import UPLOAD_RESULTS, ObjectStore
 from pullgate_proxy.pull_log import Record
 
 
@@ -83,8 +84,9 @@ class Metrics:
         )
         self.blob_bytes = Gauge("pullgate_blob_cache_bytes", "Bytes of blobs on the disk.", registry=self.registry)
         self.blob_files = Gauge("pullgate_blob_cache_files", "Blobs on the disk.", registry=self.registry)
+        # This one and `store_usable` are exposed where there is such a thing: elsewhere 0 would say that it fails.
         self.blob_usable = Gauge(
-            "pullgate_blob_cache_usable", "0 while the disk fails and no blob is kept.", registry=self.registry
+            "pullgate_blob_cache_usable", "0 while the disk fails and no blob is kept.", registry=None
         )
         self.blob_removals = Counter(
             "pullgate_blob_cache_removals", "Blobs that went (why: evicted, damaged).", ("why",), registry=self.registry
@@ -102,8 +104,11 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
-        self.store_usable = Gauge(
-            "pullgate_object_store_usable", "0 while the object store fails.", registry=self.registry
+        self.store_usable = Gauge("pullgate_object_store_usable", "0 while the object store fails.", registry=None)
+        self.worker_restarts = Counter(
+            "pullgate_worker_restarts",
+            "Workers that ended and were started again (of --workers).",
+            registry=self.registry,
         )
         self.aborted = Counter(
             "pullgate_aborted_bodies",
@@ -144,10 +149,20 @@ class Metrics:
         self.blob_bytes.set_function(lambda: keeper.size)
         self.blob_files.set_function(lambda: keeper.files)
         self.blob_usable.set_function(lambda: not keeper.problem)
+        self.registry.register(self.blob_usable)
+        for why in REMOVALS:  # from 0 on: what begins at 1 is no increase
+            self.blob_removals.labels(why)
 
     def follow_blobs(self, blobs: BlobCache) -> None:
         """Show what is on its way."""
         self.blob_flights.set_function(lambda: len(blobs.fetches))
+
+    def follow_store(self, store: ObjectStore) -> None:
+        """Show whether the object store is used."""
+        self.store_usable.set_function(lambda: not store.problem)
+        self.registry.register(self.store_usable)
+        for result in UPLOAD_RESULTS:
+            self.uploads.labels(result)
 
     def show_cluster(self, known: Mapping[str, int], contact: Contact | None, *, synced: bool) -> None:
         """What is known of the cluster just now."""

@@ -79,7 +79,7 @@ def pod(spec: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("name", ["pullgate-operator", "pullgate-proxy"])
 def test_the_namespace_takes_our_pods(installed: Kubectl, tmp_path: Path, name: str) -> None:
-    documents = build(write_overlay(tmp_path, DEPLOY / "manifests", ["tls"]))
+    documents = build(write_overlay(tmp_path, DEPLOY / "manifests", COMPONENTS))
     spec = next(d for d in of_kind(documents, "Deployment") if d["metadata"]["name"] == name)["spec"]["template"][
         "spec"
     ]

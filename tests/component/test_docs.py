@@ -6,8 +6,11 @@ import re
 import sys
 from pathlib import Path
 
+import click
 import yaml
 
+from pullgate_cli.proxy import proxy
+from pullgate_cli.standalone import standalone
 from pullgate_operator.plan.signing import read_license_key
 from pullgate_operator.reconcile.signing import LICENSE_KEY
 from tests.support.clients.command import run
@@ -39,3 +42,20 @@ def test_every_relative_link_leads_to_a_file() -> None:
     for page in [root / "README.md", root / "CONTRIBUTING.md", *DOCS.glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_standalone_page_lists_every_option_and_no_other() -> None:
+    found = re.search(r"```\npullgate standalone DIR\n(.*?)```", (DOCS / "standalone.md").read_text(), re.DOTALL)
+    assert found is not None
+    assert set(re.findall(r"(--[a-z-]+) [A-Z]", found[1])) == options(standalone)
+
+
+def test_the_pages_of_caches_and_limits_name_options_that_there_are() -> None:
+    for page in ("cache.md", "limits.md"):
+        named = set(re.findall(r"`(--[a-z-]+)", (DOCS / page).read_text()))
+        assert named
+        assert named <= options(proxy), page
+
+
+def options(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts if name.startswith("--")}

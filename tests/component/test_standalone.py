@@ -6,18 +6,24 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from pullgate.oci.digest import digest_of
 from tests.support.folder import Folder, eventually, license_text, registry_text, secret_text
+from tests.support.images import large_image
 from tests.support.ports import free_port
+from tests.support.unprivileged import USER, unprivileged
 from tests.support.upstreams import DockerRegistry
 
 
@@ -59,10 +65,13 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def standalone(folder: Folder, *options: str, **env: str) -> AsyncIterator[Running]:
-    """A process that serves `folder`, once it says so; `env` stands beside the environment of here."""
+async def standalone(folder: Folder, *options: str, under: Sequence[str] = (), **env: str) -> AsyncIterator[Running]:
+    """A process that serves `folder`, once it says so; `env` stands beside the environment of here.
+
+    `under` is a command that runs another, such as setpriv.
+    """
     port, errors = free_port(), folder.path.with_name("stderr")
-    command = [sys.executable, "-m", "pullgate_cli", "standalone", str(folder.path)]
+    command = [*under, sys.executable, "-m", "pullgate_cli", "standalone", str(folder.path)]
     addresses = ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", *options]
     with errors.open("wb") as stream:
         process = await asyncio.create_subprocess_exec(
@@ -198,3 +207,67 @@ def test_a_command_imports_nothing_that_it_does_not_need(
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip().endswith("[]")
+
+
+LARGE = large_image(8 * 2**20)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_user_without_rights_whose_memory_is_private_uses_the_disk(
+    docker_registry_basic: DockerRegistry, workers: str
+) -> None:
+    await docker_registry_basic.push("my-org/large", "1", LARGE)
+    digest = next(iter(LARGE.streams))
+    with tempfile.TemporaryDirectory() as made:  # pytest's own folders are for root alone
+        home = Path(made)
+        folder = Folder(home / "folder")
+        folder.write("registry.yaml", registry_text(docker_registry_basic.host))
+        folder.write("robot.yaml", secret_text(docker_registry_basic.username, docker_registry_basic.password))
+        folder.write("licenses.yaml", license_text())
+        for path in (home, *home.rglob("*")):
+            shutil.chown(path, USER, USER)
+        (home / "empty").mkdir()
+        admin = free_port()
+        options = ["--workers", workers, "--blob-cache", str(home / "cache"), "--admin", f"127.0.0.1:{admin}"]
+        async with standalone(folder, *options, under=unprivileged(home / "empty")) as running:
+            status = Path(f"/proc/{running.process.pid}/status").read_text()
+            assert f"Uid:\t{USER}\t{USER}\t{USER}" in status
+            assert "CapEff:\t0000000000000000" in status
+            headers = {"Authorization": aiohttp.encode_basic_auth("acme", running.key)}
+            url = f"http://127.0.0.1:{running.port}/v2/proxy/my-app/up/my-org/large/blobs/{digest}"
+
+            async def pull() -> tuple[str, str]:
+                async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as response:
+                    return digest_of(await response.read()), response.headers.get("X-Pullgate-Cache", "")
+
+            async def serves() -> bool:
+                with contextlib.suppress(aiohttp.ClientError):
+                    return await running.status(running.key) == 200
+                return False
+
+            await eventually(serves)
+            got = await asyncio.gather(*(pull() for _ in range(16)))
+            assert {found for found, _ in got} == {digest}
+            assert {how for _, how in got} <= {"miss", "shared", "hit"}
+
+            async def hit() -> bool:
+                return await pull() == (digest, "hit")
+
+            await eventually(hit)
+            async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{admin}/metrics") as page:
+                metrics = await page.text()
+            assert "pullgate_blob_cache_usable 1.0" in metrics
+            assert "pullgate_blob_cache_files 1.0" in metrics
+            assert 'pullgate_blob_cache_removals_total{why="damaged"} 0.0' in metrics
+
+            for name in ("blobs", "incoming"):
+                assert stat.S_IMODE((home / "cache" / name).stat().st_mode) == 0o700, "its own user's alone"
+            # Nor may the user itself, in another process, read their memory or take their sockets.
+            workers_ = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+            assert len(workers_) == (int(workers) if int(workers) > 1 else 0)
+            for pid in (running.process.pid, *workers_):
+                for file in ("fd", "mem"):
+                    looked = [*unprivileged(home / "empty"), "head", "-c1", f"/proc/{pid}/{file}"]
+                    done = await asyncio.create_subprocess_exec(*looked, stderr=subprocess.PIPE)
+                    _, said = await done.communicate()
+                    assert b"Permission denied" in said

@@ -8,14 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from pullgate.providers.handoff import SYSTEM_NAMESPACE
+from pullgate_cli.operator import operator
+from pullgate_cli.options import parse_size, read_settings
+from pullgate_cli.proxy import proxy
 from pullgate_proxy.settings import ProxySettings
 from tests.support.kustomize import COMPONENTS, DEPLOY, Document, build, name_of, of_kind, write_overlay
 
 READ = {"get", "list", "watch"}
 CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
+COMMANDS: dict[str, click.Command] = {"operator": operator, "proxy": proxy}
 INSTALL = DEPLOY.parent / "docs" / "install.md"
 
 
@@ -93,7 +98,10 @@ def test_every_container_is_restricted(built: list[Document]) -> None:
         assert security["runAsNonRoot"] is True
         assert security["runAsUser"] == security["runAsGroup"] == 65532
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert all(set(volume) <= {"name", "secret"} for volume in spec.get("volumes", ()))
+        for volume in spec.get("volumes", ()):
+            assert set(volume) <= {"name", "secret", "emptyDir"}
+            assert "sizeLimit" in volume.get("emptyDir", {"sizeLimit": ""})
+        assert security.get("fsGroup") == 65532 or not spec.get("volumes")
         for container in spec["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -105,7 +113,8 @@ def test_every_container_is_restricted(built: list[Document]) -> None:
 def test_every_container_has_resources_and_probes(built: list[Document]) -> None:
     for pod in pods(built):
         for container in pod["spec"]["containers"]:
-            assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+            disk = {"ephemeral-storage"} if container["name"] == "proxy" else set()
+            assert set(container["resources"]["requests"]) == {"cpu", "memory"} | disk
             assert "memory" in container["resources"]["limits"]
             paths = {
                 probe: container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")
@@ -119,6 +128,102 @@ def test_a_proxy_has_the_time_to_drain() -> None:
     spec = find("Deployment", "pullgate-proxy")["spec"]["template"]["spec"]
     wait = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert spec["terminationGracePeriodSeconds"] >= wait + ProxySettings().drain_seconds + 5
+
+
+def test_what_the_pods_are_told_is_understood(built: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the commands' own parsers; a variable that is no option of the command would be told to nobody."""
+    for pod in pods(built):
+        for container in pod["spec"]["containers"]:
+            assert parameters(container, built, monkeypatch)
+
+
+def parameters(container: Document, built: list[Document], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the command of a container reads out of its arguments and environment. Raises click.UsageError."""
+    name, *arguments = container["args"]
+    command = COMMANDS[name]
+    own = {row["name"]: row["value"] for row in container["env"] if row["name"].startswith("PULLGATE_")}
+    assert set(own) <= {f"PULLGATE_{str(option.name).upper()}" for option in command.params}
+    with monkeypatch.context() as environment:
+        for reference in container["envFrom"]:
+            settings = next(d for d in built if d["metadata"]["name"] == reference["configMapRef"]["name"])
+            own = {**settings["data"], **own}
+        for variable, value in own.items():
+            environment.setenv(variable, value)
+        return command.make_context(name, arguments).params
+
+
+def proxy_settings(built: list[Document], monkeypatch: pytest.MonkeyPatch) -> ProxySettings:
+    """Those of the proxies' pods."""
+    (container,) = proxy_pod(built)["spec"]["containers"]
+    found = parameters(container, built, monkeypatch)
+    found.pop("kubeconfig")
+    peers, peer_fetch = found.pop("peer_admin"), found.pop("peer")
+    return read_settings(**found, peers=peers, peer_fetch=peer_fetch)
+
+
+def proxy_pod(built: list[Document]) -> Document:
+    return next(pod for pod in pods(built) if pod["spec"]["containers"][0]["name"] == "proxy")
+
+
+def test_a_full_cache_fits_the_volume_and_the_node_that_it_was_asked_of(
+    built: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, spec = proxy_settings(built, monkeypatch), proxy_pod(built)["spec"]
+    volume = next(volume for volume in spec["volumes"] if volume["name"] == "cache")
+    (container,) = spec["containers"]
+    mount = next(mount for mount in container["volumeMounts"] if mount["name"] == "cache")
+    assert (mount["mountPath"], mount.get("readOnly", False)) == (str(settings.blob_cache), False)
+    asked, allowed = container["resources"]["requests"]["ephemeral-storage"], volume["emptyDir"]["sizeLimit"]
+    assert settings.blob_cache_size < size(asked) < size(allowed)
+    annotations = proxy_pod(built)["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"] == volume["name"]
+
+
+def test_the_patch_of_the_install_page_makes_a_larger_disk_that_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = re.search(r"```yaml\n(# overlay/cache.yaml.*?)```", INSTALL.read_text(), re.DOTALL)
+    assert found is not None
+    built = with_patch(tmp_path, found[1])
+    assert proxy_settings(built, monkeypatch).blob_cache_size == size("80Gi")
+    test_a_full_cache_fits_the_volume_and_the_node_that_it_was_asked_of(built, monkeypatch)
+    (tmp_path / "none").mkdir()
+    nothing = found[1].replace(
+        "{name: PULLGATE_BLOB_CACHE_SIZE, value: 80Gi}", '{name: PULLGATE_BLOB_CACHE, value: ""}'
+    )
+    assert proxy_settings(with_patch(tmp_path / "none", nothing), monkeypatch).blob_cache is None
+
+
+def with_patch(folder: Path, patch: str) -> list[Document]:
+    """The manifests with one more patch."""
+    overlay = write_overlay(folder, DEPLOY / "manifests", [])
+    (folder / "cache.yaml").write_text(patch)
+    with (overlay / "kustomization.yaml").open("a") as file:
+        file.write("patches: [{path: cache.yaml}]\n")
+    return build(overlay)
+
+
+def size(quantity: str) -> int:
+    return parse_size(click.Context(proxy), proxy.params[0], quantity)
+
+
+def test_each_component_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = proxy_settings(manifests(), monkeypatch)
+    assert (alone.peer_fetch, alone.workers, alone.tls_cert) == ((), 1, None)
+    built = build(write_overlay(tmp_path, DEPLOY / "manifests", ["peers", "tls", "workers"]))
+    settings = proxy_settings(built, monkeypatch)
+    assert settings.peer_fetch == (("pullgate-proxy-peers", 8082),)
+    assert settings.peer_listen == ("0.0.0.0", 8082)
+    assert settings.workers == 2
+    assert settings.tls_cert == Path("/tls/tls.crt")
+
+
+def test_a_keys_secret_of_the_object_store_may_be_absent(tmp_path: Path) -> None:
+    built = build(write_overlay(tmp_path, DEPLOY / "manifests", ["object-store"]))
+    (container,) = proxy_pod(built)["spec"]["containers"]
+    found = {row["name"]: row["valueFrom"]["secretKeyRef"] for row in container["env"] if "valueFrom" in row}
+    assert set(found) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert all(key["optional"] is True and key["name"] == "pullgate-object-store" for key in found.values())
 
 
 def test_kubernetes_sets_no_variable_that_reads_like_a_flag() -> None:
@@ -175,13 +280,28 @@ def test_nothing_passes_the_namespace_that_no_policy_allows() -> None:
     assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
-def test_the_admin_port_is_reached_by_the_operator_and_monitoring_only() -> None:
-    for policy in of_kind(manifests(), "NetworkPolicy"):
+def test_the_admin_port_is_reached_by_the_operator_and_monitoring_only(built: list[Document]) -> None:
+    for policy in of_kind(built, "NetworkPolicy"):
         for rule in policy["spec"].get("ingress", ()):
             if "from" not in rule:
                 assert [port["port"] for port in rule["ports"]] == ["http"], name_of(policy)
     public = find("Service", "pullgate-proxy")["spec"]["ports"]
     assert [port["targetPort"] for port in public] == ["http"]
+
+
+def test_the_port_between_replicas_is_reached_by_proxies_only(tmp_path: Path) -> None:
+    built = build(write_overlay(tmp_path, DEPLOY / "manifests", ["peers"]))
+    proxies = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "pullgate-proxy"}}}
+    seen = 0
+    for policy in of_kind(built, "NetworkPolicy"):
+        for rule in policy["spec"].get("ingress", ()):
+            if any(port["port"] == "peers" for port in rule["ports"]):
+                assert rule["from"] == [proxies]
+                seen += 1
+    assert seen == 1
+    for service in of_kind(built, "Service"):
+        if any(port["targetPort"] == "peers" for port in service["spec"]["ports"]):
+            assert service["spec"]["clusterIP"] == "None"
 
 
 # --- roles -------------------------------------------------------------------------------------------------------
@@ -205,6 +325,11 @@ def test_every_binding_joins_a_role_and_an_account_that_are_there(built: list[Do
         for subject in binding["subjects"]:
             assert f"ServiceAccount/{subject['name']}" in there
             assert subject["namespace"] == SYSTEM_NAMESPACE
+
+
+def test_a_component_grants_no_right(built: list[Document]) -> None:
+    kinds = ("ClusterRole", "Role", "ClusterRoleBinding", "RoleBinding", "ServiceAccount")
+    assert of_kind(built, *kinds) == of_kind(manifests(), *kinds)
 
 
 def test_the_proxy_only_reads_and_no_secret_of_an_app() -> None:

@@ -84,6 +84,15 @@ def test_every_series_is_on_the_dashboard() -> None:
         assert name in shown or name.endswith(("_sum", "_count")), name
 
 
+def test_what_there_is_not_is_not_said_to_fail() -> None:
+    """A proxy without a disk or an object store has no such series: 0 is an alert."""
+    page = Metrics().render().decode()
+    assert "pullgate_known_resources" in page
+    for name in ("pullgate_blob_cache_usable", "pullgate_object_store_usable"):
+        assert name in series()
+        assert name not in page
+
+
 def test_an_alert_says_what_is_and_the_next_step() -> None:
     for rule in alerts().values():
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}

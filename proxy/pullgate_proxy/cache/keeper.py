@@ -25,6 +25,9 @@ LONGEST_PAUSE: Final = 60.0
 LARGEST_SHARE: Final = 0.5
 """Of the bound: the largest blob that is kept."""
 
+REMOVALS: Final = ("evicted", "damaged")
+"""Why a blob goes."""
+
 log = logging.getLogger(__name__)
 
 
@@ -106,7 +109,7 @@ class Keeper:
         on_removed: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_removed` is told why a blob goes: evicted, damaged."""
+        """`on_removed` is told why a blob goes, one of REMOVALS."""
         self.directory = directory
         self._bounds, self._on_removed, self._clock = bounds, on_removed, clock
         self._kept = S3Fifo()

@@ -34,6 +34,7 @@ WAITING: Final = 1000
 LARGEST: Final = 5 * 1024**3
 """Bytes that S3 takes in one request; larger blobs are not stored."""
 IDLE_SECONDS: Final = 30.0
+UPLOAD_RESULTS: Final = ("ok", "failed")
 
 _LOCATION = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9!_.*'()/-]{0,512}))?\Z")
 
@@ -77,7 +78,7 @@ class ObjectStore:
         clock: Callable[[], float],
         on_upload: Callable[[str], None],
     ) -> None:
-        """`path_of` is a blob's file; `on_upload` is told how each upload ended: ok, failed."""
+        """`path_of` is a blob's file; `on_upload` is told how each upload ended, one of UPLOAD_RESULTS."""
         self._location, self._path_of, self._clock, self._on_upload = location, path_of, clock, on_upload
         self._known: OrderedDict[str, tuple[int | None, float]] = OrderedDict()
         """Digest -> its size (None: not there), and until when that is believed."""
@@ -148,10 +149,13 @@ class ObjectStore:
                 if response.status not in {200, 403, 404}:
                     raise aiohttp.ClientError(f"it answered {response.status}")
                 size = response.content_length if response.status == 200 else None
+                refused = response.status == 403
         except (aiohttp.ClientError, OSError, TimeoutError, ExchangeFailed) as error:
             self._failed(error)
             return None
-        self._mended()
+        # Who may not list a bucket is answered 403 for what is not there, and for credentials that are refused.
+        if not refused:
+            self._mended()
         self._note(digest, size)
         return size
 

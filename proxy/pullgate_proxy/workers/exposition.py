@@ -20,6 +20,7 @@ SUPERVISORS: Final = frozenset(
         "pullgate_blob_cache_files",
         "pullgate_blob_cache_usable",
         "pullgate_blob_cache_removals",
+        "pullgate_worker_restarts",
     }
 )
 """What there is one of, however many workers."""

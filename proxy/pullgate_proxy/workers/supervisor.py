@@ -179,6 +179,7 @@ class Supervisor:
                 self._workers.pop(number, None)
                 await worker.gone(self._desk)
             if not self._draining:
+                self.metrics.worker_restarts.inc()
                 log.warning("worker %d ended (%s); another one is started", number, worker.how)
                 await asyncio.sleep(AGAIN_SECONDS)
 

@@ -92,6 +92,18 @@ async def test_bytes_a_day_end_with_the_body_that_used_them_up(
         assert "used its 100 bytes of today" in answer.message
 
 
+async def test_bytes_of_manifests_and_lists_count_and_no_list_is_refused(
+    docker_registry_basic: DockerRegistry, tmp_path: Path
+) -> None:
+    for path in ("manifests/1.0.0", "tags/list"):
+        folder = tmp_path / path.partition("/")[0]
+        async with running(folder, *documents(docker_registry_basic, bytesPerDay=1)) as gate:
+            key = gate.key("acme")
+            assert (await gate.get(f"{PATH}/{path}", key)).status == 200
+            assert (await gate.get(f"{PATH}/blobs/{IMAGE.config}", key)).fault == "LimitReached"
+            assert (await gate.get(f"{PATH}/tags/list", key)).status == 200
+
+
 async def test_a_real_client_shows_the_limit(docker_registry_basic: DockerRegistry, tmp_path: Path) -> None:
     await not_at_the_turn_of_an_hour()
     async with running(tmp_path / "folder", *documents(docker_registry_basic, pullsPerHour=1)) as gate:

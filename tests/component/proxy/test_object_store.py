@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from pullgate.oci.digest import digest_of
 from pullgate_proxy.app import Proxy
@@ -135,7 +137,9 @@ async def test_the_license_is_asked_before_a_redirect(s3: str, tmp_path: Path) -
         assert "Location" not in answer.headers
 
 
-async def test_a_store_that_is_away_costs_no_pull_and_is_used_again(tmp_path: Path, monkeypatch: Any) -> None:
+async def test_a_store_that_is_away_costs_no_pull_and_no_signature_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     async with world_of(tmp_path, f"http://127.0.0.1:{free_port()}") as world:
@@ -144,6 +148,31 @@ async def test_a_store_that_is_away_costs_no_pull_and_is_used_again(tmp_path: Pa
         await world.gate.until(lambda: bool(world.store().problem))
         assert "pullgate_object_store_usable 0.0" in world.gate.proxy.metrics.render().decode()
         assert world.asked() == 1
+        assert "s3://my-bucket is left alone" in caplog.text
+        assert "X-Amz" not in caplog.text
+
+
+async def test_credentials_that_the_store_refuses_are_told_until_it_takes_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+    async def refuse(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(status=403)
+
+    app = web.Application(client_max_size=2**30)
+    app.router.add_route("*", "/{path:.*}", refuse)
+    async with TestServer(app) as server, world_of(tmp_path, str(server.make_url("")).rstrip("/")) as world:
+        assert digest_of((await world.get()).body) == LAYER
+        await world.gate.until(lambda: bool(world.store().problem))
+        world.store()._again_at = 0.0
+        world.store()._known.clear()
+        assert await world.store().locate(LAYER) is None  # 403 may mean that it is not there
+        page = world.gate.proxy.metrics.render().decode()
+        assert "pullgate_object_store_usable 0.0" in page
+        assert 'pullgate_object_store_uploads_total{result="failed"} 1.0' in page
 
 
 async def test_what_the_store_has_changed_is_not_served(s3: str, tmp_path: Path) -> None:

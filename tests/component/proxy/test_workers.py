@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,6 +18,14 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pullgate.oci.digest import digest_of
+from pullgate.upstream.client import Upstream
+from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.blobs import BlobCache
+from pullgate_proxy.cache.disk import BlobDir
+from pullgate_proxy.cache.held import FilePart
+from pullgate_proxy.cache.keeper import Bounds, Keeper
+from pullgate_proxy.cache.where import Where
 from pullgate_proxy.ports import CannotListen
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.workers.supervisor import Supervisor
@@ -114,6 +123,7 @@ async def test_all_workers_serve_one_port_and_are_counted_together(world: World)
     assert set(+requests) == {"0", "1"}
     await world.gate.until(lambda: pulls(world) == requests.total())
     assert await world.by_worker("pullgate_synced") == Counter({"": 1})
+    assert await world.by_worker("pullgate_worker_restarts_total") == Counter({"": 0})
 
 
 def pulls(world: World) -> int:
@@ -156,6 +166,45 @@ async def test_a_blob_that_another_worker_fetches_is_followed_live(world: World)
     assert len(world.upstream.received("GET", "/blobs/")) == 1
 
 
+class FetchedByAnother(Keeper):
+    """The keeper as a worker knows it while another worker fetches."""
+
+    async def lead(self, digest: str) -> bool:
+        return False
+
+    async def join(self, digest: str) -> int | None:
+        return self._incoming[digest]
+
+
+async def test_a_blob_that_another_worker_has_whole_just_now_is_read(tmp_path: Path) -> None:
+    content = b"a small layer"
+    keeper = FetchedByAnother(BlobDir(tmp_path), Bounds(MIB, 16), lambda _: None)
+    cache = BlobCache(keeper, time.monotonic, on_result=lambda _: None, on_received=lambda *_: None)
+    await cache.start()
+    digest = digest_of(content)
+    path = await keeper.claim(digest, len(content))
+    assert path is not None
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        keeper.directory.seal(file.fileno())
+    ask = Ask(Where((APP, "upstream", "uid"), "quay.io", 0.0, 0.0), "my-org/small", digest, no_upstream)
+    cache.tell(ask.place)
+    for held in await asyncio.gather(*(cache.open(ask) for _ in range(4))):
+        assert held is not None
+        parts = [part async for part in held]
+        assert [(part.offset, part.count, part.file.read()) for part in parts if isinstance(part, FilePart)] == [
+            (0, len(content), content)
+        ]
+        await held.aclose()
+    await cache.close()
+    assert not [fd for fd in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{fd}") == str(path)]
+
+
+def no_upstream() -> Upstream:
+    raise AssertionError("it is not asked")
+
+
 async def test_a_limit_is_exact_over_all_workers(tmp_path: Path) -> None:
     async with world_of(tmp_path, limits={"pullsPerHour": 7, "concurrentBlobs": 3}) as world:
         await asyncio.gather(*(world.get(MANIFEST, "other") for _ in range(16)))
@@ -191,6 +240,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_nothing_of_it_is_left(wor
         while len(world.pids()) < 2 or set(world.pids()) & set(before):
             await asyncio.sleep(0.05)
     await all_ready(world)
+    assert await world.by_worker("pullgate_worker_restarts_total") == Counter({"": 2})
     assert os.listdir(world.cache / "incoming") == []
     assert not world.supervisor._desk or not world.supervisor._desk._leaders
     assert (await world.get(MANIFEST))[0] == 200
