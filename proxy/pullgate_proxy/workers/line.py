@@ -46,10 +46,14 @@ class Line:
     async def run(self) -> None:
         """Take calls in until the other end is gone."""
         try:
-            while line := await self._reader.readline():
+            while (line := await self._reader.readline()).endswith(
+                b"\n"
+            ):  # of a process that was killed a part may come
                 self._take(json.loads(line))
-        except (ConnectionError, ValueError):
-            pass  # its process was killed in the middle of a line
+        except ConnectionError:
+            pass
+        except (ValueError, TypeError, LookupError) as error:
+            log.warning("the other process said what is no message: %s", type(error).__name__)
         finally:
             for call in self._calls.values():
                 if not call.done():
@@ -114,7 +118,11 @@ class Line:
                 call.set_result(message[1])
             return
         name, arguments = message[1:]
-        found = self._handlers[name](*arguments)
+        handler, found = self._handlers[name], None
+        try:
+            found = handler(*arguments)
+        except Exception:
+            log.exception("%s failed", name)
         if asyncio.iscoroutine(found):
             task = asyncio.create_task(self._answer(number, name, found))
             self._tasks.add(task)
