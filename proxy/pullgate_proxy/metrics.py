@@ -10,6 +10,7 @@ from pullgate.store.cluster.reflector import Contact
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.keeper import REMOVALS, Keeper
 from pullgate_proxy.cache.objects import UPLOAD_RESULTS, ObjectStore
+from pullgate_proxy.pipeline.request import Kind
 from pullgate_proxy.pull_log import Record
 
 
@@ -26,6 +27,8 @@ class Metrics:
             ("kind", "reason", "status"),
             registry=self.registry,
         )
+        for kind in (*Kind, "other"):  # from 0 on: what begins at 1 is no increase, and one 500 is a bug
+            self.requests.labels(kind, "Internal", "500")
         self.bytes = Counter(
             "pullgate_sent_bytes", "Bytes of bodies sent to clients.", ("app", "registry"), registry=self.registry
         )

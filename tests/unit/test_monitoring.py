@@ -93,6 +93,13 @@ def test_what_there_is_not_is_not_said_to_fail() -> None:
         assert name not in page
 
 
+def test_the_first_500_is_an_increase() -> None:
+    """A series that appears with 1 is none, in PromQL."""
+    page = Metrics().render().decode()
+    for kind in (*Kind, "other"):
+        assert f'pullgate_requests_total{{kind="{kind}",reason="Internal",status="500"}} 0.0' in page
+
+
 def test_an_alert_says_what_is_and_the_next_step() -> None:
     for rule in alerts().values():
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
