@@ -232,8 +232,9 @@ async def test_keys_that_aws_refuses_are_named_and_mended_by_new_ones(
     async with Front(FLAVOURS["ECR"], held) as front, Gate(tmp_path / "resources", **TIMEOUTS) as gate:
         front.takes = lambda user, password: password in aws.tokens
         documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
-        for document in (*documents, license_("acme")):
+        for document in documents:
             (gate.directory / f"{document['kind']}.yaml").write_text(yaml.safe_dump(document))
+        await gate.apply(license_("acme"))
         await gate.until(lambda: condition(gate, "CredentialsAvailable").get("reason") == "KeysRejected")
         assert "AKIACANARYID" in condition(gate, "CredentialsAvailable")["message"]
         assert condition(gate, "Ready")["reason"] == "KeysRejected"
