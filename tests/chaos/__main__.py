@@ -8,8 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.chaos.catalog import SCENARIOS
 from tests.chaos.report import render
-from tests.chaos.scenarios import SCENARIOS, Result, run
+from tests.chaos.scenarios import Result, run
 from tests.chaos.stage import Stage
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"

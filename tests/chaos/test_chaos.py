@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.chaos.scenarios import SCENARIOS, Scenario, run
+from tests.chaos.catalog import SCENARIOS
+from tests.chaos.scenarios import Scenario, run
 from tests.chaos.stage import Stage
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("chaos")]

@@ -1,0 +1,211 @@
+"""The ways in which the world fails a proxy that keeps blobs: its upstream, its end in mid-fetch, its disk.
+
+The cache has not room for all images, so that blobs are evicted and fetched again all the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+
+from tests.chaos.links import Toxic
+from tests.chaos.loader import Loader
+from tests.chaos.scenarios import NotMet, Trouble, require, scenario, until, up, while_loaded
+from tests.chaos.stage import Process, Stage
+
+REMOVALS = "pullgate_blob_cache_removals_total"
+FETCHED = "pullgate_blob_fetched_bytes_total"
+USABLE = "pullgate_blob_cache_usable"
+SMALL_DISK = "3m"
+"""Less than the bound of the cache."""
+BETWEEN_SPOILT_FILES = 0.03
+"""Seconds."""
+
+
+def _through_the_cache(toxic: Toxic) -> Trouble:
+    @contextlib.asynccontextmanager
+    async def trouble(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+        loader = stage.loader(base=stage.cached.base)
+        evicted = await stage.cached.counted(REMOVALS, why="evicted")
+
+        async def work() -> None:
+            fetched = await stage.cached.counted(FETCHED)
+            await stage.upstream.poison(toxic)
+            await asyncio.sleep(seconds / 2)
+            require(await stage.cached.counted(FETCHED) > fetched, "nothing was fetched meanwhile")
+            await stage.upstream.poison(None)
+
+        await while_loaded(loader, seconds, work)
+        require(await stage.cached.counted(REMOVALS, why="evicted") > evicted + 4, "blobs stay in the cache")
+        yield loader
+
+    return trouble
+
+
+for words, toxic in (
+    ("connections end after 200 kB", Toxic(end_after=200_000)),
+    ("connections are reset after 200 kB", Toxic(end_after=200_000, reset=True)),
+    ("one bit is wrong in every 100 kB", Toxic(flip_every=100_000)),
+    ("hangs after 100 kB", Toxic(hang_after=100_000)),
+):
+    scenario("upstream, cached", words)(_through_the_cache(toxic))
+
+
+@scenario("proxy, cached", "killed by SIGKILL in mid-fetch and started again on what it left")
+@contextlib.asynccontextmanager
+async def _killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    process = stage.cached
+    loader = stage.loader(base=process.base)
+
+    async def fetches() -> bool:
+        return any(file.stat().st_size for file in process.blobs("incoming"))
+
+    async def work() -> None:
+        await stage.upstream.poison(Toxic(bytes_per_second=2_000_000))
+        end = time.monotonic() + seconds / 2
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                await until(fetches, "nothing is fetched")
+            await process.end(signal.SIGKILL)
+            await process.start()
+            if time.monotonic() > end:
+                break
+        await stage.upstream.poison(None)
+
+    await while_loaded(loader, seconds, work)
+    yield loader
+
+
+# --- its disk ---
+
+
+def _spoil(file: Path, how: str) -> None:
+    """In one step, but for a file that is emptied.
+
+    A byte that is changed in place while sendfile has it under way changes in the socket's buffers, too: nobody on
+    this side could tell. So what is changed here is another file under the name.
+    """
+    new = file.parent.parent.parent / "spoilt"
+    data = bytearray(file.read_bytes())
+    match how:
+        case "removed":
+            file.unlink()
+            return
+        case "emptied":
+            os.truncate(file, 0)
+            return
+        case "flipped":
+            data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        case "cut":
+            del data[len(data) // 2 :]
+        case _:
+            data = bytearray(os.urandom(len(data)))
+    new.write_bytes(data)
+    new.replace(file)
+
+
+@scenario("disk", "its files are flipped, cut, emptied, removed, and filled with garbage", harmless=True)
+@contextlib.asynccontextmanager
+async def _spoilt(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    process = stage.cached
+    loader = stage.loader(base=process.base)
+    before = await process.counted(REMOVALS, why="damaged")
+
+    async def work() -> None:
+        end = time.monotonic() + seconds / 2
+        while time.monotonic() < end:
+            for how in ("flipped", "cut", "emptied", "removed", "garbage"):
+                if files := process.blobs():
+                    with contextlib.suppress(FileNotFoundError, ValueError):  # evicted, or emptied before
+                        await asyncio.to_thread(_spoil, random.choice(files), how)
+                await asyncio.sleep(BETWEEN_SPOILT_FILES)
+
+    await while_loaded(loader, seconds, work)
+    require(await process.counted(REMOVALS, why="damaged") > before, "no damaged file was met")
+    yield loader
+
+
+@contextlib.asynccontextmanager
+async def _on_small_disk(
+    stage: Stage, seconds: float, name: str, work: Callable[[Process], Coroutine[None, None, None]]
+) -> AsyncIterator[Loader]:
+    """A proxy whose disk fails while `work` runs, and is used again afterwards."""
+    async with up(stage.caching(name, disk=SMALL_DISK)) as process:
+        loader = stage.loader(base=process.base)
+
+        async def is_usable() -> bool:
+            return await process.counted(USABLE) == 1
+
+        async def is_not() -> bool:
+            return await process.counted(USABLE) == 0
+
+        async def fail() -> None:
+            failing = asyncio.create_task(work(process))
+            await until(is_not, "the disk did not fail")
+            await failing
+
+        await while_loaded(loader, seconds, fail)
+        tally = loader.tally
+
+        async def is_used_again() -> bool:
+            await loader.pull_each()
+            return await is_usable()
+
+        await until(is_used_again, "the disk is not used again")
+        loader.tally = tally
+        yield loader
+
+
+@scenario("disk", "full: somebody else takes what room there is", harmless=True)
+@contextlib.asynccontextmanager
+async def _full(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    def fill(file: Path) -> None:
+        with contextlib.suppress(OSError), file.open("ab", buffering=0) as filler:
+            while filler.write(bytes(4096)):
+                pass
+
+    async def work(process: Process) -> None:
+        filler = process.cache / "somebody-elses"
+        end = time.monotonic() + seconds / 2
+        while time.monotonic() < end:
+            await asyncio.to_thread(fill, filler)
+            await asyncio.sleep(0.01)
+        filler.unlink()
+
+    async with _on_small_disk(stage, seconds, "full", work) as loader:
+        yield loader
+
+
+@scenario("disk", "read-only", harmless=True)
+@contextlib.asynccontextmanager
+async def _read_only(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    async def remount(process: Process, how: str) -> None:
+        """The kernel refuses while a file is being written: it is tried until none is."""
+        mount = [
+            "nsenter",
+            "--mount",
+            f"--target={process.pid}",
+            "mount",
+            "-o",
+            f"remount,{how}",
+            str(process.cache_path),
+        ]
+        for _ in range(500):
+            made = await asyncio.create_subprocess_exec(*mount, stderr=asyncio.subprocess.DEVNULL)
+            if await made.wait() == 0:
+                return
+        raise NotMet(f"the disk cannot be mounted {how}")
+
+    async def work(process: Process) -> None:
+        await remount(process, "ro")
+        await asyncio.sleep(seconds / 2)
+        await remount(process, "rw")
+
+    async with _on_small_disk(stage, seconds, "read-only", work) as loader:
+        yield loader
