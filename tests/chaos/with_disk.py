@@ -11,7 +11,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from tests.chaos.links import Toxic
@@ -133,30 +134,26 @@ async def _spoilt(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
 
 @contextlib.asynccontextmanager
 async def _on_small_disk(
-    stage: Stage, seconds: float, name: str, work: Callable[[Process], Coroutine[None, None, None]]
+    stage: Stage, seconds: float, name: str, failing: Callable[[Process], AbstractAsyncContextManager[None]]
 ) -> AsyncIterator[Loader]:
-    """A proxy whose disk fails while `work` runs, and is used again afterwards."""
+    """A proxy whose disk is `failing`, and is used again afterwards."""
     async with up(stage.caching(name, disk=SMALL_DISK)) as process:
         loader = stage.loader(base=process.base)
 
-        async def is_usable() -> bool:
-            return await process.counted(USABLE) == 1
-
-        async def is_not() -> bool:
+        async def has_failed() -> bool:
             return await process.counted(USABLE) == 0
-
-        async def fail() -> None:
-            failing = asyncio.create_task(work(process))
-            await until(is_not, "the disk did not fail")
-            await failing
-
-        await while_loaded(loader, seconds, fail)
-        tally = loader.tally
 
         async def is_used_again() -> bool:
             await loader.pull_each()
-            return await is_usable()
+            return not await has_failed()
 
+        async def work() -> None:
+            async with failing(process):
+                await until(has_failed, "the disk did not fail")
+                await asyncio.sleep(seconds / 2)
+
+        await while_loaded(loader, seconds, work)
+        tally = loader.tally
         await until(is_used_again, "the disk is not used again")
         loader.tally = tally
         yield loader
@@ -170,15 +167,23 @@ async def _full(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
             while filler.write(bytes(4096)):
                 pass
 
-    async def work(process: Process) -> None:
-        filler = process.cache / "somebody-elses"
-        end = time.monotonic() + seconds / 2
-        while time.monotonic() < end:
-            await asyncio.to_thread(fill, filler)
+    async def go_on_filling(file: Path) -> None:
+        while True:
+            await asyncio.to_thread(fill, file)
             await asyncio.sleep(0.01)
-        filler.unlink()
 
-    async with _on_small_disk(stage, seconds, "full", work) as loader:
+    @contextlib.asynccontextmanager
+    async def filled(process: Process) -> AsyncIterator[None]:
+        file = process.cache / "somebody-elses"
+        filling = asyncio.create_task(go_on_filling(file))
+        try:
+            yield
+        finally:
+            filling.cancel()
+            await asyncio.gather(filling, return_exceptions=True)
+            file.unlink()
+
+    async with _on_small_disk(stage, seconds, "full", filled) as loader:
         yield loader
 
 
@@ -187,25 +192,19 @@ async def _full(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
 async def _read_only(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
     async def remount(process: Process, how: str) -> None:
         """The kernel refuses while a file is being written: it is tried until none is."""
-        mount = [
-            "nsenter",
-            "--mount",
-            f"--target={process.pid}",
-            "mount",
-            "-o",
-            f"remount,{how}",
-            str(process.cache_path),
-        ]
+        inside = ["nsenter", "--mount", f"--target={process.pid}"]
+        mount = [*inside, "mount", "-o", f"remount,{how}", str(process.cache_path)]
         for _ in range(500):
             made = await asyncio.create_subprocess_exec(*mount, stderr=asyncio.subprocess.DEVNULL)
             if await made.wait() == 0:
                 return
         raise NotMet(f"the disk cannot be mounted {how}")
 
-    async def work(process: Process) -> None:
+    @contextlib.asynccontextmanager
+    async def read_only(process: Process) -> AsyncIterator[None]:
         await remount(process, "ro")
-        await asyncio.sleep(seconds / 2)
+        yield
         await remount(process, "rw")
 
-    async with _on_small_disk(stage, seconds, "read-only", work) as loader:
+    async with _on_small_disk(stage, seconds, "read-only", read_only) as loader:
         yield loader
