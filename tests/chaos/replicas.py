@@ -1,1 +1,210 @@
-"""Several processes."""
+"""What fails between the processes of one Pullgate, and around it: peers, workers, the object store, certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import ssl
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+
+from tests.chaos.links import Link, Toxic
+from tests.chaos.loader import Loader
+from tests.chaos.scenarios import require, scenario, until, up, while_loaded
+from tests.chaos.stage import Process, Stage
+from tests.support.fakes.clouds.aws import moto
+from tests.support.ports import free_port
+from tests.support.tls import Authority
+
+FETCHED = "pullgate_blob_fetched_bytes_total"
+STORE_USABLE = "pullgate_object_store_usable"
+STORE_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "AKIACANARYCHAOS",
+    "AWS_SECRET_ACCESS_KEY": "CANARY-CHAOS-STORE",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+# --- peers ---
+
+
+@contextlib.asynccontextmanager
+async def _peers(stage: Stage, name: str) -> AsyncIterator[tuple[Process, Process, Link]]:
+    """Two replicas that ask each other, and the link by which the first asks the second."""
+    ports = free_port(), free_port()
+    async with Link(f"127.0.0.1:{ports[1]}") as link:
+        seen = (f"127.0.0.1:{ports[0]}", link.host), (f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}")
+        made = [
+            stage.caching(
+                f"{name}-{number}",
+                *("--peer-listen", f"127.0.0.1:{ports[number]}", "--peer", seen[number][0], "--peer", seen[number][1]),
+                module=("tests.chaos.replica",),
+            )
+            for number in range(2)
+        ]
+        async with up(*made):
+            yield made[0], made[1], link
+
+
+@scenario("peers", "the other replica is killed by SIGKILL and started again", harmless=True)
+@contextlib.asynccontextmanager
+async def _peer_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    async with _peers(stage, "killed-peer") as (asked, other, _):
+        loader = stage.loader(base=asked.base)
+
+        async def work() -> None:
+            require(await asked.counted(FETCHED, source="peer") > 0, "nothing came from the peer")
+            await other.end(signal.SIGKILL)
+            await asyncio.sleep(seconds / 4)
+            await other.start()
+
+        await while_loaded(loader, seconds, work)
+        yield loader
+
+
+@scenario("peers", "one bit is wrong in every 100 kB that the other replica sends")
+@contextlib.asynccontextmanager
+async def _peer_lies(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    async with _peers(stage, "lying-peer") as (asked, _, link):
+        loader = stage.loader(base=asked.base)
+        await link.poison(Toxic(flip_every=100_000))
+
+        async def work() -> None:
+            await asyncio.sleep(seconds / 2)
+            await link.poison(None)
+
+        await while_loaded(loader, seconds, work)
+        require(await asked.counted(FETCHED, source="peer") > 0, "nothing came from the peer")
+        require(loader.tally.causes.get("ClientPayloadError", 0) > 0, "no wrong byte was met")
+        yield loader
+
+
+# --- workers ---
+
+
+@scenario("workers", "one of two is killed by SIGKILL")
+@contextlib.asynccontextmanager
+async def _worker_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    """The requests that it had break: their clients try again, and reach the other."""
+    async with up(stage.caching("workers", "--workers", "2")) as process:
+        loader = stage.loader(base=process.base)
+
+        def workers() -> list[int]:
+            found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            return [int(pid) for pid in found.split()]
+
+        async def work() -> None:
+            killed = workers()[0]
+            os.kill(killed, signal.SIGKILL)
+
+            async def is_replaced() -> bool:
+                return killed not in workers() and len(workers()) == 2
+
+            await until(is_replaced, "the worker is not replaced")
+            await asyncio.sleep(seconds / 2)
+
+        await while_loaded(loader, seconds, work)
+        require(loader.tally.retried > 0, "no request broke")
+        yield loader
+
+
+# --- the object store ---
+
+
+@scenario("object store", "away", harmless=True)
+@contextlib.asynccontextmanager
+async def _store_away(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    port = free_port()
+    with contextlib.ExitStack() as running:
+        url = running.enter_context(moto(port))
+        async with aiohttp.ClientSession() as session:
+            (await session.put(f"{url}/chaos")).close()
+        options = ("--object-store", "s3://chaos/pullgate", "--object-store-endpoint", url)
+        async with up(stage.caching("store", *options, env=STORE_ENVIRONMENT)) as process:
+            loader = stage.loader(base=process.base)
+
+            async def was_asked() -> bool:
+                return await process.counted(FETCHED, source="store") > 0
+
+            async def is_left_alone() -> bool:
+                return await process.counted(STORE_USABLE) == 0
+
+            async def work() -> None:
+                await until(was_asked, "nothing came from the store")
+                await asyncio.to_thread(running.close)
+                await until(is_left_alone, "the store was not missed")
+                await asyncio.sleep(seconds / 2)
+                running.enter_context(moto(port))
+
+            await while_loaded(loader, seconds, work)
+            yield loader
+
+
+# --- certificates ---
+
+
+@scenario("proxy", "its certificate is rotated", harmless=True)
+@contextlib.asynccontextmanager
+async def _rotated(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    directory = stage.directory / "proxy-tls"
+    directory.mkdir()
+    certificate, key = stage.authority.write_pair(directory)
+    process = stage.plain("tls", "--tls-cert", str(certificate), "--tls-key", str(key))
+    trust = ssl.create_default_context(cadata=stage.authority.pem)
+
+    def shown() -> str:
+        return ssl.get_server_certificate(("127.0.0.1", process.port))
+
+    async def work() -> None:
+        end = time.monotonic() + seconds / 2
+        while True:
+            await asyncio.to_thread(stage.authority.write_pair, directory)
+
+            async def is_shown() -> bool:
+                return (await asyncio.to_thread(shown)).strip() == certificate.read_text().strip()
+
+            await until(is_shown, "the new certificate is not shown")
+            if time.monotonic() > end:
+                break
+
+    async with up(process):
+        loader = stage.loader(base=process.base, trust=trust)
+        await while_loaded(loader, seconds, work)
+        yield loader
+
+
+@scenario("upstream", "its authority is rotated: its certificate first, the Secret a while after")
+@contextlib.asynccontextmanager
+async def _authority_rotated(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    process = stage.plain("rotated")
+    new = Authority("The new authority")
+
+    async def refused(loader: Loader) -> bool:
+        return any("UpstreamTLS" in cause for cause in loader.tally.causes)
+
+    def show(authority: Authority) -> None:
+        stage.certificate.mkdir(exist_ok=True)
+        stage.tls_context.load_cert_chain(*authority.write_pair(stage.certificate))
+        stage.secure.drop()
+
+    async with up(process):
+        loader = stage.loader("secure", base=process.base)
+
+        async def work() -> None:
+            show(new)
+            await until(lambda: refused(loader), "a certificate of an unknown authority is taken")
+            await asyncio.sleep(seconds / 4)
+            stage.write_resources(process.folder, blobs=False, authority=new)
+            await asyncio.sleep(seconds / 4)
+
+        try:
+            await while_loaded(loader, seconds, work)
+            yield loader
+        finally:
+            show(stage.authority)

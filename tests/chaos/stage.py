@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ NAME: Final = "upstream.chaos.example"
 """The upstream's name in the process' own /etc/hosts."""
 CACHE_SIZE: Final = "4Mi"
 """Less than all blobs, and more than twice the largest: each is kept, and goes again soon."""
+WORKERS: Final = 8
+"""Clients at once."""
 STANDALONE: Final = ("pullgate_cli", "standalone")
 
 
@@ -240,6 +243,10 @@ class Stage:
         self.write_resources(folder, blobs=blobs)
         return folder
 
+    def plain(self, name: str, *options: str) -> Process:
+        """One more proxy that keeps no blob."""
+        return Process(self.copy(name), free_port(), options)
+
     def caching(self, name: str, *options: str, disk: str = "", **same: Any) -> Process:
         """A proxy that keeps blobs, in a directory of its own; `disk`: on a file system of that size of its own."""
         cache = self.directory / f"{name}-cache"
@@ -273,9 +280,10 @@ class Stage:
         config = json.loads(yaml.safe_load(path.read_text())["stringData"][".dockerconfigjson"])
         return str(next(iter(config["auths"].values()))["password"])
 
-    def loader(self, name: str = "upstream", *, base: str = "", workers: int = 8) -> Loader:
+    def loader(self, name: str = "upstream", *, base: str = "", trust: ssl.SSLContext | bool = True) -> Loader:
         """Clients of the Registry `name`, through the client's link unless `base` says otherwise."""
-        return Loader(base or f"http://{self.client.host}", f"proxy/{APP}/{name}", self.key, self.images, workers)
+        prefix = f"proxy/{APP}/{name}"
+        return Loader(base or f"http://{self.client.host}", prefix, self.key, self.images, WORKERS, trust)
 
     @contextlib.asynccontextmanager
     async def replicas(self) -> AsyncIterator[tuple[str, list[Process]]]:
