@@ -117,12 +117,12 @@ class BlobCache:
     async def _follow(self, ask: Ask, flight: Flight | None) -> Held | None:
         """One more reader of `flight`, or the first of a new one. None where it does not come into a file."""
         result = "miss"
-        if flight is None:
-            flight = self.fetches.begin(ask)
-        else:
-            result = await self._check_place(ask) if flight.owner != ask.place else "hit"
+        is_first = flight is None
+        flight = flight or self.fetches.begin(ask)
         flight.readers += 1
         try:
+            if not is_first:
+                result = await self._check_place(ask) if flight.owner != ask.place else "hit"
             if await asyncio.shield(flight.opened):
                 if result == "hit" and not flight.is_over:  # one that is whole is only not in its place yet
                     result = "shared"

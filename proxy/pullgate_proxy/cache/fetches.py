@@ -99,9 +99,13 @@ class Fetches:
     def leave(self, flight: Flight) -> None:
         """One reader less. A fetch that nobody reads is given up after a while."""
         flight.readers -= 1
-        if not flight.readers and flight in self._tasks:
-            flight.idle_since = self._clock()
-            asyncio.get_running_loop().call_later(self.linger, self._give_up, flight)
+        if flight.readers:
+            return
+        if flight not in self._tasks:
+            flight.close()
+            return
+        flight.idle_since = self._clock()
+        asyncio.get_running_loop().call_later(self.linger, self._give_up, flight)
 
     def _give_up(self, flight: Flight) -> None:
         task = self._tasks.get(flight)
@@ -125,7 +129,8 @@ class Fetches:
         finally:
             del self._flights[ask.digest], self._tasks[flight]
             flight.fail(why)
-            flight.close()
+            if not flight.readers:  # one who came may not have opened it yet
+                flight.close()
 
     async def _fetch(self, ask: Ask, flight: Flight) -> None:
         """From where it can be had into a file, if it can be kept.

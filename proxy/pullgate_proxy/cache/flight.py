@@ -79,7 +79,7 @@ class Flight:
             self._wake()
 
     def close(self) -> None:
-        """No reader comes any more; those that are there have descriptors of their own."""
+        """No reader comes any more, and none is there."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

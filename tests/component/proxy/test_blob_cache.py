@@ -76,8 +76,8 @@ async def world_of(directory: Path, *, held: Image = LARGE, cache: Any = None, *
         await upstream.push("my-org/large", "1", held)
         documents = [registry("upstream", upstream.host, cache=cache or {}), license_("acme")]
         folder = directory / "cache"
-        timeouts = {"idle_timeout": 1.0, "first_byte_timeout": 1.0}
-        async with running(directory / "resources", *documents, blob_cache=folder, **timeouts, **settings) as gate:
+        settings = {"idle_timeout": 1.0, "first_byte_timeout": 1.0, "blob_cache": folder, **settings}
+        async with running(directory / "resources", *documents, **settings) as gate:
             yield World(gate, upstream, held, folder)
 
 
@@ -269,6 +269,26 @@ async def test_a_blob_that_comes_in_is_followed_only_where_its_own_upstream_has_
     assert answer.fault == "BlobUnknown"
     gate.set()
     assert (await first)[0] == world.digest
+
+
+async def test_who_comes_while_a_blob_comes_in_has_it_though_it_is_whole_before_the_upstream_was_asked(
+    tmp_path: Path,
+) -> None:
+    async with world_of(tmp_path, first_byte_timeout=10.0) as world:
+        await world.upstream.push("my-org/other", "1", world.image)
+        fetch, ask = asyncio.Event(), asyncio.Event()
+        world.upstream.on("GET", "/my-org/large/blobs/", faults.hang_after(SIZE // 2, fetch), times=1)
+        world.upstream.on("HEAD", "/my-org/other/blobs/", faults.hang(ask), times=1)
+        first = asyncio.create_task(world.pull())
+        await until_fetched(world, MIB)
+        late = asyncio.create_task(world.pull(path=world.path("my-org/other")))
+        await world.gate.until(lambda: bool(world.upstream.received("HEAD", "/my-org/other/blobs/")))
+        fetch.set()
+        assert (await first)[0] == world.digest
+        await world.gate.until(lambda: len(blobs(world).fetches) == 0)
+        ask.set()
+        assert await late == (world.digest, "revalidated")
+        assert world.asked() == 1
 
 
 async def test_what_the_first_repository_is_refused_the_second_may_still_have(world: World) -> None:
