@@ -442,6 +442,22 @@ async def test_a_blob_larger_than_the_cache_is_streamed(tmp_path: Path) -> None:
         assert world.incoming == []
 
 
+async def test_a_blob_that_found_no_room_is_kept_soon_after_there_is_some(tmp_path: Path) -> None:
+    async with world_of(tmp_path, held=large_image(4 * MIB), blob_cache_size=9 * MIB) as world:
+        for number in range(2):
+            other = image(f"other {number}", layers=1, layer_size=4_000_000)
+            await world.upstream.push("my-org/large", f"other-{number}", other)
+            digest = max(other.blobs, key=lambda d: len(other.blobs[d]))
+            assert await world.pull(path=world.path(digest=digest)) == (digest, "miss")
+            blobs(world).keeper.pin(digest)
+        assert await world.pull() == (world.digest, "")
+        blobs(world).keeper.unpin(digest)
+        async with asyncio.timeout(15):
+            while (await world.pull())[1] != "miss":
+                await asyncio.sleep(0.5)
+        assert await world.pull() == (world.digest, "hit")
+
+
 async def test_a_file_that_is_removed_under_us_is_fetched_again(world: World) -> None:
     await world.pull()
     world.file.unlink()
