@@ -260,7 +260,7 @@ class Stage:
 
     def with_few_descriptors(self, count: int) -> Process:
         """A proxy that may have so many."""
-        return Process(self.copy("few"), free_port(), wrap=["prlimit", f"--nofile={count}"])
+        return Process(self.copy("few"), free_port(), wrap=few_descriptors(count))
 
     def with_clock(self, file: Path) -> Process:
         """A proxy with the time that `file` says, in the words of faketime."""
@@ -311,6 +311,11 @@ class Stage:
             stack.callback(nginx.terminate)
             await _until_listening(port)
             yield f"http://127.0.0.1:{port}", processes
+
+
+def few_descriptors(count: int) -> list[str]:
+    """What a process may have, in front of its command."""
+    return ["prlimit", f"--nofile={count}"]
 
 
 def _in_own_mounts(script: str, *arguments: str) -> list[str]:
