@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.chaos import replicas, with_disk, without_disk
 from tests.chaos.scenarios import SCENARIOS
+
+# isort: off
+from tests.chaos import without_disk, with_disk, replicas
 
 __all__ = ["SCENARIOS", "replicas", "with_disk", "without_disk"]

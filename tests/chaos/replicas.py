@@ -88,9 +88,9 @@ async def _peer_lies(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
 # --- workers ---
 
 
-@scenario("workers", "one of two is killed by SIGKILL")
+@scenario("workers", "each of two is killed by SIGKILL, one after the other")
 @contextlib.asynccontextmanager
-async def _worker_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+async def _workers_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
     """The requests that it had break: their clients try again, and reach the other."""
     async with up(stage.caching("workers", "--workers", "2")) as process:
         loader = stage.loader(base=process.base)
@@ -99,15 +99,19 @@ async def _worker_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
             found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
             return [int(pid) for pid in found.split()]
 
+        def listening() -> int:
+            return Path("/proc/net/tcp").read_text().count(f":{process.port:04X} 00000000:0000 0A")
+
         async def work() -> None:
-            killed = workers()[0]
-            os.kill(killed, signal.SIGKILL)
+            first = set(workers())
+            for pid in first:
 
-            async def is_replaced() -> bool:
-                return killed not in workers() and len(workers()) == 2
+                async def is_replaced(killed: int = pid) -> bool:
+                    return killed not in workers() and listening() == len(first)
 
-            await until(is_replaced, "the worker is not replaced")
-            await asyncio.sleep(seconds / 2)
+                os.kill(pid, signal.SIGKILL)
+                await until(is_replaced, "the worker is not replaced")
+            require(first.isdisjoint(workers()), "not each was killed")
 
         await while_loaded(loader, seconds, work)
         require(loader.tally.retried > 0, "no request broke")
