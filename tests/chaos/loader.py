@@ -22,6 +22,8 @@ from tests.support.images import Image
 TRIES: Final = 6
 """Of one request, as real clients have five or six."""
 IDLE_SECONDS: Final = 3.0
+LAST_SECONDS: Final = 1.0
+"""For a real client that still pulls in the end, before it is stopped and not counted."""
 
 
 @dataclass(slots=True)
@@ -78,12 +80,15 @@ class Loader:
         self.tally = Tally()
         stopped = asyncio.Event()
         tasks = [asyncio.create_task(self._work(n, stopped)) for n in range(self._workers)]
-        tasks.append(asyncio.create_task(self._crane(stopped)))
+        crane = asyncio.create_task(self._crane(stopped))
         try:
             yield
         finally:
             stopped.set()
             await asyncio.gather(*tasks)
+            await asyncio.wait({crane}, timeout=LAST_SECONDS)
+            crane.cancel()
+            await asyncio.gather(crane, return_exceptions=True)
 
     async def pull_each(self) -> Tally:
         """Every image once, by one client after the other."""
@@ -107,10 +112,10 @@ class Loader:
         (repository, tag), image = list(self._images.items())[1]
         reference = f"{self.base.partition('://')[2]}/{self._prefix}/{repository}:{tag}"
         while not stopped.is_set():
-            self.tally.crane_tried += 1
             with tempfile.TemporaryDirectory() as directory:
                 pulled = await Crane().pull(reference, "chaos", self._key, Path(directory))
             whole = pulled.exit_code == 0 and set(image.blobs) <= set(pulled.contents)
+            self.tally.crane_tried += 1
             self.tally.crane_failed += not whole
             await asyncio.sleep(0.2)
 

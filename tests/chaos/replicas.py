@@ -15,7 +15,7 @@ import aiohttp
 
 from tests.chaos.links import Link, Toxic
 from tests.chaos.loader import Loader
-from tests.chaos.scenarios import require, scenario, until, up, while_loaded
+from tests.chaos.scenarios import scenario, until, up, while_loaded
 from tests.chaos.stage import Process, Stage
 from tests.support.fakes.clouds.aws import moto
 from tests.support.ports import free_port
@@ -35,14 +35,14 @@ STORE_ENVIRONMENT = {
 
 
 @contextlib.asynccontextmanager
-async def _peers(stage: Stage, name: str) -> AsyncIterator[tuple[Process, Process, Link]]:
+async def _peers(stage: Stage) -> AsyncIterator[tuple[Process, Process, Link]]:
     """Two replicas that ask each other, and the link by which the first asks the second."""
     ports = free_port(), free_port()
     async with Link(f"127.0.0.1:{ports[1]}") as link:
         seen = (f"127.0.0.1:{ports[0]}", link.host), (f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}")
         made = [
             stage.caching(
-                f"{name}-{number}",
+                f"peer-{number}",
                 *("--peer-listen", f"127.0.0.1:{ports[number]}", "--peer", seen[number][0], "--peer", seen[number][1]),
                 module=("tests.chaos.replica",),
             )
@@ -55,40 +55,45 @@ async def _peers(stage: Stage, name: str) -> AsyncIterator[tuple[Process, Proces
 @scenario("peers", "the other replica is killed by SIGKILL and started again", harmless=True)
 @contextlib.asynccontextmanager
 async def _peer_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    async with _peers(stage, "killed-peer") as (asked, other, _):
-        loader = stage.loader(base=asked.base)
+    asked, other, _ = await stage.lasting("peers", lambda: _peers(stage))
+    loader = stage.loader(base=asked.base)
+    before = await asked.counted(FETCHED, source="peer")
 
-        async def work() -> None:
-            require(await asked.counted(FETCHED, source="peer") > 0, "nothing came from the peer")
-            await other.end(signal.SIGKILL)
-            await asyncio.sleep(seconds / 4)
-            await other.start()
+    async def peer_is_asked() -> bool:
+        return await asked.counted(FETCHED, source="peer") > before
 
-        await while_loaded(loader, seconds, work)
-        yield loader
+    async def work() -> None:
+        await until(peer_is_asked, "nothing comes from the peer")
+        await other.end(signal.SIGKILL)
+        await asyncio.sleep(seconds / 4)
+        await other.start()
+
+    await while_loaded(loader, seconds, work)
+    yield loader
 
 
 @scenario("peers", "one bit is wrong in every 100 kB that the other replica sends")
 @contextlib.asynccontextmanager
 async def _peer_lies(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    async with _peers(stage, "lying-peer") as (asked, _, link):
-        loader = stage.loader(base=asked.base)
-        await link.poison(Toxic(flip_every=100_000))
+    asked, _, link = await stage.lasting("peers", lambda: _peers(stage))
+    loader = stage.loader(base=asked.base)
 
-        async def work() -> None:
+    async def was_met() -> bool:
+        return loader.tally.causes.get("ClientPayloadError", 0) > 0
+
+    async def work() -> None:
+        async with link.poisoned(Toxic(flip_every=100_000)):
+            await until(was_met, "no wrong byte is met")
             await asyncio.sleep(seconds / 2)
-            await link.poison(None)
 
-        await while_loaded(loader, seconds, work)
-        require(await asked.counted(FETCHED, source="peer") > 0, "nothing came from the peer")
-        require(loader.tally.causes.get("ClientPayloadError", 0) > 0, "no wrong byte was met")
-        yield loader
+    await while_loaded(loader, seconds, work)
+    yield loader
 
 
 # --- workers ---
 
 
-@scenario("workers", "each of two is killed by SIGKILL, one after the other")
+@scenario("workers", "one of two is killed by SIGKILL, again and again")
 @contextlib.asynccontextmanager
 async def _workers_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
     """The requests that it had break: their clients try again, and reach the other."""
@@ -103,18 +108,17 @@ async def _workers_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]
             return Path("/proc/net/tcp").read_text().count(f":{process.port:04X} 00000000:0000 0A")
 
         async def work() -> None:
-            first = set(workers())
-            for pid in first:
+            end = time.monotonic() + seconds / 2
+            while time.monotonic() < end or not loader.tally.retried:
+                killed = workers()[0]
 
-                async def is_replaced(killed: int = pid) -> bool:
-                    return killed not in workers() and listening() == len(first)
+                async def is_replaced(killed: int = killed) -> bool:
+                    return killed not in workers() and listening() == 2
 
-                os.kill(pid, signal.SIGKILL)
+                os.kill(killed, signal.SIGKILL)
                 await until(is_replaced, "the worker is not replaced")
-            require(first.isdisjoint(workers()), "not each was killed")
 
         await while_loaded(loader, seconds, work)
-        require(loader.tally.retried > 0, "no request broke")
         yield loader
 
 
@@ -153,43 +157,48 @@ async def _store_away(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
 # --- certificates ---
 
 
-@scenario("proxy", "its certificate is rotated", harmless=True)
 @contextlib.asynccontextmanager
-async def _rotated(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+async def _with_tls(stage: Stage) -> AsyncIterator[Process]:
     directory = stage.directory / "proxy-tls"
     directory.mkdir()
     certificate, key = stage.authority.write_pair(directory)
-    process = stage.plain("tls", "--tls-cert", str(certificate), "--tls-key", str(key))
-    trust = ssl.create_default_context(cadata=stage.authority.pem)
+    async with up(stage.plain("tls", "--tls-cert", str(certificate), "--tls-key", str(key))) as process:
+        yield process
 
-    def shown() -> str:
-        return ssl.get_server_certificate(("127.0.0.1", process.port))
+
+def _trusting(stage: Stage, process: Process, name: str = "upstream") -> Loader:
+    return stage.loader(name, base=process.base, trust=ssl.create_default_context(cadata=stage.authority.pem))
+
+
+@scenario("proxy", "its certificate is rotated", harmless=True)
+@contextlib.asynccontextmanager
+async def _rotated(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    process = await stage.lasting("tls", lambda: _with_tls(stage))
+    loader = _trusting(stage, process)
 
     async def work() -> None:
-        end = time.monotonic() + seconds / 2
-        while True:
-            await asyncio.to_thread(stage.authority.write_pair, directory)
+        certificate, _ = await asyncio.to_thread(stage.authority.write_pair, stage.directory / "proxy-tls")
+        written = certificate.read_text()
 
-            async def is_shown() -> bool:
-                return (await asyncio.to_thread(shown)).strip() == certificate.read_text().strip()
+        async def is_shown() -> bool:
+            shown = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", process.port))
+            return shown.strip() == written.strip()
 
-            await until(is_shown, "the new certificate is not shown")
-            if time.monotonic() > end:
-                break
+        await until(is_shown, "the new certificate is not shown")
+        await asyncio.sleep(seconds / 2)
 
-    async with up(process):
-        loader = stage.loader(base=process.base, trust=trust)
-        await while_loaded(loader, seconds, work)
-        yield loader
+    await while_loaded(loader, seconds, work)
+    yield loader
 
 
-@scenario("upstream", "its authority is rotated: its certificate first, the Secret a while after")
+@scenario("upstream", "its authority is rotated: its certificate first, the Secret `ca` a while after")
 @contextlib.asynccontextmanager
 async def _authority_rotated(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    process = stage.plain("rotated")
+    process = await stage.lasting("tls", lambda: _with_tls(stage))
+    loader = _trusting(stage, process, "secure")
     new = Authority("The new authority")
 
-    async def refused(loader: Loader) -> bool:
+    async def is_refused() -> bool:
         return any("UpstreamTLS" in cause for cause in loader.tally.causes)
 
     def show(authority: Authority) -> None:
@@ -197,18 +206,15 @@ async def _authority_rotated(stage: Stage, seconds: float) -> AsyncIterator[Load
         stage.tls_context.load_cert_chain(*authority.write_pair(stage.certificate))
         stage.secure.drop()
 
-    async with up(process):
-        loader = stage.loader("secure", base=process.base)
+    async def work() -> None:
+        show(new)
+        await until(is_refused, "a certificate of an unknown authority is taken")
+        await asyncio.sleep(seconds / 4)
+        stage.write_resources(process.folder, blobs=False, authority=new)
+        await asyncio.sleep(seconds / 4)
 
-        async def work() -> None:
-            show(new)
-            await until(lambda: refused(loader), "a certificate of an unknown authority is taken")
-            await asyncio.sleep(seconds / 4)
-            stage.write_resources(process.folder, blobs=False, authority=new)
-            await asyncio.sleep(seconds / 4)
-
-        try:
-            await while_loaded(loader, seconds, work)
-            yield loader
-        finally:
-            show(stage.authority)
+    try:
+        await while_loaded(loader, seconds, work)
+        yield loader
+    finally:
+        show(stage.authority)

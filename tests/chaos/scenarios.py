@@ -107,9 +107,8 @@ def on_link(link: Callable[[Stage], Link], toxic: Toxic, name: str = "upstream")
         loader = stage.loader(name)
         async with loader.running():
             await asyncio.sleep(seconds / 4)
-            await link(stage).poison(toxic)
-            await asyncio.sleep(seconds / 2)
-            await link(stage).poison(None)
+            async with link(stage).poisoned(toxic):
+                await asyncio.sleep(seconds / 2)
             await asyncio.sleep(seconds / 4)
         yield loader
 

@@ -12,9 +12,10 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import yaml
@@ -37,6 +38,9 @@ CACHE_SIZE: Final = "4Mi"
 WORKERS: Final = 8
 """Clients at once."""
 STANDALONE: Final = ("pullgate_cli", "standalone")
+
+
+T = TypeVar("T")
 
 
 class NotReady(Exception):
@@ -93,7 +97,7 @@ class Process:
         command = [*self._wrap, sys.executable, "-m", module, *words, str(self.folder), *addresses]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--drain-seconds", "5", *self._options],
+                [*command, "--drain-seconds", "2", *self._options],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self._env},
@@ -171,6 +175,8 @@ class Stage:
         """Keeps no blob, so that every fault is met."""
         self.cached: Process
         """Keeps blobs, and has not room for all."""
+        self._stack: contextlib.AsyncExitStack
+        self._lasting: dict[str, Any] = {}
         self.hosts = directory / "hosts"
         self.certificate = directory / "link-tls"
 
@@ -178,6 +184,7 @@ class Stage:
     async def up(self) -> AsyncIterator[Stage]:
         """Everything runs."""
         async with contextlib.AsyncExitStack() as stack:
+            self._stack = stack
             real = await stack.enter_async_context(DockerRegistry("basic"))
             for number, size in enumerate((4_000, 300_000, 2_000_000)):
                 made = image(f"chaos-{number}", layers=2, layer_size=size)
@@ -236,6 +243,13 @@ class Stage:
         new.write_text(yaml.safe_dump_all(documents))
         new.replace(folder / "all.yaml")
 
+    async def lasting(self, name: str, make: Callable[[], AbstractAsyncContextManager[T]]) -> T:
+        """What `make` opens: by who wants it first, until the stage is taken down."""
+        if name not in self._lasting:
+            self._lasting[name] = await self._stack.enter_async_context(make())
+        found: T = self._lasting[name]
+        return found
+
     def copy(self, name: str, *, blobs: bool = False) -> Path:
         """A folder with the same resources and keys, for one more proxy."""
         folder = self.directory / name
@@ -271,7 +285,7 @@ class Stage:
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
-        return Process(self.copy("clock"), free_port(), env=env)
+        return Process(self.copy("other-clock"), free_port(), env=env)
 
     @property
     def key(self) -> str:

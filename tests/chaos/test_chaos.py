@@ -13,7 +13,7 @@ from tests.chaos.stage import Stage
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("chaos")]
 
-SECONDS = 2.0
+SECONDS = 0.8
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
