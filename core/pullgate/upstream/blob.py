@@ -136,6 +136,9 @@ class BlobStream(AsyncIterator[bytes | memoryview]):
                 # A server that ends cleanly too early, by closing a connection that had no length.
                 await self._resume(faults.UpstreamProtocol(self._response.host, "the body ended early"))
                 continue
+            if self._end is not None and self._position + len(chunk) > self._end:
+                # The rest after a break has its own length. What is too much would push out what is held back.
+                raise faults.UpstreamProtocol(self._response.host, "it sent more of a blob than it said")
             if self._hash is not None:
                 await self._hash.update(chunk)
             self._lend()
