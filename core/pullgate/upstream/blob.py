@@ -57,6 +57,16 @@ async def stream_rest(
     return stream
 
 
+async def stream_part(upstream: Upstream, request: UpstreamRequest, first: int, end: int) -> BlobStream:
+    """The bytes `first` to before `end` of a blob, as `stream_blob`; only a client can verify them."""
+    wanted = replace(request, range=f"bytes={first}-{end - 1}", follow_redirects=True)
+    response = await upstream.send(wanted)
+    if response.status != 206:  # all of it, say
+        response.abort()
+        raise faults.UpstreamProtocol(response.host, f"it answered {response.status} for a part of a blob")
+    return BlobStream(lambda: upstream, wanted, response)
+
+
 class BlobStream(AsyncIterator[bytes | memoryview]):
     """See `stream_blob`. A chunk is valid until the next is asked for."""
 

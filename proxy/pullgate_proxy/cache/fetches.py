@@ -162,7 +162,10 @@ class Fetches:
         if size is None:
             return
         await self._check_place(ask)
-        descriptor = await asyncio.to_thread(self._open_coming, ask.digest)
+        try:
+            descriptor = await asyncio.to_thread(self._open_coming, ask.digest)
+        except FileNotFoundError:  # it came, and went to make room
+            return
         flight.open(size, descriptor)
         directory = self._keeper.directory
         while True:

@@ -391,6 +391,59 @@ async def test_a_byte_that_the_disk_changed_by_itself_is_found_when_a_client_ask
     assert world.asked() == 2
 
 
+@contextlib.asynccontextmanager
+async def being_sent(world: World, **headers: str) -> AsyncIterator[tuple[aiohttp.ClientResponse, bytes]]:
+    """A client's answer from the disk in its middle, and what it has read of it; `headers` are the client's."""
+    await world.pull()
+    headers |= {"Authorization": basic("acme", world.gate.key("acme"))}
+    async with aiohttp.ClientSession() as session:
+        async with session.get(world.gate.url + world.path(), headers=headers) as response:
+            assert response.headers["X-Pullgate-Cache"] == "hit"
+            yield response, await response.content.readexactly(MIB)
+
+
+async def test_a_file_that_is_written_to_while_it_is_sent_is_brought_to_an_end_for_nobody(world: World) -> None:
+    async with being_sent(world) as (response, _):
+        flip(world.file, SIZE - 100)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+    assert await world.pull() == (world.digest, "miss")
+
+
+async def test_a_file_that_is_written_to_and_still_right_is_sent_to_its_end(world: World) -> None:
+    async with being_sent(world) as (response, begun):
+        world.file.touch()
+        assert digest_of(begun + await response.read()) == world.digest
+    assert await world.pull() == (world.digest, "hit")
+
+
+@pytest.mark.parametrize("left", [0, SIZE // 2, SIZE - 1])
+async def test_a_file_that_is_cut_while_it_is_sent_costs_no_pull(world: World, left: int) -> None:
+    async with being_sent(world) as (response, begun):
+        os.truncate(world.file, left)
+        assert digest_of(begun + await response.read()) == world.digest
+    assert await world.pull() == (world.digest, "miss")
+
+
+@pytest.mark.parametrize("left", [0, SIZE // 2])
+async def test_what_the_upstream_sends_for_a_file_that_was_cut_is_verified(world: World, left: int) -> None:
+    right = await content(world)
+    wrong = right[:-100] + bytes([right[-100] ^ 1]) + right[-99:]
+    async with being_sent(world) as (response, _):
+        os.truncate(world.file, left)
+        world.upstream.on("GET", "/blobs/", faults.body(wrong))
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+
+
+async def test_a_part_of_a_file_that_was_cut_is_not_gone_on_with_from_another_place(world: World) -> None:
+    async with being_sent(world, Range=f"bytes=0-{SIZE - 2}") as (response, _):
+        os.truncate(world.file, SIZE // 2)
+        world.upstream.on("GET", "/blobs/", faults.range_ignored())
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+
+
 async def test_what_an_earlier_run_left_is_served_once_it_was_verified(tmp_path: Path) -> None:
     async with world_of(tmp_path) as world:
         await world.pull()
