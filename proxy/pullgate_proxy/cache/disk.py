@@ -89,7 +89,12 @@ class BlobDir:
     def begin(self, digest: str) -> Path:
         """An empty file for a blob that comes in."""
         path = self.incoming(digest)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            os.close(os.open(path, flags, 0o600))
+        except FileNotFoundError:  # somebody cleared the directory
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, flags, 0o600))
         return path
 
     def publish(self, digest: str) -> None:

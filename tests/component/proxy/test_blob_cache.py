@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -442,6 +443,15 @@ async def test_a_part_of_a_file_that_was_cut_is_not_gone_on_with_from_another_pl
         world.upstream.on("GET", "/blobs/", faults.range_ignored())
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.read()
+
+
+async def test_a_directory_that_somebody_cleared_is_used_again(world: World) -> None:
+    await world.pull()
+    for folder in ("blobs", "incoming"):
+        shutil.rmtree(world.cache / folder)
+    assert await world.pull() == (world.digest, "miss")
+    assert await world.pull() == (world.digest, "hit")
+    assert blobs(world).keeper.problem == ""
 
 
 async def test_what_an_earlier_run_left_is_served_once_it_was_verified(tmp_path: Path) -> None:
