@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
+from pullgate_proxy.peers.membership import owner_of
 from tests.chaos.links import Link, Toxic
 from tests.chaos.loader import Loader
 from tests.chaos.scenarios import scenario, until, up, while_loaded
@@ -34,11 +35,22 @@ STORE_ENVIRONMENT = {
 # --- peers ---
 
 
+def _addresses(*ports: int) -> list[tuple[str, int]]:
+    return [("127.0.0.1", port) for port in ports]
+
+
 @contextlib.asynccontextmanager
 async def _peers(stage: Stage) -> AsyncIterator[tuple[Process, Process, Link]]:
     """Two replicas that ask each other, and the link by which the first asks the second."""
-    ports = free_port(), free_port()
+    ports = [free_port(), free_port()]
     async with Link(f"127.0.0.1:{ports[1]}") as link:
+        large = [digest for made in stage.images.values() for digest, body in made.blobs.items() if len(body) > 200_000]
+        while (
+            not 0
+            < sum(owner_of(each, _addresses(ports[0], link.port)) == _addresses(link.port)[0] for each in large)
+            < 4
+        ):
+            ports[0] = free_port()  # each is to have a share of what is large
         seen = (f"127.0.0.1:{ports[0]}", link.host), (f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}")
         made = [
             stage.caching(
@@ -50,6 +62,24 @@ async def _peers(stage: Stage) -> AsyncIterator[tuple[Process, Process, Link]]:
         ]
         async with up(*made):
             yield made[0], made[1], link
+
+
+@scenario("peers", "one bit is wrong in every 100 kB that the other replica sends")
+@contextlib.asynccontextmanager
+async def _peer_lies(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
+    asked, _, link = await stage.lasting("peers", lambda: _peers(stage))
+    loader = stage.loader(base=asked.base)
+
+    async def was_met() -> bool:
+        return loader.tally.causes.get("ClientPayloadError", 0) > 0
+
+    async def work() -> None:
+        async with link.poisoned(Toxic(flip_every=100_000)):
+            await until(was_met, "no wrong byte is met")
+            await asyncio.sleep(seconds / 2)
+
+    await while_loaded(loader, seconds, work)
+    yield loader
 
 
 @scenario("peers", "the other replica is killed by SIGKILL and started again", harmless=True)
@@ -67,24 +97,6 @@ async def _peer_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
         await other.end(signal.SIGKILL)
         await asyncio.sleep(seconds / 4)
         await other.start()
-
-    await while_loaded(loader, seconds, work)
-    yield loader
-
-
-@scenario("peers", "one bit is wrong in every 100 kB that the other replica sends")
-@contextlib.asynccontextmanager
-async def _peer_lies(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    asked, _, link = await stage.lasting("peers", lambda: _peers(stage))
-    loader = stage.loader(base=asked.base)
-
-    async def was_met() -> bool:
-        return loader.tally.causes.get("ClientPayloadError", 0) > 0
-
-    async def work() -> None:
-        async with link.poisoned(Toxic(flip_every=100_000)):
-            await until(was_met, "no wrong byte is met")
-            await asyncio.sleep(seconds / 2)
 
     await while_loaded(loader, seconds, work)
     yield loader

@@ -20,7 +20,7 @@ from pullgate_proxy.cache.keeper import Keeping
 
 LINGER: Final = 10.0
 """Seconds for which a fetch goes on that nobody reads; with half of it there it is brought to its end."""
-UNKEPT_SECONDS: Final = 5.0
+UNKEPT_SECONDS: Final = 2.0
 """For which a blob that found no room is streamed at once: what is in its way may be read or written just now."""
 DISTRUSTED_SECONDS: Final = 600.0
 """For which a blob that came damaged comes from its upstream alone."""
