@@ -56,8 +56,18 @@ class PullFailed(Exception):
     """A pull ended without the image."""
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much is pulled."""
+
+    workers: int
+    """Clients at once."""
+    pause: float
+    """Seconds between two images of one of them."""
+
+
 class Loader:
-    """`workers` clients, each pulling one image after the other."""
+    """Clients, each pulling one image after the other."""
 
     def __init__(
         self,
@@ -65,11 +75,11 @@ class Loader:
         prefix: str,
         key: str,
         images: dict[tuple[str, str], Image],
-        workers: int,
+        load: Load,
         trust: ssl.SSLContext | bool = True,
     ) -> None:
         """`prefix` is what stands before a repository: proxy/my-app/upstream; `trust` is for a proxy with TLS."""
-        self.base, self._prefix, self._images, self._workers, self._trust = base, prefix, images, workers, trust
+        self.base, self._prefix, self._images, self._load, self._trust = base, prefix, images, load, trust
         self._key = key
         self._auth = aiohttp.encode_basic_auth("chaos", key)
         self.tally = Tally()
@@ -79,7 +89,7 @@ class Loader:
         """Pull while the context is open; the tally begins anew."""
         self.tally = Tally()
         stopped = asyncio.Event()
-        tasks = [asyncio.create_task(self._work(n, stopped)) for n in range(self._workers)]
+        tasks = [asyncio.create_task(self._work(n, stopped)) for n in range(self._load.workers)]
         crane = asyncio.create_task(self._crane(stopped))
         try:
             yield
@@ -106,6 +116,7 @@ class Loader:
                     if stopped.is_set():
                         break
                     await self._try(session, repository, tag)
+                    await asyncio.sleep(self._load.pause)
 
     async def _crane(self, stopped: asyncio.Event) -> None:
         """`crane pull`, and whether all arrived."""

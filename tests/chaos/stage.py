@@ -22,7 +22,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chaos.links import Link
-from tests.chaos.loader import Loader
+from tests.chaos.loader import Load, Loader
 from tests.support.canaries import FOUND, Finding, look, require_none, search_product_files, search_tree
 from tests.support.gate import APP, license_, registry, secret
 from tests.support.images import Image, image
@@ -162,8 +162,9 @@ class Process:
 class Stage:
     """The parts. `upstream` and `client` are the links before and behind the proxy."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, workers: int = WORKERS, pause: float = 0.0) -> None:
+        """`workers` clients pull at once, each with so many seconds between two images."""
+        self.directory, self._workers, self._pause = directory, workers, pause
         self.folder = directory / "folder"
         self.authority = Authority()
         self.images: dict[tuple[str, str], Image] = {}
@@ -297,7 +298,8 @@ class Stage:
     def loader(self, name: str = "upstream", *, base: str = "", trust: ssl.SSLContext | bool = True) -> Loader:
         """Clients of the Registry `name`, through the client's link unless `base` says otherwise."""
         prefix = f"proxy/{APP}/{name}"
-        return Loader(base or f"http://{self.client.host}", prefix, self.key, self.images, WORKERS, trust)
+        load = Load(self._workers, self._pause)
+        return Loader(base or f"http://{self.client.host}", prefix, self.key, self.images, load, trust)
 
     @contextlib.asynccontextmanager
     async def replicas(self) -> AsyncIterator[tuple[str, list[Process]]]:

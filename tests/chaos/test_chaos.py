@@ -18,7 +18,7 @@ SECONDS = 0.6
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path_factory.mktemp("chaos")).up() as running:
+    async with Stage(tmp_path_factory.mktemp("chaos"), workers=4, pause=0.03).up() as running:
         yield running
 
 

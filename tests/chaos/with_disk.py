@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from tests.chaos.links import Toxic
 from tests.chaos.loader import Loader
-from tests.chaos.scenarios import NotMet, Trouble, require, scenario, until, up, while_loaded
+from tests.chaos.scenarios import NotMet, Trouble, scenario, until, up, while_loaded
 from tests.chaos.stage import Process, Stage
 
 REMOVALS = "pullgate_blob_cache_removals_total"
@@ -126,17 +127,26 @@ async def _spoilt(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
     loader = stage.loader(base=process.base)
     before = await process.counted(REMOVALS, why="damaged")
 
+    async def go_on_spoiling() -> None:
+        for how in itertools.cycle(("flipped", "cut", "emptied", "removed", "garbage")):
+            if files := process.blobs():
+                with contextlib.suppress(FileNotFoundError, ValueError):  # evicted, or emptied before
+                    await asyncio.to_thread(_spoil, random.choice(files), how)
+            await asyncio.sleep(BETWEEN_SPOILT_FILES)
+
+    async def one_was_met() -> bool:
+        return await process.counted(REMOVALS, why="damaged") > before
+
     async def work() -> None:
-        end = time.monotonic() + seconds / 2
-        while time.monotonic() < end:
-            for how in ("flipped", "cut", "emptied", "removed", "garbage"):
-                if files := process.blobs():
-                    with contextlib.suppress(FileNotFoundError, ValueError):  # evicted, or emptied before
-                        await asyncio.to_thread(_spoil, random.choice(files), how)
-                await asyncio.sleep(BETWEEN_SPOILT_FILES)
+        spoiling = asyncio.create_task(go_on_spoiling())
+        try:
+            await until(one_was_met, "no damaged file was met")
+            await asyncio.sleep(seconds / 2)
+        finally:
+            spoiling.cancel()
+            await asyncio.gather(spoiling, return_exceptions=True)
 
     await while_loaded(loader, seconds, work)
-    require(await process.counted(REMOVALS, why="damaged") > before, "no damaged file was met")
     yield loader
 
 
