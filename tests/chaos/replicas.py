@@ -19,6 +19,7 @@ from tests.chaos.loader import Loader
 from tests.chaos.scenarios import scenario, until, up, while_loaded
 from tests.chaos.stage import Process, Stage
 from tests.support.fakes.clouds.aws import moto
+from tests.support.images import Image
 from tests.support.ports import free_port
 from tests.support.tls import Authority
 
@@ -39,14 +40,18 @@ def _addresses(*ports: int) -> list[tuple[str, int]]:
     return [("127.0.0.1", port) for port in ports]
 
 
+def _is_shared(held: Image, *ports: int) -> bool:
+    """Whether the image's layers are not all of the same replica."""
+    return len({owner_of(digest, _addresses(*ports)) for digest, body in held.blobs.items() if len(body) > 3000}) > 1
+
+
 @contextlib.asynccontextmanager
 async def _peers(stage: Stage) -> AsyncIterator[tuple[Process, Process, Link]]:
     """Two replicas that ask each other, and the link by which the first asks the second."""
     ports = [free_port(), free_port()]
     async with Link(f"127.0.0.1:{ports[1]}") as link:
-        large = [digest for made in stage.images.values() for digest, body in made.blobs.items() if len(body) > 200_000]
-        while len({owner_of(digest, _addresses(ports[0], link.port)) for digest in large}) < 2:
-            ports[0] = free_port()  # each is to have a share of what is large
+        while not all(_is_shared(made, ports[0], link.port) for made in stage.images.values()):
+            ports[0] = free_port()
         seen = (f"127.0.0.1:{ports[0]}", link.host), (f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}")
         made = [
             stage.caching(
@@ -69,12 +74,16 @@ async def _peer_lies(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
     async def was_met() -> bool:
         return loader.tally.causes.get("ClientPayloadError", 0) > 0
 
-    async def work() -> None:
-        async with link.poisoned(Toxic(flip_every=100_000)):
+    async with contextlib.AsyncExitStack() as lying:
+        # From the first byte on: what is in the cache already is asked of no peer.
+        await lying.enter_async_context(link.poisoned(Toxic(flip_every=100_000)))
+
+        async def work() -> None:
             await until(was_met, "no wrong byte is met")
             await asyncio.sleep(seconds / 2)
+            await lying.aclose()
 
-    await while_loaded(loader, seconds, work)
+        await while_loaded(loader, seconds, work)
     yield loader
 
 
