@@ -65,6 +65,12 @@ async def _peers(stage: Stage) -> AsyncIterator[tuple[Process, Process, Link]]:
             yield made[0], made[1], link
 
 
+def _clear(process: Process) -> None:
+    """Have it fetch what it kept: only then it asks its peer."""
+    for file in process.blobs():
+        file.unlink(missing_ok=True)
+
+
 @scenario("peers", "one bit is wrong in every 100 kB that the other replica sends")
 @contextlib.asynccontextmanager
 async def _peer_lies(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
@@ -72,6 +78,7 @@ async def _peer_lies(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
     loader = stage.loader(base=asked.base)
 
     async def was_met() -> bool:
+        _clear(asked)
         return loader.tally.causes.get("ClientPayloadError", 0) > 0
 
     async with contextlib.AsyncExitStack() as lying:
@@ -95,12 +102,16 @@ async def _peer_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
     before = await asked.counted(FETCHED, source="peer")
 
     async def peer_is_asked() -> bool:
+        _clear(asked)
         return await asked.counted(FETCHED, source="peer") > before
 
     async def work() -> None:
         await until(peer_is_asked, "nothing comes from the peer")
+        end = time.monotonic() + seconds / 4
         await other.end(signal.SIGKILL)
-        await asyncio.sleep(seconds / 4)
+        while time.monotonic() < end:
+            _clear(asked)
+            await asyncio.sleep(0.05)
         await other.start()
 
     await while_loaded(loader, seconds, work)
