@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 import tempfile
 import time
@@ -39,6 +40,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a part of the name of a toxic")
     parser.add_argument("--no-write", action="store_true")
     options = parser.parse_args()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's
     began = time.monotonic()
     results = asyncio.run(work(options.seconds, options.only))
     total = time.monotonic() - began
