@@ -385,11 +385,12 @@ async def test_a_file_that_was_cut_is_fetched_again(world: World) -> None:
 
 async def test_a_byte_that_the_disk_changed_by_itself_is_found_when_a_client_asks_again(world: World) -> None:
     await world.pull()
-    stat = world.file.stat()
-    flip(world.file, 77)
-    os.utime(world.file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a disk does: nobody wrote to it
-    assert await world.pull() == (world.digest, "miss")
-    assert world.asked() == 2
+    for asked in (2, 3):
+        stat = world.file.stat()
+        flip(world.file, 77)
+        os.utime(world.file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a disk does: nobody wrote to it
+        assert await world.pull() == (world.digest, "miss")
+        assert world.asked() == asked
 
 
 @contextlib.asynccontextmanager
