@@ -22,7 +22,7 @@ from tests.support.images import Image
 TRIES: Final = 6
 """Of one request, as real clients have five or six."""
 IDLE_SECONDS: Final = 3.0
-LAST_SECONDS: Final = 1.0
+LAST_SECONDS: Final = 0.5
 """For a real client that still pulls in the end, before it is stopped and not counted."""
 
 

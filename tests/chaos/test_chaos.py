@@ -13,7 +13,7 @@ from tests.chaos.stage import Stage
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("chaos")]
 
-SECONDS = 0.6
+SECONDS = 0.5
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
