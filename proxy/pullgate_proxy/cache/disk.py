@@ -89,6 +89,7 @@ class BlobDir:
     def begin(self, digest: str) -> Path:
         """An empty file for a blob that comes in."""
         path = self.incoming(digest)
+        self.remove(path)  # of an earlier try, from a disk that failed
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             os.close(os.open(path, flags, 0o600))

@@ -83,6 +83,13 @@ async def test_a_disk_that_is_read_only_serves_what_is_there_and_streams_the_res
         assert await world.pull(path=world.path(digest=digest)) == (digest, "miss")
 
 
+async def test_what_an_earlier_try_left_on_a_disk_that_failed_is_in_nobodys_way(small_disk: Path) -> None:
+    async with world_of(small_disk) as world:
+        (world.cache / "incoming" / world.digest.replace(":", "-")).write_bytes(b"begun")
+        assert await world.pull() == (world.digest, "miss")
+        assert blobs(world).keeper.problem == ""
+
+
 async def test_what_could_not_be_removed_while_the_disk_was_read_only_still_counts(small_disk: Path) -> None:
     async with world_of(small_disk, blob_cache_size=SIZE + 8 * MIB, held=large_image(12 * MIB)) as world:
         await world.pull()
