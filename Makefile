@@ -40,7 +40,7 @@ bench-gate: $(VENV)/.dev tools
 bench-operator: $(VENV)/.dev tools
 	$(BIN)/python -m benchmarks.operator $(ARGS)
 
-# Every toxic for 20 s, and docs/reliability.md: about 8 minutes.
+# Every toxic for 10 s, and docs/reliability.md: about 9 minutes.
 chaos: $(VENV)/.dev tools
 	$(BIN)/python -m tests.chaos $(ARGS)
 

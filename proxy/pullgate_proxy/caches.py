@@ -96,9 +96,7 @@ class Caches:
         location, metrics = self._settings.object_store, self._metrics
         if location is None:
             return None
-        store = ObjectStore(
-            location, directory.path, time.monotonic, lambda result: metrics.uploads.labels(result).inc()
-        )
+        store = ObjectStore(location, directory, time.monotonic, lambda result: metrics.uploads.labels(result).inc())
         metrics.follow_store(store)
         return store
 

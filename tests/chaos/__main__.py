@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+from tests.chaos.catalog import SCENARIOS
 from tests.chaos.report import render
-from tests.chaos.scenarios import SCENARIOS, Result, run
+from tests.chaos.scenarios import Result, run
 from tests.chaos.stage import Stage
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -33,13 +36,17 @@ async def work(seconds: float, only: str) -> list[Result]:
 def main() -> int:
     """The exit code: 1 where a byte was wrong or a pull was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--only", default="", help="a part of the name of a toxic")
     parser.add_argument("--no-write", action="store_true")
     options = parser.parse_args()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's
+    began = time.monotonic()
     results = asyncio.run(work(options.seconds, options.only))
+    total = time.monotonic() - began
+    print(f"{len(results)} scenarios in {total:.0f} s")
     if not options.no_write and not options.only:
-        PAGE.write_text(render(results, options.seconds))
+        PAGE.write_text(render(results, options.seconds, total))
     return 0 if results and all(result.good for result in results) else 1
 
 

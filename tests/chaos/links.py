@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -73,6 +73,15 @@ class Link:
             await self._listen(self.port)
         if before is not None and (before.hang_after is not None or before.answer is not None):
             self.drop()
+
+    @contextlib.asynccontextmanager
+    async def poisoned(self, toxic: Toxic) -> AsyncIterator[None]:
+        """Misbehave while the context is open."""
+        await self.poison(toxic)
+        try:
+            yield
+        finally:
+            await self.poison(None)
 
     def drop(self) -> None:
         """End every connection."""

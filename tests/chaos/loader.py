@@ -22,6 +22,8 @@ from tests.support.images import Image
 TRIES: Final = 6
 """Of one request, as real clients have five or six."""
 IDLE_SECONDS: Final = 3.0
+LAST_SECONDS: Final = 0.5
+"""For a real client that still pulls in the end, before it is stopped and not counted."""
 
 
 @dataclass(slots=True)
@@ -54,62 +56,84 @@ class PullFailed(Exception):
     """A pull ended without the image."""
 
 
-class Loader:
-    """`workers` clients, each pulling one image after the other."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much is pulled."""
 
-    def __init__(self, base: str, prefix: str, key: str, images: dict[tuple[str, str], Image], workers: int) -> None:
-        """`prefix` is what stands before a repository: proxy/my-app/upstream."""
-        self.base, self._prefix, self._images, self._workers = base, prefix, images, workers
+    workers: int
+    """Clients at once."""
+    pause: float
+    """Seconds between two images of one of them."""
+
+
+class Loader:
+    """Clients, each pulling one image after the other."""
+
+    def __init__(
+        self,
+        base: str,
+        prefix: str,
+        key: str,
+        images: dict[tuple[str, str], Image],
+        load: Load,
+        trust: ssl.SSLContext | bool = True,
+    ) -> None:
+        """`prefix` is what stands before a repository: proxy/my-app/upstream; `trust` is for a proxy with TLS."""
+        self.base, self._prefix, self._images, self._load, self._trust = base, prefix, images, load, trust
         self._key = key
         self._auth = aiohttp.encode_basic_auth("chaos", key)
         self.tally = Tally()
 
     @contextlib.asynccontextmanager
-    async def running(self, trust: ssl.SSLContext | bool = True) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Pull while the context is open; the tally begins anew."""
         self.tally = Tally()
         stopped = asyncio.Event()
-        tasks = [asyncio.create_task(self._work(n, stopped, trust)) for n in range(self._workers)]
-        tasks.append(asyncio.create_task(self._crane(stopped)))
+        tasks = [asyncio.create_task(self._work(n, stopped)) for n in range(self._load.workers)]
+        crane = asyncio.create_task(self._crane(stopped))
         try:
             yield
         finally:
             stopped.set()
             await asyncio.gather(*tasks)
+            await asyncio.wait({crane}, timeout=LAST_SECONDS)
+            crane.cancel()
+            await asyncio.gather(crane, return_exceptions=True)
 
-    async def pull_each(self, trust: ssl.SSLContext | bool = True) -> Tally:
+    async def pull_each(self) -> Tally:
         """Every image once, by one client after the other."""
         self.tally = Tally()
-        async with self._session(trust) as session:
+        async with self._session() as session:
             for repository, tag in self._images:
                 await self._try(session, repository, tag)
         return self.tally
 
-    async def _work(self, number: int, stopped: asyncio.Event, trust: ssl.SSLContext | bool) -> None:
+    async def _work(self, number: int, stopped: asyncio.Event) -> None:
         order = itertools.cycle(random.Random(number).sample(list(self._images), len(self._images)))
         while not stopped.is_set():
-            async with self._session(trust) as session:  # a client begins with new connections
+            async with self._session() as session:  # a client begins with new connections
                 for repository, tag in itertools.islice(order, 4):
                     if stopped.is_set():
                         break
                     await self._try(session, repository, tag)
+                    await asyncio.sleep(self._load.pause)
 
     async def _crane(self, stopped: asyncio.Event) -> None:
         """`crane pull`, and whether all arrived."""
         (repository, tag), image = list(self._images.items())[1]
         reference = f"{self.base.partition('://')[2]}/{self._prefix}/{repository}:{tag}"
         while not stopped.is_set():
-            self.tally.crane_tried += 1
             with tempfile.TemporaryDirectory() as directory:
                 pulled = await Crane().pull(reference, "chaos", self._key, Path(directory))
             whole = pulled.exit_code == 0 and set(image.blobs) <= set(pulled.contents)
+            self.tally.crane_tried += 1
             self.tally.crane_failed += not whole
             await asyncio.sleep(0.2)
 
-    def _session(self, trust: ssl.SSLContext | bool) -> aiohttp.ClientSession:
+    def _session(self) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=IDLE_SECONDS, sock_read=IDLE_SECONDS)
         headers = {"Authorization": self._auth, "Accept-Encoding": "identity"}
-        connector = aiohttp.TCPConnector(ssl=trust)
+        connector = aiohttp.TCPConnector(ssl=self._trust)
         return aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector, auto_decompress=False)
 
     async def _try(self, session: aiohttp.ClientSession, repository: str, tag: str) -> None:

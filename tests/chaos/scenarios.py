@@ -1,4 +1,4 @@
-"""The ways in which the world is made to fail, and how each is undone."""
+"""What a scenario is: load before, while and after something is broken, and what must hold."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.chaos.links import Link, Toxic
 from tests.chaos.loader import Loader, Tally
-from tests.chaos.stage import Stage
+from tests.chaos.stage import Process, Stage
 
 RECOVERY_SECONDS = 20.0
 """Within which every image can be pulled again after a toxic is gone."""
@@ -71,208 +70,63 @@ def scenario(where: str, name: str, *, behind: bool = False, harmless: bool = Fa
 async def run(stage: Stage, found: Scenario, seconds: float) -> Result:
     """Load before, during and after the toxic."""
     async with found.trouble(stage, seconds) as loader:
-        pass
+        tally = loader.tally
+        recovered = await _until_all_is_pulled(loader)
+    return Result(found.where, found.name, tally, recovered, found.behind, found.harmless)
+
+
+async def _until_all_is_pulled(loader: Loader) -> float | None:
     began = time.monotonic()
-    tally = loader.tally
     while time.monotonic() - began < RECOVERY_SECONDS:
-        after = await loader.pull_each()
-        if after.failed == 0:
-            return Result(found.where, found.name, tally, time.monotonic() - began, found.behind, found.harmless)
-    return Result(found.where, found.name, tally, None, found.behind, found.harmless)
+        if (await loader.pull_each()).failed == 0:
+            return time.monotonic() - began
+    return None
 
 
-def _on_link(link: Callable[[Stage], Link], toxic: Toxic, name: str = "upstream") -> Trouble:
+class NotMet(Exception):
+    """The load did not meet the fault: nothing was tested."""
+
+
+def require(met: bool, what: str) -> None:
+    """Raises NotMet."""
+    if not met:
+        raise NotMet(what)
+
+
+async def until(found: Callable[[], Awaitable[bool]], what: str, seconds: float = RECOVERY_SECONDS) -> None:
+    """Wait for it. Raises NotMet."""
+    end = time.monotonic() + seconds
+    while not await found():
+        require(time.monotonic() < end, what)
+        await asyncio.sleep(0.02)
+
+
+def on_link(link: Callable[[Stage], Link], toxic: Toxic, name: str = "upstream") -> Trouble:
     @contextlib.asynccontextmanager
     async def trouble(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
         loader = stage.loader(name)
         async with loader.running():
             await asyncio.sleep(seconds / 4)
-            await link(stage).poison(toxic)
-            await asyncio.sleep(seconds / 2)
-            await link(stage).poison(None)
+            async with link(stage).poisoned(toxic):
+                await asyncio.sleep(seconds / 2)
             await asyncio.sleep(seconds / 4)
         yield loader
 
     return trouble
 
 
-def _raw(status: str, headers: str = "") -> bytes:
-    return f"HTTP/1.1 {status}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
-
-
-UPSTREAM: list[tuple[str, Toxic]] = [
-    ("nobody listens", Toxic(refuse=True)),
-    ("connections end after 200 kB", Toxic(end_after=200_000)),
-    ("connections are reset after 200 kB", Toxic(end_after=200_000, reset=True)),
-    ("one bit is wrong in every 100 kB", Toxic(flip_every=100_000)),
-    ("2 MB a second for each connection", Toxic(bytes_per_second=2_000_000)),
-    ("hangs after 100 kB", Toxic(hang_after=100_000)),
-    ("answers 500", Toxic(answer=_raw("500 Internal Server Error"))),
-    ("answers 503", Toxic(answer=_raw("503 Service Unavailable"))),
-    ("answers 429 for a second", Toxic(answer=_raw("429 Too Many Requests", "Retry-After: 1\r\n"))),
-    ("answers what is no HTTP", Toxic(answer=b"\x15\x03\x01\x00\x02\x02\x16")),
-]
-CLIENT: list[tuple[str, Toxic]] = [
-    ("connections end after 200 kB", Toxic(end_after=200_000)),
-    ("connections are reset after 200 kB", Toxic(end_after=200_000, reset=True)),
-    ("one bit is wrong in every 100 kB", Toxic(flip_every=100_000)),
-    ("2 MB a second for each connection", Toxic(bytes_per_second=2_000_000)),
-]
-for words, toxic in UPSTREAM:
-    scenario("upstream", words)(_on_link(lambda stage: stage.upstream, toxic))
-for words, toxic in CLIENT:
-    scenario("client", words, behind=True)(_on_link(lambda stage: stage.client, toxic))
-
-
-async def _while_loaded(loader: Loader, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+async def while_loaded(loader: Loader, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
     async with loader.running():
         await asyncio.sleep(seconds / 4)
         await work()
         await asyncio.sleep(seconds / 4)
 
 
-@scenario("upstream", "its name is gone from DNS")
 @contextlib.asynccontextmanager
-async def _dns(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    loader, whole = stage.loader("named"), stage.hosts.read_text()
-
-    async def work() -> None:
-        stage.hosts.write_text("127.0.0.1 localhost\n")  # in place: it is mounted
-        # An address is remembered for 30 s: a short absence is not even noticed.
-        end = time.monotonic() + (seconds / 2 if seconds < 10 else 40)
-        while time.monotonic() < end:
-            stage.upstream.drop()
-            await asyncio.sleep(0.5)
-        stage.hosts.write_text(whole)
-
-    await _while_loaded(loader, seconds, work)
-    yield loader
-
-
-@scenario("upstream", "its certificate has expired")
-@contextlib.asynccontextmanager
-async def _expired(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    loader = stage.loader("secure")
-    stage.certificate.mkdir(exist_ok=True)
-
-    def show(*, expired: bool) -> None:
-        stage.tls_context.load_cert_chain(*stage.authority.write_pair(stage.certificate, expired=expired))
-        stage.secure.drop()
-
-    async def work() -> None:
-        show(expired=True)
-        await asyncio.sleep(seconds / 2)
-        show(expired=False)
-
-    await _while_loaded(loader, seconds, work)
-    yield loader
-
-
-@scenario("proxy", "killed by SIGKILL and started again")
-@contextlib.asynccontextmanager
-async def _killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    loader = stage.loader()
-
-    async def work() -> None:
-        await stage.proxy.end(signal.SIGKILL)
-        await asyncio.sleep(seconds / 4)
-        await stage.proxy.start()
-
-    await _while_loaded(loader, seconds, work)
-    yield loader
-
-
-@scenario("proxy", "stopped for a while by SIGSTOP")
-@contextlib.asynccontextmanager
-async def _stopped(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    loader = stage.loader()
-
-    async def work() -> None:
-        stage.proxy.send(signal.SIGSTOP)
-        await asyncio.sleep(seconds / 2)
-        stage.proxy.send(signal.SIGCONT)
-
-    await _while_loaded(loader, seconds, work)
-    yield loader
-
-
-@scenario("proxy", "two replicas behind nginx, restarted one after the other")
-@contextlib.asynccontextmanager
-async def _rolling(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    async with stage.replicas() as (base, processes):
-        loader = stage.loader(base=base)
-
-        async def work() -> None:
-            for process in processes:
-                await process.end()
-                await process.start()
-                await asyncio.sleep(1.5)  # nginx asks one that failed again after a second
-
-        await _while_loaded(loader, seconds, work)
-        tally = loader.tally
-        await loader.pull_each()
-        loader.tally = tally
-        loader.base = f"http://{stage.client.host}"
-        yield loader
-
-
-@scenario("proxy", "512 clients that say nothing want its 256 descriptors", harmless=True)
-@contextlib.asynccontextmanager
-async def _descriptors(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    loader = stage.loader()
-
-    async def say_nothing() -> None:
-        while True:  # where it is ended, it comes again
-            with contextlib.suppress(OSError):
-                reader, writer = await asyncio.open_connection("127.0.0.1", stage.proxy.port)
-                try:
-                    await reader.read()
-                finally:
-                    writer.transport.abort()
-            await asyncio.sleep(0.5)
-
-    async def work() -> None:
-        silent = [asyncio.create_task(say_nothing()) for _ in range(512)]
-        await asyncio.sleep(seconds / 2)
-        for each in silent:
-            each.cancel()
-        await asyncio.gather(*silent, return_exceptions=True)
-
-    await stage.proxy.end()
-    limited = stage.proxy.limited_to(256)
-    await limited.start()
+async def up(*processes: Process) -> AsyncIterator[Process]:
+    """They run, and are ended; the first of them."""
     try:
-        await _while_loaded(loader, seconds, work)
+        await asyncio.gather(*(process.start() for process in processes))
+        yield processes[0]
     finally:
-        await limited.end()
-        await stage.proxy.start()
-    yield loader
-
-
-@scenario("proxy", "its clock is set a day ahead, and back")
-@contextlib.asynccontextmanager
-async def _clock(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    loader = stage.loader()
-    file = stage.directory / "clock"
-
-    async def work() -> None:
-        for offset in ("+1d", "-1d", "+0d"):
-            await asyncio.to_thread(_replace, file, offset)
-            await asyncio.sleep(seconds / 6)
-
-    await asyncio.to_thread(_replace, file, "+0d")
-    await stage.proxy.end()
-    faked = stage.proxy.with_clock(file)
-    await faked.start()
-    try:
-        await _while_loaded(loader, seconds, work)
-    finally:
-        await faked.end()
-        await stage.proxy.start()
-    yield loader
-
-
-def _replace(file: Path, text: str) -> None:
-    new = file.with_suffix(".new")
-    new.write_text(text + "\n")
-    new.replace(file)
+        await asyncio.gather(*(process.end(signal.SIGKILL) for process in processes))

@@ -8,19 +8,22 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chaos.links import Link
-from tests.chaos.loader import Loader
-from tests.support.canaries import FOUND, look, require_none, search_product_files
+from tests.chaos.loader import Load, Loader
+from tests.support.canaries import FOUND, Finding, look, require_none, search_product_files, search_tree
 from tests.support.gate import APP, license_, registry, secret
 from tests.support.images import Image, image
 from tests.support.ports import free_port
@@ -30,6 +33,14 @@ from tests.support.upstreams import DockerRegistry
 READY_SECONDS: Final = 30.0
 NAME: Final = "upstream.chaos.example"
 """The upstream's name in the process' own /etc/hosts."""
+CACHE_SIZE: Final = "4Mi"
+"""Less than all blobs, and more than twice the largest: each is kept, and goes again soon."""
+WORKERS: Final = 8
+"""Clients at once."""
+STANDALONE: Final = ("pullgate_cli", "standalone")
+
+
+T = TypeVar("T")
 
 
 class NotReady(Exception):
@@ -47,29 +58,25 @@ class Process:
         *,
         env: Mapping[str, str] | None = None,
         wrap: Sequence[str] = (),
-        files: int | None = None,
+        module: Sequence[str] = STANDALONE,
+        cache: Path | None = None,
     ) -> None:
-        """`wrap` stands before the command; `files` is the limit of its descriptors."""
+        """`wrap` stands before the command, `module` is what Python runs, `cache` the directory of its blobs."""
         self.folder, self.port, self._options, self._env = folder, port, options, env or {}
-        self._wrap, self._files = wrap, files
+        self._wrap, self._module, self.cache_path = wrap, module, cache
         self.admin = free_port()
         self.log = folder.with_name(f"{folder.name}-{port}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
-    def limited_to(self, files: int) -> Process:
-        """The same with so many descriptors."""
-        return Process(self.folder, self.port, self._options, env=self._env, wrap=self._wrap, files=files)
+    @property
+    def base(self) -> str:
+        """Its URL, past the client's link."""
+        return f"{'https' if '--tls-cert' in self._options else 'http'}://127.0.0.1:{self.port}"
 
-    def with_clock(self, file: Path) -> Process:
-        """The same with the time that `file` says, in the words of faketime."""
-        library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-        env = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-        return Process(self.folder, self.port, self._options, env=env, wrap=self._wrap)
+    @property
+    def cache(self) -> Path:
+        """The directory of its blobs as the process itself sees it, with what is mounted there for it alone."""
+        return Path(f"/proc/{self.pid}/root{self.cache_path}")
 
     async def start(self) -> None:
         """Until it is ready. Raises NotReady."""
@@ -86,21 +93,11 @@ class Process:
 
     def _spawn(self) -> None:
         addresses = ["--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin}", "--log-format", "json"]
-        limit = ["prlimit", f"--nofile={self._files}"] if self._files is not None else []
-        command = [
-            *limit,
-            *self._wrap,
-            sys.executable,
-            "-m",
-            "pullgate_cli",
-            "standalone",
-            str(self.folder),
-            *addresses,
-        ]
-
+        module, *words = self._module
+        command = [*self._wrap, sys.executable, "-m", module, *words, str(self.folder), *addresses]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, *addresses, "--drain-seconds", "5", *self._options],
+                [*command, "--drain-seconds", "2", *self._options],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self._env},
@@ -117,29 +114,57 @@ class Process:
             self._process.send_signal(number)
 
     async def end(self, number: int = signal.SIGTERM) -> None:
-        """End it and wait."""
+        """End it and wait; then nothing that it left holds a secret."""
         if self._process is not None:
-            await self._look_at_metrics()
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):  # as far as it still answers
+                await self.metrics()
+            FOUND.extend(await asyncio.to_thread(self._search_cache))
             self.send(number)
             await asyncio.to_thread(self._process.wait, 30)
             self._process = None
             look(f"output of the proxy, {self.log.name}", await asyncio.to_thread(self.log.read_bytes))
             FOUND.extend(await asyncio.to_thread(search_product_files, self.folder))
 
-    async def _look_at_metrics(self) -> None:
-        """As far as it still answers."""
+    def _search_cache(self) -> list[Finding]:
+        """While it runs: what is mounted for it alone goes with it."""
+        found: list[Finding] = []
+        for file in self.blobs() if self.cache_path is not None else ():
+            with contextlib.suppress(FileNotFoundError):  # evicted just now
+                found += search_tree(file)
+        return found
+
+    def blobs(self, place: str = "blobs") -> list[Path]:
+        """The files below `place` in its cache."""
+        found = []
+        for folder, _, names in os.walk(self.cache / place):
+            found += [Path(folder, name) for name in names]
+        return found
+
+    async def metrics(self) -> str:
+        """What it counted. Raises aiohttp's errors, TimeoutError."""
         timeout = aiohttp.ClientTimeout(total=2)
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with aiohttp.ClientSession(timeout=timeout) as session:
-                async with session.get(f"http://127.0.0.1:{self.admin}/metrics") as got:
-                    look("/metrics", await got.read())
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            async with session.get(f"http://127.0.0.1:{self.admin}/metrics") as got:
+                text = await got.text()
+        look("/metrics", text)
+        return text
+
+    async def counted(self, series: str, **labels: str) -> float:
+        """The sum of a series' samples that have `labels`; all of it is 0 after a restart."""
+        found = 0.0
+        for family in text_string_to_metric_families(await self.metrics()):
+            for sample in family.samples:
+                if sample.name == series and labels.items() <= sample.labels.items():
+                    found += sample.value
+        return found
 
 
 class Stage:
     """The parts. `upstream` and `client` are the links before and behind the proxy."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, workers: int = WORKERS, pause: float = 0.0) -> None:
+        """`workers` clients pull at once, each with so many seconds between two images."""
+        self.directory, self._workers, self._pause = directory, workers, pause
         self.folder = directory / "folder"
         self.authority = Authority()
         self.images: dict[tuple[str, str], Image] = {}
@@ -148,6 +173,11 @@ class Stage:
         """The upstream by TLS."""
         self.client: Link
         self.proxy: Process
+        """Keeps no blob, so that every fault is met."""
+        self.cached: Process
+        """Keeps blobs, and has not room for all."""
+        self._stack: contextlib.AsyncExitStack
+        self._lasting: dict[str, Any] = {}
         self.hosts = directory / "hosts"
         self.certificate = directory / "link-tls"
 
@@ -155,6 +185,7 @@ class Stage:
     async def up(self) -> AsyncIterator[Stage]:
         """Everything runs."""
         async with contextlib.AsyncExitStack() as stack:
+            self._stack = stack
             real = await stack.enter_async_context(DockerRegistry("basic"))
             for number, size in enumerate((4_000, 300_000, 2_000_000)):
                 made = image(f"chaos-{number}", layers=2, layer_size=size)
@@ -163,13 +194,17 @@ class Stage:
             self.upstream = await stack.enter_async_context(Link(real.host))
             self.tls_context = self.authority.server()
             self.secure = await stack.enter_async_context(Link(real.host, self.tls_context))
-            self._write(real)
-            port = free_port()
-            self.proxy = Process(self.folder, port, wrap=self._with_own_hosts())
-            stack.push_async_callback(self._end_proxy)
+            self._real = real
+            self._write()
+            self.proxy = Process(self.folder, free_port(), wrap=self._with_own_hosts())
+            stack.callback(require_none, "chaos")
+            stack.push_async_callback(self.proxy.end, signal.SIGKILL)
             await self.proxy.start()
-            self.client = await stack.enter_async_context(Link(f"127.0.0.1:{port}"))
+            self.client = await stack.enter_async_context(Link(f"127.0.0.1:{self.proxy.port}"))
             await self._until_it_pulls()
+            self.cached = self.caching("cached")
+            stack.push_async_callback(self.cached.end, signal.SIGKILL)
+            await self.cached.start()
             yield self
 
     async def _until_it_pulls(self) -> None:
@@ -181,42 +216,77 @@ class Stage:
         while (await self.loader().pull_each()).failed and time.monotonic() < end:
             pass
 
-    async def _end_proxy(self) -> None:
-        await self.proxy.end(signal.SIGKILL)
-        require_none("chaos")
-
-    def _write(self, real: DockerRegistry) -> None:
+    def _write(self) -> None:
         self.folder.mkdir()
         self.hosts.write_text(f"127.0.0.1 localhost {NAME}\n")
-        cache = {"blobs": False, "tagTTL": "0s", "staleIfError": "0s"}
+        self.write_resources(self.folder, blobs=False)
+
+    def write_resources(self, folder: Path, *, blobs: bool, authority: Authority | None = None) -> None:
+        """What is served; `blobs` says whether blobs are kept, `authority` whom the secure upstream is known by."""
+        cache = {"blobs": blobs, "tagTTL": "0s", "staleIfError": "0s"}
         network = {"allowPrivate": True}
+        trust = {"caSecretRef": {"name": "ca"}}
+        same: dict[str, Any] = {"secret": "robot", "cache": cache, "network": network}
         documents: list[dict[str, Any]] = [
-            secret("robot", real.username, real.password),
-            registry("upstream", self.upstream.host, secret="robot", cache=cache, network=network),
-            registry("named", f"{NAME}:{self.upstream.port}", secret="robot", cache=cache, network=network),
-            registry(
-                "secure",
-                self.secure.host,
-                secret="robot",
-                cache=cache,
-                network=network,
-                plain_http=False,
-                tls={"caSecretRef": {"name": "ca"}},
-            ),
+            secret("robot", self._real.username, self._real.password),
+            registry("upstream", self.upstream.host, **same),
+            registry("named", f"{NAME}:{self.upstream.port}", **same),
+            registry("secure", self.secure.host, plain_http=False, tls=trust, **same),
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "metadata": {"name": "ca", "namespace": APP},
-                "stringData": {"ca.crt": self.authority.pem},
+                "stringData": {"ca.crt": (authority or self.authority).pem},
             },
             license_("acme"),
         ]
-        (self.folder / "all.yaml").write_text(yaml.safe_dump_all(documents))
+        new = folder / "all.new"
+        new.write_text(yaml.safe_dump_all(documents))
+        new.replace(folder / "all.yaml")
+
+    async def lasting(self, name: str, make: Callable[[], AbstractAsyncContextManager[T]]) -> T:
+        """What `make` opens: by who wants it first, until the stage is taken down."""
+        if name not in self._lasting:
+            self._lasting[name] = await self._stack.enter_async_context(make())
+        found: T = self._lasting[name]
+        return found
+
+    def copy(self, name: str, *, blobs: bool = False) -> Path:
+        """A folder with the same resources and keys, for one more proxy."""
+        folder = self.directory / name
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("lock"))
+        self.write_resources(folder, blobs=blobs)
+        return folder
+
+    def plain(self, name: str, *options: str) -> Process:
+        """One more proxy that keeps no blob."""
+        return Process(self.copy(name), free_port(), options)
+
+    def caching(self, name: str, *options: str, disk: str = "", **same: Any) -> Process:
+        """A proxy that keeps blobs, in a directory of its own; `disk`: on a file system of that size of its own."""
+        cache = self.directory / f"{name}-cache"
+        cache.mkdir()
+        wrap = _in_own_mounts('mount -t tmpfs -o size="$0" tmpfs "$1" && shift', disk, str(cache)) if disk else ()
+        keeping = ["--blob-cache", str(cache), "--blob-cache-size", CACHE_SIZE, *options]
+        return Process(self.copy(name, blobs=True), free_port(), keeping, wrap=wrap, cache=cache, **same)
 
     def _with_own_hosts(self) -> list[str]:
-        """A mount namespace in which /etc/hosts is ours."""
-        script = 'mount --bind "$0" /etc/hosts && exec "$@"'
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(self.hosts)]
+        return _in_own_mounts('mount --bind "$0" /etc/hosts', str(self.hosts))
+
+    def with_few_descriptors(self, count: int) -> Process:
+        """A proxy that may have so many."""
+        return Process(self.copy("few"), free_port(), wrap=few_descriptors(count))
+
+    def with_clock(self, file: Path) -> Process:
+        """A proxy with the time that `file` says, in the words of faketime."""
+        library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+        env = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        return Process(self.copy("other-clock"), free_port(), env=env)
 
     @property
     def key(self) -> str:
@@ -225,9 +295,11 @@ class Stage:
         config = json.loads(yaml.safe_load(path.read_text())["stringData"][".dockerconfigjson"])
         return str(next(iter(config["auths"].values()))["password"])
 
-    def loader(self, name: str = "upstream", *, base: str = "", workers: int = 8) -> Loader:
+    def loader(self, name: str = "upstream", *, base: str = "", trust: ssl.SSLContext | bool = True) -> Loader:
         """Clients of the Registry `name`, through the client's link unless `base` says otherwise."""
-        return Loader(base or f"http://{self.client.host}", f"proxy/{APP}/{name}", self.key, self.images, workers)
+        prefix = f"proxy/{APP}/{name}"
+        load = Load(self._workers, self._pause)
+        return Loader(base or f"http://{self.client.host}", prefix, self.key, self.images, load, trust)
 
     @contextlib.asynccontextmanager
     async def replicas(self) -> AsyncIterator[tuple[str, list[Process]]]:
@@ -235,12 +307,10 @@ class Stage:
         processes = []
         async with contextlib.AsyncExitStack() as stack:
             for number in range(2):
-                folder = self.directory / f"replica-{number}"
-                shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("lock"))
-                process = Process(folder, free_port())
+                process = Process(self.copy(f"replica-{number}"), free_port())
                 stack.push_async_callback(process.end, signal.SIGKILL)
-                await process.start()
                 processes.append(process)
+            await asyncio.gather(*(process.start() for process in processes))
             port = free_port()
             config = self.directory / "nginx.conf"
             config.write_text(
@@ -257,6 +327,17 @@ class Stage:
             stack.callback(nginx.terminate)
             await _until_listening(port)
             yield f"http://127.0.0.1:{port}", processes
+
+
+def few_descriptors(count: int) -> list[str]:
+    """What a process may have, in front of its command."""
+    return ["prlimit", f"--nofile={count}"]
+
+
+def _in_own_mounts(script: str, *arguments: str) -> list[str]:
+    """A mount namespace in which `script` changed something; `arguments` are its $0, $1 …"""
+    # All but $0 stand before the command: a script that has them shifts them away.
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{script} && exec "$@"', *arguments]
 
 
 async def _until_listening(port: int) -> None:

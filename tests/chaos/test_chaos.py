@@ -7,17 +7,18 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.chaos.scenarios import SCENARIOS, Scenario, run
+from tests.chaos.catalog import SCENARIOS
+from tests.chaos.scenarios import Scenario, run
 from tests.chaos.stage import Stage
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("chaos")]
 
-SECONDS = 2.0
+SECONDS = 0.5
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path_factory.mktemp("chaos")).up() as running:
+    async with Stage(tmp_path_factory.mktemp("chaos"), workers=4, pause=0.03).up() as running:
         yield running
 
 

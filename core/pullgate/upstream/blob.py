@@ -57,6 +57,16 @@ async def stream_rest(
     return stream
 
 
+async def stream_part(upstream: Upstream, request: UpstreamRequest, first: int, end: int) -> BlobStream:
+    """The bytes `first` to before `end` of a blob, as `stream_blob`; only a client can verify them."""
+    wanted = replace(request, range=f"bytes={first}-{end - 1}", follow_redirects=True)
+    response = await upstream.send(wanted)
+    if response.status != 206:  # all of it, say
+        response.abort()
+        raise faults.UpstreamProtocol(response.host, f"it answered {response.status} for a part of a blob")
+    return BlobStream(lambda: upstream, wanted, response)
+
+
 class BlobStream(AsyncIterator[bytes | memoryview]):
     """See `stream_blob`. A chunk is valid until the next is asked for."""
 
@@ -136,6 +146,9 @@ class BlobStream(AsyncIterator[bytes | memoryview]):
                 # A server that ends cleanly too early, by closing a connection that had no length.
                 await self._resume(faults.UpstreamProtocol(self._response.host, "the body ended early"))
                 continue
+            if self._end is not None and self._position + len(chunk) > self._end:
+                # The rest after a break has its own length. What is too much would push out what is held back.
+                raise faults.UpstreamProtocol(self._response.host, "it sent more of a blob than it said")
             if self._hash is not None:
                 await self._hash.update(chunk)
             self._lend()

@@ -170,6 +170,7 @@ class BlobCache:
         except FileNotFoundError:
             return False
         await self.keeper.drop(digest)
+        self._suspicion.forget(digest)
         return False
 
     async def _check_place(self, ask: Ask) -> str:

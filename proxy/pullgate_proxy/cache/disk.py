@@ -42,6 +42,8 @@ class Found:
 
     file: io.FileIO
     size: int
+    changed: int
+    """When it was written to last (nanoseconds, as its file system says)."""
     proven: bool
 
 
@@ -87,7 +89,13 @@ class BlobDir:
     def begin(self, digest: str) -> Path:
         """An empty file for a blob that comes in."""
         path = self.incoming(digest)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        self.remove(path)  # of an earlier try, from a disk that failed
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            os.close(os.open(path, flags, 0o600))
+        except FileNotFoundError:  # somebody cleared the directory
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, flags, 0o600))
         return path
 
     def publish(self, digest: str) -> None:
@@ -148,7 +156,7 @@ class BlobDir:
         except FileNotFoundError:
             return None
         stat = os.fstat(file.fileno())
-        return Found(file, stat.st_size, self.is_proven(stat))
+        return Found(file, stat.st_size, stat.st_mtime_ns, self.is_proven(stat))
 
     def is_proven(self, stat: os.stat_result) -> bool:
         """Whether somebody of this run verified the file, and nobody wrote to it since. Quick."""
@@ -160,11 +168,21 @@ class BlobDir:
         os.utime(descriptor, (self.stamp, self.stamp))
 
     def verify(self, digest: str, file: io.FileIO) -> bool:
-        """Hash the whole file; where it is what `digest` names it is proven from now on."""
+        """Hash the whole file; where it is what `digest` names it is proven from now on.
+
+        Not so where somebody writes to it meanwhile: behind the hash's back what it has passed may be changed.
+        """
+        descriptor = file.fileno()
+        with contextlib.suppress(OSError):  # a disk that is read-only now: it is hashed each time
+            os.utime(descriptor, (self.stamp + 1, self.stamp + 1))  # any write changes it
+        before = os.fstat(descriptor).st_mtime_ns
         if hash_file(digest, file) != digest.partition(":")[2]:
             return False
-        with contextlib.suppress(PermissionError, OSError):  # a disk that is read-only now: it is hashed each time
-            self.seal(file.fileno())
+        after = os.fstat(descriptor)
+        if after.st_mtime_ns != before and not self.is_proven(after):  # another reader may have verified it, too
+            return False
+        with contextlib.suppress(OSError):
+            self.seal(descriptor)
         return True
 
 

@@ -20,8 +20,10 @@ from pullgate_proxy.cache.keeper import Keeping
 
 LINGER: Final = 10.0
 """Seconds for which a fetch goes on that nobody reads; with half of it there it is brought to its end."""
-NOTED_SECONDS: Final = 600.0
-"""For which a blob that does not fit is streamed at once, and one that came damaged comes from its upstream alone."""
+UNKEPT_SECONDS: Final = 2.0
+"""For which a blob that found no room is streamed at once: what is in its way may be read or written just now."""
+DISTRUSTED_SECONDS: Final = 600.0
+"""For which a blob that came damaged comes from its upstream alone."""
 NOTED: Final = 10_000
 LOOK_SECONDS: Final = 0.01
 """Between two looks at a file that another process writes."""
@@ -122,7 +124,7 @@ class Fetches:
                 await self._shadow(ask, flight)
         except faults.Fault as fault:
             if isinstance(fault, faults.DigestMismatch):
-                self._note(self._distrusted, ask.digest)
+                self._note(self._distrusted, ask.digest, DISTRUSTED_SECONDS)
             why = fault
         except OSError as error:
             self._keeper.failed(error)
@@ -160,7 +162,10 @@ class Fetches:
         if size is None:
             return
         await self._check_place(ask)
-        descriptor = await asyncio.to_thread(self._open_coming, ask.digest)
+        try:
+            descriptor = await asyncio.to_thread(self._open_coming, ask.digest)
+        except FileNotFoundError:  # it came, and went to make room
+            return
         flight.open(size, descriptor)
         directory = self._keeper.directory
         while True:
@@ -202,7 +207,7 @@ class Fetches:
         path = await self._keeper.claim(ask.digest, size) if size else None
         if size is None or path is None:
             if self._keeper.usable:
-                self._note(self._unkept, ask.digest)
+                self._note(self._unkept, ask.digest, UNKEPT_SECONDS)
             return False
         await self._pump(ask, flight, response, (path, size), count)
         return True
@@ -225,8 +230,8 @@ class Fetches:
             await stream.aclose()
             sink.close()
 
-    def _note(self, digests: OrderedDict[str, float], digest: str) -> None:
-        digests[digest] = self._clock() + NOTED_SECONDS
+    def _note(self, digests: OrderedDict[str, float], digest: str, seconds: float) -> None:
+        digests[digest] = self._clock() + seconds
         if len(digests) > NOTED:
             digests.popitem(last=False)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Self
 
-from pullgate.upstream.blob import BlobStream, stream_blob, stream_rest
+from pullgate import faults
+from pullgate.upstream.blob import BlobStream, stream_blob, stream_part, stream_rest
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.disk import Found, hasher_of_file
 from pullgate_proxy.cache.flight import Flight, Lost
@@ -51,9 +52,12 @@ class Held(AsyncIterator[Part]):
         self.size = source.size
         """Bytes of the whole blob."""
         self._file = source.reopen() if isinstance(source, Flight) else source.file
+        self._changed = source.changed if isinstance(source, Found) else 0
         self._first, self._position, self._end = 0, 0, self.size
         self._keeper, self._on_end = keeper, on_end
         self._rest: BlobStream | None = None
+        self._known = 0
+        """Bytes of `_rest` that were sent already."""
         self._is_broken = False
         self._closed = False
         keeper.pin(ask.digest)
@@ -79,7 +83,12 @@ class Held(AsyncIterator[Part]):
             if part is not None:
                 return part
             self._rest = await self._go_on()
-        chunk = await anext(self._rest)
+        while True:
+            chunk = await anext(self._rest)
+            if self._known < len(chunk):
+                break
+            self._known -= len(chunk)
+        chunk, self._known = chunk[self._known :], 0
         self._position += len(chunk)
         return chunk
 
@@ -111,18 +120,50 @@ class Held(AsyncIterator[Part]):
                 available = await self.flight.wait_beyond(self._position)
             except Lost:
                 return None
+        elif self._position > self._first or self._end - self._position > FIRST_PART:
+            # The last byte waits until all before is out, as that of a blob that comes in.
+            available = self._end - 1
+            if self._position == available:
+                if not await self._is_whole():
+                    return None
+                available = self._end
         most = FIRST_PART if self._position == self._first else PART
         count = min(available, self._end, self._position + most) - self._position
         part = FilePart(self._file, self._position, count, self.flight is not None, self._broken)
         self._position += count
         return part
 
+    async def _is_whole(self) -> bool:
+        """Whether the file is still there as it was opened; False where it was cut.
+
+        Raises DigestMismatch where somebody wrote to it, and it is not what it was: what was sent may be wrong, too.
+        """
+        stat = os.fstat(self._file.fileno())
+        if stat.st_size < self.size:
+            await self._broken(0)
+            return False
+        if stat.st_mtime_ns == self._changed:
+            return True
+        digest = self.ask.digest
+        try:
+            good = await asyncio.to_thread(self._keeper.directory.verify, digest, self._file)
+        except OSError:
+            good = False
+        if not good:
+            await self._keeper.drop(digest)
+            raise faults.DigestMismatch("the blob cache", digest)
+        return True
+
     async def _go_on(self) -> BlobStream:
-        """The bytes from here on from the upstream itself; verified as a whole where all before can be read."""
+        """The bytes from here on from the upstream itself; those of a whole blob are verified with all before."""
         upstream, request, here = self.ask.current(), self.ask.request, self._position
-        if self._end == self.size:
-            with contextlib.suppress(OSError):
-                begun = await asyncio.to_thread(hasher_of_file, self.ask.digest, self._file, here)
-                return await stream_rest(upstream, request, here, self.size, begun)
-        part = replace(request, range=f"bytes={here}-{self._end - 1}")
-        return stream_blob(upstream, part, await upstream.send(part))
+        if self._end < self.size:
+            return await stream_part(upstream, request, here, self._end)
+        try:
+            begun = await asyncio.to_thread(hasher_of_file, self.ask.digest, self._file, here)
+        except OSError:
+            # What came before cannot be read again: it comes from the upstream, too, and is left out.
+            whole = stream_blob(upstream, request, await upstream.send(request), current=self.ask.current)
+            self._known = here
+            return whole
+        return await stream_rest(upstream, request, here, self.size, begun)

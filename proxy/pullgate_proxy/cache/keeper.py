@@ -244,6 +244,9 @@ class Keeper:
     def _mended(self) -> None:
         if self._problem:
             log.warning("blobs are kept again in %s", self.directory.root)
+            if self._scan is None or self._scan.done():
+                # What could not be removed while the disk failed is still there, and counts.
+                self._scan = asyncio.create_task(self._look_around(), name="scan the blob cache")
         self._problem = ""
 
     # --- what is read ---

@@ -7,12 +7,12 @@ nothing is asked of it for a while.
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -21,6 +21,7 @@ from yarl import URL
 from pullgate.providers.exchange import ExchangeFailed, load_extra, run_blocking
 from pullgate.upstream.request import UpstreamResponse
 from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.disk import BlobDir
 
 URL_SECONDS: Final = 300
 """How long a URL serves that a client is redirected to, whatever becomes of its License."""
@@ -74,12 +75,12 @@ class ObjectStore:
     def __init__(
         self,
         location: Location,
-        path_of: Callable[[str], Path],
+        directory: BlobDir,
         clock: Callable[[], float],
         on_upload: Callable[[str], None],
     ) -> None:
-        """`path_of` is a blob's file; `on_upload` is told how each upload ended, one of UPLOAD_RESULTS."""
-        self._location, self._path_of, self._clock, self._on_upload = location, path_of, clock, on_upload
+        """`directory` has the blobs; `on_upload` is told how each upload ended, one of UPLOAD_RESULTS."""
+        self._location, self._directory, self._clock, self._on_upload = location, directory, clock, on_upload
         self._known: OrderedDict[str, tuple[int | None, float]] = OrderedDict()
         """Digest -> its size (None: not there), and until when that is believed."""
         self._waiting: asyncio.Queue[str] = asyncio.Queue(WAITING)
@@ -177,8 +178,6 @@ class ObjectStore:
             digest = await self._waiting.get()
             try:
                 await self._upload(digest)
-            except FileNotFoundError:
-                continue  # it was removed meanwhile
             except (aiohttp.ClientError, OSError, TimeoutError, ExchangeFailed) as error:
                 self._on_upload("failed")
                 self._failed(error)
@@ -187,16 +186,20 @@ class ObjectStore:
                 log.exception("uploading %s failed", digest)
 
     async def _upload(self, digest: str) -> None:
-        path = self._path_of(digest)
-        size = (await asyncio.to_thread(path.stat)).st_size
-        if size > LARGEST or await self._size_of(digest) == size or self._session is None:
-            return
-        url = await self._sign("put_object", digest)
-        with await asyncio.to_thread(path.open, "rb") as file:
+        found = await asyncio.to_thread(self._directory.open, digest)
+        if found is None:
+            return  # it was removed meanwhile
+        with io.BufferedReader(found.file) as file:
+            # All replicas have it from there, and clients by a redirect: what somebody wrote to stays here.
+            if not found.proven or found.size > LARGEST or self._session is None:
+                return
+            if await self._size_of(digest) == found.size:
+                return
+            url = await self._sign("put_object", digest)
             async with self._session.put(url, data=file, allow_redirects=False) as response:
                 if response.status != 200:
                     raise aiohttp.ClientError(f"it answered {response.status} to an upload")
-        self._note(digest, size)
+        self._note(digest, found.size)
         self._on_upload("ok")
         self._mended()
 

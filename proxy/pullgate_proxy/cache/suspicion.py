@@ -31,6 +31,10 @@ class Suspicion:
         if len(self._sent) > LIMIT:
             self._sent.popitem(last=False)
 
+    def forget(self, digest: str) -> None:
+        """Another copy takes the blob's place, of which nothing is known."""
+        self._looked.pop(digest, None)
+
     def falls_on(self, reader: str, digest: str) -> bool:
         """Whether the blob should be hashed before `reader` is sent it again."""
         now = self._clock()

@@ -47,7 +47,8 @@ async def _send_stream(http: web.BaseRequest, answer: Answer, response: web.Stre
     transport = http.transport
     if transport is None or answer.stream is None:
         raise ClientGone
-    transport.set_write_buffer_limits(high=0)
+    # asyncio's TLS takes an empty buffer for a full one where the bound is 0, and waits for ever.
+    transport.set_write_buffer_limits(high=1 if transport.get_extra_info("ssl_object") else 0, low=0)
     await response.prepare(http)
     async for chunk in answer.stream:
         if isinstance(chunk, FilePart):

@@ -23,7 +23,7 @@ from pullgate_proxy.memory import read_resident
 from pullgate_proxy.ports import SIDE_CONNECTIONS as CONNECTIONS
 from pullgate_proxy.ports import SidePort
 from pullgate_proxy.settings import ProxySettings
-from tests.chaos.stage import Process
+from tests.chaos.stage import Process, few_descriptors
 from tests.support.catalog import WORKER, catalog, seed
 from tests.support.gate import APP, Answer, Gate, basic, license_, registry, running
 from tests.support.images import Image, image
@@ -171,7 +171,7 @@ async def process(directory: Path, upstream: ScriptedRegistry, files: int) -> As
     folder = directory / "folder"
     folder.mkdir()
     (folder / "all.yaml").write_text(yaml.safe_dump_all([registry("up", upstream.host), license_("acme")]))
-    proxy = Process(folder, free_port(), files=files)
+    proxy = Process(folder, free_port(), wrap=few_descriptors(files))
     await proxy.start()
     try:
         async with asyncio.timeout(10):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -384,11 +385,74 @@ async def test_a_file_that_was_cut_is_fetched_again(world: World) -> None:
 
 async def test_a_byte_that_the_disk_changed_by_itself_is_found_when_a_client_asks_again(world: World) -> None:
     await world.pull()
-    stat = world.file.stat()
-    flip(world.file, 77)
-    os.utime(world.file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a disk does: nobody wrote to it
+    for asked in (2, 3):
+        stat = world.file.stat()
+        flip(world.file, 77)
+        os.utime(world.file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a disk does: nobody wrote to it
+        assert await world.pull() == (world.digest, "miss")
+        assert world.asked() == asked
+
+
+@contextlib.asynccontextmanager
+async def being_sent(world: World, **headers: str) -> AsyncIterator[tuple[aiohttp.ClientResponse, bytes]]:
+    """A client's answer from the disk in its middle, and what it has read of it; `headers` are the client's."""
+    await world.pull()
+    headers |= {"Authorization": basic("acme", world.gate.key("acme"))}
+    async with aiohttp.ClientSession() as session:
+        async with session.get(world.gate.url + world.path(), headers=headers) as response:
+            assert response.headers["X-Pullgate-Cache"] == "hit"
+            yield response, await response.content.readexactly(MIB)
+
+
+async def test_a_file_that_is_written_to_while_it_is_sent_is_brought_to_an_end_for_nobody(world: World) -> None:
+    async with being_sent(world) as (response, _):
+        flip(world.file, SIZE - 100)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
     assert await world.pull() == (world.digest, "miss")
-    assert world.asked() == 2
+
+
+async def test_a_file_that_is_written_to_and_still_right_is_sent_to_its_end(world: World) -> None:
+    async with being_sent(world) as (response, begun):
+        world.file.touch()
+        assert digest_of(begun + await response.read()) == world.digest
+    assert await world.pull() == (world.digest, "hit")
+
+
+@pytest.mark.parametrize("left", [0, SIZE // 2, SIZE - 1])
+async def test_a_file_that_is_cut_while_it_is_sent_costs_no_pull(world: World, left: int) -> None:
+    async with being_sent(world) as (response, begun):
+        os.truncate(world.file, left)
+        assert digest_of(begun + await response.read()) == world.digest
+    assert await world.pull() == (world.digest, "miss")
+
+
+@pytest.mark.parametrize("left", [0, SIZE // 2])
+async def test_what_the_upstream_sends_for_a_file_that_was_cut_is_verified(world: World, left: int) -> None:
+    right = await content(world)
+    wrong = right[:-100] + bytes([right[-100] ^ 1]) + right[-99:]
+    async with being_sent(world) as (response, _):
+        os.truncate(world.file, left)
+        world.upstream.on("GET", "/blobs/", faults.body(wrong))
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+
+
+async def test_a_part_of_a_file_that_was_cut_is_not_gone_on_with_from_another_place(world: World) -> None:
+    async with being_sent(world, Range=f"bytes=0-{SIZE - 2}") as (response, _):
+        os.truncate(world.file, SIZE // 2)
+        world.upstream.on("GET", "/blobs/", faults.range_ignored())
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+
+
+async def test_a_directory_that_somebody_cleared_is_used_again(world: World) -> None:
+    await world.pull()
+    for folder in ("blobs", "incoming"):
+        shutil.rmtree(world.cache / folder)
+    assert await world.pull() == (world.digest, "miss")
+    assert await world.pull() == (world.digest, "hit")
+    assert blobs(world).keeper.problem == ""
 
 
 async def test_what_an_earlier_run_left_is_served_once_it_was_verified(tmp_path: Path) -> None:
@@ -440,6 +504,22 @@ async def test_a_blob_larger_than_the_cache_is_streamed(tmp_path: Path) -> None:
         assert await world.pull() == (world.digest, "")
         assert await world.pull() == (world.digest, "")
         assert world.incoming == []
+
+
+async def test_a_blob_that_found_no_room_is_kept_soon_after_there_is_some(tmp_path: Path) -> None:
+    async with world_of(tmp_path, held=large_image(4 * MIB), blob_cache_size=9 * MIB) as world:
+        for number in range(2):
+            other = image(f"other {number}", layers=1, layer_size=4_000_000)
+            await world.upstream.push("my-org/large", f"other-{number}", other)
+            digest = max(other.blobs, key=lambda d: len(other.blobs[d]))
+            assert await world.pull(path=world.path(digest=digest)) == (digest, "miss")
+            blobs(world).keeper.pin(digest)
+        assert await world.pull() == (world.digest, "")
+        blobs(world).keeper.unpin(digest)
+        async with asyncio.timeout(15):
+            while (await world.pull())[1] != "miss":
+                await asyncio.sleep(0.5)
+        assert await world.pull() == (world.digest, "hit")
 
 
 async def test_a_file_that_is_removed_under_us_is_fetched_again(world: World) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.component.proxy.test_blob_cache import MIB, SIZE, blobs, until_fetched, world_of
-from tests.support.images import image
+from tests.support.images import image, large_image
 from tests.support.upstreams import faults
 
 
@@ -81,6 +81,35 @@ async def test_a_disk_that_is_read_only_serves_what_is_there_and_streams_the_res
         mount("-o", "remount,rw", world.cache)
         blobs(world).keeper._again_at = 0.0
         assert await world.pull(path=world.path(digest=digest)) == (digest, "miss")
+
+
+async def test_what_an_earlier_try_left_on_a_disk_that_failed_is_in_nobodys_way(small_disk: Path) -> None:
+    async with world_of(small_disk) as world:
+        (world.cache / "incoming" / world.digest.replace(":", "-")).write_bytes(b"begun")
+        assert await world.pull() == (world.digest, "miss")
+        assert blobs(world).keeper.problem == ""
+
+
+async def test_what_could_not_be_removed_while_the_disk_was_read_only_still_counts(small_disk: Path) -> None:
+    async with world_of(small_disk, blob_cache_size=SIZE + 8 * MIB, held=large_image(12 * MIB)) as world:
+        await world.pull()
+        others = [image(f"other {number}", layers=1, layer_size=12 * MIB) for number in range(3)]
+        digests = []
+        for number, other in enumerate(others):
+            await world.upstream.push("my-org/large", f"other-{number}", other)
+            digests.append(max(other.blobs, key=lambda d: len(other.blobs[d])))
+        assert await world.pull(path=world.path(digest=digests[0])) == (digests[0], "miss")
+        mount("-o", "remount,ro", world.cache)
+        assert await world.pull(path=world.path(digest=digests[1])) == (digests[1], "")
+        mount("-o", "remount,rw", world.cache)
+        blobs(world).keeper._again_at = 0.0
+        assert await world.pull(path=world.path(digest=digests[2])) == (digests[2], "miss")
+
+        def all_is_counted() -> bool:
+            kept = [path.stat().st_size for path in (world.cache / "blobs").rglob("*") if path.is_file()]
+            return bool(blobs(world).keeper.size == sum(kept))
+
+        await world.gate.until(all_is_counted)
 
 
 async def test_a_proxy_whose_disk_is_unusable_at_its_start_serves_and_tries_again(small_disk: Path) -> None:

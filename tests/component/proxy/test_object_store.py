@@ -190,6 +190,24 @@ async def test_what_the_store_has_changed_is_not_served(s3: str, tmp_path: Path)
         assert world.asked() == 2
 
 
+async def test_a_file_that_somebody_wrote_to_is_not_uploaded(s3: str, tmp_path: Path) -> None:
+    async with world_of(tmp_path, s3) as world, aiohttp.ClientSession() as session:
+        await world.get()
+        await world.until_uploaded()
+        store = world.store()
+        async with session.delete(await store._sign("delete_object", LAYER)) as deleted:
+            assert deleted.status == 204
+        store._known.clear()
+        name = LAYER.partition(":")[2]
+        file = tmp_path / "cache" / "blobs" / "sha256" / name[:2] / name
+        file.chmod(0o600)
+        with file.open("r+b") as opened:
+            opened.write(b"garbage")
+        await store._upload(LAYER)
+        async with session.head(await store._sign("head_object", LAYER)) as head:
+            assert head.status == 404
+
+
 async def test_an_object_that_is_gone_is_fetched_from_the_upstream(s3: str, tmp_path: Path) -> None:
     async with world_of(tmp_path, s3) as world:
         await world.get()

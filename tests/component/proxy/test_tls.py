@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pullgate.oci.digest import digest_of
 from pullgate_proxy.settings import InvalidSettings, ProxySettings
-from tests.support.gate import license_, running
+from tests.support.gate import APP, basic, license_, registry, running
+from tests.support.images import large_image
 from tests.support.tls import Authority
+from tests.support.upstreams import ScriptedRegistry
 
 
 async def serial(port: int, authority: Authority) -> int:
@@ -32,6 +35,24 @@ async def test_a_changed_certificate_is_served_without_a_restart(tmp_path: Path,
         async with asyncio.timeout(10):
             while await serial(gate.proxy.port, authority) == first:
                 await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["streamed", "from the disk"])
+async def test_a_large_blob_comes_whole_over_tls(tmp_path: Path, authority: Authority, kept: bool) -> None:
+    cert, key = authority.write_pair(tmp_path)
+    held = large_image(24 * 2**20)
+    layer = next(iter(held.streams))
+    settings = {"tls_cert": cert, "tls_key": key, "blob_cache": tmp_path / "cache" if kept else None}
+    async with ScriptedRegistry() as upstream:
+        await upstream.push("my-org/large", "1", held)
+        documents = registry("upstream", upstream.host), license_("acme")
+        async with running(tmp_path / "resources", *documents, **settings) as gate:
+            url = f"https://localhost:{gate.proxy.port}/v2/proxy/{APP}/upstream/my-org/large/blobs/{layer}"
+            headers = {"Authorization": basic("acme", gate.key("acme"))}
+            trust = ssl.create_default_context(cadata=authority.pem)
+            for _ in range(2):
+                async with asyncio.timeout(10), gate.session.get(url, headers=headers, ssl=trust) as response:
+                    assert digest_of(await response.read()) == layer
 
 
 async def test_a_certificate_that_does_not_work_is_told_at_the_start(tmp_path: Path) -> None:

@@ -191,6 +191,22 @@ async def test_a_resume_of_another_length_is_refused() -> None:
         assert "another length" in fault.message
 
 
+@pytest.mark.parametrize("knows_ranges", [True, False])
+async def test_a_rest_that_is_too_long_brings_no_wrong_byte_to_the_end(knows_ranges: bool) -> None:
+    def script(asked: web.Request) -> Reply:
+        if "Range" not in asked.headers:
+            return part(asked, 300_000)
+        longer = bytes(2 * len(BODY))
+        if not knows_ranges:
+            return Reply(200, longer)
+        return Reply(206, longer, {"Content-Range": f"bytes 300000-{len(BODY) - 1}/{len(BODY)}", "ETag": ETAG})
+
+    async with Stage(script) as stage, Upstream(stage.config()) as upstream:
+        got, fault = await received(upstream, request())
+        assert isinstance(fault, faults.UpstreamProtocol)
+        assert len(got) < len(BODY)
+
+
 async def test_the_last_bytes_of_a_blob_can_be_asked_for() -> None:
     def script(_: web.Request) -> Reply:
         return Reply(206, BODY[-100:], {"Content-Range": "bytes 999900-999999/1000000"})

@@ -54,10 +54,12 @@ async def run(
     try:
         async with asyncio.timeout(seconds):
             output, _ = await process.communicate(stdin.encode())
-    except TimeoutError:
+    except (TimeoutError, asyncio.CancelledError) as error:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
+        if isinstance(error, asyncio.CancelledError):
+            raise
         return Pull(124, f"no end after {seconds:g} s")
     text = _ANSI.sub("", output.decode(errors="replace")).replace("\r", "\n")
     if not shows_secrets:

@@ -18,9 +18,9 @@ from tests.support.ports import free_port
 
 
 @contextlib.contextmanager
-def moto() -> Iterator[str]:
-    """The URL of a moto server."""
-    port = free_port()
+def moto(port: int | None = None) -> Iterator[str]:
+    """The URL of a moto server; what it holds outlives it in this process."""
+    port = port or free_port()
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
     try:

@@ -1,0 +1,105 @@
+"""The files of the blob cache by themselves: what counts as proven, and what is followed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
+
+from pullgate.upstream.client import Upstream
+from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.disk import BlobDir, open_file
+from pullgate_proxy.cache.fetches import Fetches
+from pullgate_proxy.cache.keeper import Bounds, Keeper
+from pullgate_proxy.cache.where import Where
+
+LARGE = 128 * 2**20
+"""Bytes that take a while to hash."""
+
+
+def kept(directory: BlobDir, content: bytes) -> tuple[str, Path]:
+    """A blob that an earlier run left."""
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    directory.prepare()
+    path = directory.path(digest)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return digest, path
+
+
+def test_a_file_that_is_written_to_while_it_is_hashed_is_not_proven(tmp_path: Path) -> None:
+    directory = BlobDir(tmp_path)
+    digest, path = kept(directory, bytes(LARGE))
+    done = threading.Event()
+
+    def write() -> None:
+        with path.open("r+b") as file:
+            while not done.wait(0.001):
+                file.seek(0)
+                file.write(b"\0")  # the same: only who wrote can tell
+                file.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with open_file(path) as file:
+            assert not directory.verify(digest, file)
+    finally:
+        done.set()
+        writer.join()
+    found = directory.open(digest)
+    assert found is not None
+    assert not found.proven
+    with found.file as file:
+        assert directory.verify(digest, file)
+    found = directory.open(digest)
+    assert found is not None
+    with found.file:
+        assert found.proven
+
+
+def test_a_file_that_two_verify_at_once_is_proven_to_both(tmp_path: Path) -> None:
+    directory = BlobDir(tmp_path)
+    digest, path = kept(directory, bytes(LARGE))
+    results = []
+
+    def verify() -> None:
+        with open_file(path) as file:
+            results.append(directory.verify(digest, file))
+
+    threads = [threading.Thread(target=verify) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 3
+
+
+async def test_a_blob_of_another_process_that_came_and_went_is_no_failure_of_the_disk(tmp_path: Path) -> None:
+    class Another(Keeper):
+        """Of a process that does not fetch the blob itself."""
+
+        async def lead(self, digest: str) -> bool:
+            return False
+
+        async def join(self, digest: str) -> int | None:
+            return 100
+
+    def current() -> Upstream:
+        raise AssertionError("nothing is asked")
+
+    async def check(_: Ask) -> None: ...
+
+    def nothing(*_: Any) -> None: ...
+
+    keeper = Another(BlobDir(tmp_path), Bounds(2**20, 16), nothing)
+    await keeper.start()
+    fetches = Fetches(keeper, lambda: 0.0, check_place=check, on_there=nothing, on_received=nothing, on_kept=nothing)
+    where = Where(("ns", "name", "uid"), "host", 0.0, 0.0)
+    flight = fetches.begin(Ask(where, "a/b", f"sha256:{'0' * 64}", current))
+    async with asyncio.timeout(5):
+        assert not await flight.opened
+    assert keeper.problem == ""
+    await keeper.stop()
