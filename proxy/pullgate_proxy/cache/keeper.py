@@ -244,9 +244,6 @@ class Keeper:
     def _mended(self) -> None:
         if self._problem:
             log.warning("blobs are kept again in %s", self.directory.root)
-            if self._scan is None or self._scan.done():
-                # What could not be removed while the disk failed is still there, and counts.
-                self._scan = asyncio.create_task(self._look_around(), name="scan the blob cache")
         self._problem = ""
 
     # --- what is read ---
@@ -292,8 +289,18 @@ class Keeper:
             name = self._kept.evict(lambda digest: digest in self._pins)
             if name is None:
                 return self._is_full() if size else False
-            self._on_removed("evicted")
-            await asyncio.to_thread(self.directory.remove, self.directory.path(name))
+            await self._evict(name)
+
+    async def _evict(self, name: str) -> None:
+        """Raises OSError where its file stays; then it counts as before, and can go once the disk is well."""
+        path = self.directory.path(name)
+        try:
+            await asyncio.to_thread(self.directory.remove, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._kept.add(name, (await asyncio.to_thread(path.stat)).st_size, known=True)
+            raise
+        self._on_removed("evicted")
 
     def _is_full(self) -> bool:
         free_bytes, free_inodes = self.directory.room()

@@ -102,6 +102,7 @@ async def test_what_could_not_be_removed_while_the_disk_was_read_only_still_coun
         mount("-o", "remount,ro", world.cache)
         assert await world.pull(path=world.path(digest=digests[1])) == (digests[1], "")
         mount("-o", "remount,rw", world.cache)
+        assert blobs(world).keeper.files == 2
         blobs(world).keeper._again_at = 0.0
         assert await world.pull(path=world.path(digest=digests[2])) == (digests[2], "miss")
 
