@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -152,8 +153,11 @@ class BlobCache:
             found = directory.open(ask.digest)
             if found is not None and (not found.proven or self._suspicion.falls_on(ask.reader, ask.digest)):
                 found.file.close()
-                good = await self._together.share(("verify", ask.digest), lambda: self._verify(ask.digest))
-                found = directory.open(ask.digest) if good else None
+                verified = await self._together.share(("verify", ask.digest), lambda: self._verify(ask.digest))
+                found = directory.open(ask.digest) if verified else None
+                if found is not None and not found.proven and (found.inode, found.changed) != verified:
+                    found.file.close()  # somebody put another in its place meanwhile
+                    found = None
         except OSError as error:
             self.keeper.failed(error)
             return None
@@ -161,17 +165,19 @@ class BlobCache:
             self.keeper.missing(ask.digest)
         return found
 
-    async def _verify(self, digest: str) -> bool:
+    async def _verify(self, digest: str) -> tuple[int, int] | None:
+        """Which file it is that is right, and when it was changed last."""
         directory = self.keeper.directory
         try:
             with open_file(directory.path(digest)) as file:
                 if await asyncio.to_thread(directory.verify, digest, file):
-                    return True
+                    stat = os.fstat(file.fileno())
+                    return stat.st_ino, stat.st_mtime_ns
         except FileNotFoundError:
-            return False
+            return None
         await self.keeper.drop(digest)
         self._suspicion.forget(digest)
-        return False
+        return None
 
     async def _check_place(self, ask: Ask) -> str:
         """hit, revalidated or stale. Raises the upstream's faults."""

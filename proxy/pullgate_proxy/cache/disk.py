@@ -44,6 +44,7 @@ class Found:
     size: int
     changed: int
     """When it was written to last (nanoseconds, as its file system says)."""
+    inode: int
     proven: bool
 
 
@@ -156,7 +157,7 @@ class BlobDir:
         except FileNotFoundError:
             return None
         stat = os.fstat(file.fileno())
-        return Found(file, stat.st_size, stat.st_mtime_ns, self.is_proven(stat))
+        return Found(file, stat.st_size, stat.st_mtime_ns, stat.st_ino, self.is_proven(stat))
 
     def is_proven(self, stat: os.stat_result) -> bool:
         """Whether somebody of this run verified the file, and nobody wrote to it since. Quick."""

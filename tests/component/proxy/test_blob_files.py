@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import threading
 from pathlib import Path
 from typing import Any
 
 from pullgate.upstream.client import Upstream
 from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.disk import BlobDir, open_file
 from pullgate_proxy.cache.fetches import Fetches
 from pullgate_proxy.cache.keeper import Bounds, Keeper
@@ -75,6 +77,35 @@ def test_a_file_that_two_verify_at_once_is_proven_to_both(tmp_path: Path) -> Non
     for thread in threads:
         thread.join()
     assert results == [True] * 3
+
+
+async def test_a_file_that_takes_the_place_of_one_that_was_verified_is_not_served(tmp_path: Path) -> None:
+    class Unsafe(BlobDir):
+        """Somebody puts another file in the place of each that was verified."""
+
+        def verify(self, digest: str, file: io.FileIO) -> bool:
+            good = super().verify(digest, file)
+            other = tmp_path / "other"
+            other.write_bytes(b"other")
+            other.replace(self.path(digest))
+            return good
+
+    def current() -> Upstream:
+        raise AssertionError("nothing is asked")
+
+    def nothing(*_: Any) -> None: ...
+
+    directory = Unsafe(tmp_path)
+    digest, _ = kept(directory, b"right")
+    cache = BlobCache(
+        Keeper(directory, Bounds(2**20, 16), nothing), lambda: 0.0, on_result=nothing, on_received=nothing
+    )
+    await cache.start()
+    where = Where(("ns", "name", "uid"), "host", 0.0, 0.0)
+    ask = Ask(where, "a/b", digest, current)
+    cache.tell(ask.place)
+    assert await cache.open(ask, begin=False) is None
+    await cache.close()
 
 
 async def test_a_blob_of_another_process_that_came_and_went_is_no_failure_of_the_disk(tmp_path: Path) -> None:
