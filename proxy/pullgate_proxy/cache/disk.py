@@ -160,8 +160,11 @@ class BlobDir:
         return Found(file, stat.st_size, stat.st_mtime_ns, stat.st_ino, self.is_proven(stat))
 
     def is_proven(self, stat: os.stat_result) -> bool:
-        """Whether somebody of this run verified the file, and nobody wrote to it since. Quick."""
-        return int(stat.st_mtime) == self.stamp and stat.st_mtime_ns % 1_000_000_000 == 0
+        """Whether somebody of this run verified the file, and nobody wrote to it since. Quick.
+
+        An empty one never is, as no empty blob is kept: it was cut between its last byte's hash and its seal.
+        """
+        return stat.st_size > 0 and int(stat.st_mtime) == self.stamp and stat.st_mtime_ns % 1_000_000_000 == 0
 
     def seal(self, descriptor: int) -> None:
         """Note that the file's content was verified."""

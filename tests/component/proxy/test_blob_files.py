@@ -62,6 +62,17 @@ def test_a_file_that_is_written_to_while_it_is_hashed_is_not_proven(tmp_path: Pa
         assert found.proven
 
 
+def test_a_file_that_was_cut_as_it_was_sealed_is_not_proven(tmp_path: Path) -> None:
+    directory = BlobDir(tmp_path)
+    digest, path = kept(directory, b"")
+    with path.open("rb") as file:
+        directory.seal(file.fileno())
+    found = directory.open(digest)
+    assert found is not None
+    with found.file:
+        assert not found.proven
+
+
 def test_a_file_that_two_verify_at_once_is_proven_to_both(tmp_path: Path) -> None:
     directory = BlobDir(tmp_path)
     digest, path = kept(directory, bytes(LARGE))
