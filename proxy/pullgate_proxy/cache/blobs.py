@@ -18,7 +18,7 @@ from pullgate_proxy.cache.ask import Ask, Place, Places
 from pullgate_proxy.cache.disk import Found, open_file
 from pullgate_proxy.cache.fetches import Elsewhere, Fetches
 from pullgate_proxy.cache.flight import Flight
-from pullgate_proxy.cache.held import LARGEST_PART, PARTS, SMALLEST_PART, Held
+from pullgate_proxy.cache.held import Held
 from pullgate_proxy.cache.keeper import Keeping
 from pullgate_proxy.cache.objects import ObjectStore
 from pullgate_proxy.cache.suspicion import Suspicion
@@ -59,7 +59,6 @@ class BlobCache:
         self._together = Together()
         self._places = Places()
         self._suspicion = Suspicion(clock)
-        self._readers = 0
 
     async def start(self) -> None:
         """See Keeper and ObjectStore."""
@@ -138,16 +137,9 @@ class BlobCache:
     def _hold(self, ask: Ask, source: Found | Flight, result: str) -> Held:
         if ask.reader:
             self._on_result(result)
-        held = Held(ask, source, result, self.keeper, turn=self._turn, on_end=self._on_end)
-        self._readers += 1
-        return held
-
-    def _turn(self) -> int:
-        """Bytes that one of the readers may send in one go."""
-        return min(max(SMALLEST_PART, PARTS // self._readers), LARGEST_PART)
+        return Held(ask, source, result, self.keeper, on_end=self._on_end)
 
     def _on_end(self, held: Held) -> None:
-        self._readers -= 1
         if held.sent_all and held.ask.reader:
             self._suspicion.note(held.ask.reader, held.ask.digest)
         if held.flight is not None:

@@ -16,13 +16,10 @@ from pullgate_proxy.cache.disk import Found, hasher_of_file
 from pullgate_proxy.cache.flight import Flight, Lost
 from pullgate_proxy.cache.keeper import Keeping
 
-PARTS: Final = 256 * 1024 * 1024
-"""Bytes that all readers together send in a turn of theirs: who comes to so many waits for one of them, or two."""
-SMALLEST_PART: Final = 256 * 1024
-LARGEST_PART: Final = 8 * 1024 * 1024
-"""Bytes that one reader sends in one go."""
+PART: Final = 8 * 1024 * 1024
+"""Bytes that are sent in one go."""
 FIRST_PART: Final = 16 * 1024
-"""Of them at first: they go out with the headers, and many who ask at once all have their first byte soon."""
+"""Of them at first, with the headers; then four times what was sent: of many who ask at once each begins soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +45,8 @@ class Held(AsyncIterator[Part]):
     """
 
     def __init__(
-        self,
-        ask: Ask,
-        source: Found | Flight,
-        result: str,
-        keeper: Keeping,
-        *,
-        turn: Callable[[], int],
-        on_end: Callable[[Held], None],
+        self, ask: Ask, source: Found | Flight, result: str, keeper: Keeping, on_end: Callable[[Held], None]
     ) -> None:
-        """`turn` says how many bytes may be sent in one go."""
         self.ask, self.result = ask, result
         self.flight = source if isinstance(source, Flight) else None
         self.size = source.size
@@ -65,7 +54,7 @@ class Held(AsyncIterator[Part]):
         self._file = source.reopen() if isinstance(source, Flight) else source.file
         self._changed = source.changed if isinstance(source, Found) else 0
         self._first, self._position, self._end = 0, 0, self.size
-        self._keeper, self._turn, self._on_end = keeper, turn, on_end
+        self._keeper, self._on_end = keeper, on_end
         self._rest: BlobStream | None = None
         self._known = 0
         """Bytes of `_rest` that were sent already."""
@@ -138,7 +127,7 @@ class Held(AsyncIterator[Part]):
                 if not await self._is_whole():
                     return None
                 available = self._end
-        most = FIRST_PART if self._position == self._first else self._turn()
+        most = min(max(FIRST_PART, 4 * (self._position - self._first)), PART)
         count = min(available, self._end, self._position + most) - self._position
         part = FilePart(self._file, self._position, count, self.flight is not None, self._broken)
         self._position += count
