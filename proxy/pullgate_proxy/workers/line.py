@@ -46,9 +46,8 @@ class Line:
     async def run(self) -> None:
         """Take calls in until the other end is gone."""
         try:
-            while (line := await self._reader.readline()).endswith(
-                b"\n"
-            ):  # of a process that was killed a part may come
+            # Of a process that was killed a part of a line may come last.
+            while (line := await self._reader.readline()).endswith(b"\n"):
                 self._take(json.loads(line))
         except ConnectionError:
             pass
