@@ -1,3 +1,8 @@
 """What all tests share."""
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.cluster.fixtures", "tests.support.canary_plugin"]
+pytest_plugins = [
+    "tests.support.fixtures",
+    "tests.support.cluster.fixtures",
+    "tests.support.canary_plugin",
+    "tests.support.traceback_plugin",
+]

@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chaos.links import Link
 from tests.chaos.loader import Load, Loader
+from tests.support import tracebacks
 from tests.support.canaries import FOUND, Finding, look, require_none, search_product_files, search_tree
 from tests.support.gate import APP, license_, registry, secret
 from tests.support.images import Image, image
@@ -66,6 +67,7 @@ class Process:
         self._wrap, self._module, self.cache_path = wrap, module, cache
         self.admin = free_port()
         self.log = folder.with_name(f"{folder.name}-{port}.log")
+        tracebacks.watch(self.log)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

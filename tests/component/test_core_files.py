@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,9 +45,10 @@ async def started(name: str, directory: Path) -> subprocess.Popen[bytes]:
     """`pullgate NAME`, once it is at work."""
     asked = asyncio.Event()
 
-    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.set()
-        await asyncio.sleep(60)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()  # until the process ends
         writer.close()
 
     if name == "standalone":

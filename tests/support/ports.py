@@ -47,6 +47,7 @@ class Blackhole:
         self.connections = 0
         """How many were accepted so far."""
         self._held: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Blackhole:
         self._server = await asyncio.start_server(self._swallow, self._bind, 0)
@@ -57,10 +58,13 @@ class Blackhole:
         self._server.close()
         for writer in self._held:
             writer.transport.abort()
+        await asyncio.gather(*self._tasks)
 
     async def _swallow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._held.add(writer)
+        if (task := asyncio.current_task()) is not None:
+            self._tasks.add(task)
         with contextlib.suppress(ConnectionError):
             while await reader.read(65536):
                 pass

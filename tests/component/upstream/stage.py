@@ -124,9 +124,11 @@ class Stage:
             return self._hang_up(request)
         if reply.silent:
             await self._ended.wait()
-        if reply.cut_after is None and reply.stall_after is None:
-            return await self._send_whole(request, reply)
-        return await self._send_part(request, reply)
+        send = self._send_whole if reply.cut_after is None and reply.stall_after is None else self._send_part
+        try:
+            return await send(request, reply)
+        except ConnectionError:  # the client left: a server logs no traceback for that
+            return web.Response()
 
     async def _send_whole(self, request: web.Request, reply: Reply) -> web.StreamResponse:
         response = web.StreamResponse(status=reply.status, headers=reply.headers)
@@ -147,9 +149,9 @@ class Stage:
         await response.write(reply.body[: reply.cut_after if reply.stall_after is None else reply.stall_after])
         if reply.stall_after is not None:
             await self._ended.wait()
-        assert request.transport is not None
         await asyncio.sleep(0)
-        request.transport.close()
+        if request.transport is not None:
+            request.transport.close()
         return response
 
     def _hang_up(self, request: web.Request) -> web.Response:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support import tracebacks
 from tests.support.canaries import find_secret, look
 
 SECONDS = 60.0
@@ -62,6 +63,7 @@ async def run(
             raise
         return Pull(124, f"no end after {seconds:g} s")
     text = _ANSI.sub("", output.decode(errors="replace")).replace("\r", "\n")
+    tracebacks.look(f"output of {Path(command[0]).name}", text)
     if not shows_secrets:
         words = " ".join(map(str, command[:6]))
         look(f"output of {words if find_secret(words) is None else command[0]}", text)

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support import tracebacks
 from tests.support.canaries import look
 
 STOP_SECONDS = 20.0
@@ -38,6 +39,8 @@ class Program:
 
     def start(self) -> None:
         """Start it."""
+        if self.is_product:
+            tracebacks.watch(self._log)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
 

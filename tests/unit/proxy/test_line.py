@@ -46,6 +46,7 @@ async def hear(sock: socket.socket) -> bytes:
         return await asyncio.get_running_loop().sock_recv(sock, 1000)
 
 
+@pytest.mark.logs_traceback("(fails|fails_later|echo) failed")
 @pytest.mark.parametrize("call", ['"fails",[]', '"fails_later",[]', '"echo",[]', '"echo",[1,2]', '"echo",7'])
 async def test_a_handler_that_fails_fails_its_call_alone(
     ends: tuple[Line, asyncio.Task[None], socket.socket], call: str
