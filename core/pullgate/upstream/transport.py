@@ -31,6 +31,7 @@ class Transport:
         self._config = config
         self._guard = guard
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     def label(self, url: URL) -> str:
         """Whom `url` asks, in words; never more than the host, for the query may hold a signature."""
@@ -50,8 +51,8 @@ class Transport:
         raise failure
 
     async def close(self) -> None:
-        """Close every connection."""
-        session, self._session = self._session, None
+        """Close every connection, for good: a retry that comes later must not open a session that nobody closes."""
+        session, self._session, self._closed = self._session, None, True
         if session is not None:
             await session.close()
 
@@ -63,6 +64,8 @@ class Transport:
         return fault_of_request(error, self.label(url), timeouts.connect, timeouts.first_byte)
 
     def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise faults.ShuttingDown
         if not self._guard.literal_is_allowed(self._guard.origin):
             # aiohttp asks no resolver for an address.
             raise faults.UpstreamUnreachable(self._config.host, NOT_DIALLED)
