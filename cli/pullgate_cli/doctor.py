@@ -1,18 +1,21 @@
-"""`pullgate doctor`: what of this installation is not well, and what to do."""
+"""`pullgate doctor`: look at the installation, and name each problem and its fix."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from pullgate_cli.place.options import FAILED, PASSED, Where, output_option, place_options, run_in
+from pullgate_cli.finding import Finding, ago
+from pullgate_cli.place.options import COULD_NOT_RUN, FAILED, PASSED, Where, output_option, place_options, run_in
 
 if TYPE_CHECKING:
     from pullgate.store.port import Document
+    from pullgate_cli.doctor_status import Addresses
     from pullgate_cli.place.cluster import Cluster
     from pullgate_cli.place.folder import Folder
     from pullgate_cli.place.port import Place
@@ -23,54 +26,89 @@ CLOCK_SECONDS = 30
 KINDS = ("Registry", "License", "ImageTest")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    about: str
-    state: str
-    """ok, warning or problem."""
-    text: str
-    fix: str = ""
-
-
 @click.command()
-@click.option("--proxy", "proxy_url", metavar="URL", help="Where customers reach it.  [default: as it was installed]")
+@click.option("--proxy", "proxy_url", metavar="URL", help="The customers' URL.  [default: as it was installed]")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CA of the proxy, PEM.")
+@click.option(
+    "--proxy-admin",
+    "proxies",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Admin port of a proxy; repeatable.  [default: each pod, through the API server]",
+)
+@click.option(
+    "--operator-admin",
+    "operators",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Admin port of an operator; repeatable.  [default: each pod, through the API server]",
+)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Look at the resources of every app.")
 @output_option
 @place_options
-def doctor(where: Where, proxy_url: str | None, all_namespaces: bool, output: str) -> None:
-    """Look at everything that must be well, and say what is not and what to do.
+def doctor(
+    where: Where,
+    proxy_url: str | None,
+    ca: Path | None,
+    proxies: tuple[str, ...],
+    operators: tuple[str, ...],
+    all_namespaces: bool,
+    output: str,
+) -> None:
+    """Look at the installation, the running operators and proxies, and the resources of an app.
 
-    Exit code 0: no problem; 1: a problem; 2: it could not look.
+    Exit code 0: no problem; 1: a problem; 2: it could not look at something, and found no problem elsewhere.
     """
 
     async def work(place: Place) -> int:
-        findings = [f async for f in _examine(place, proxy_url, None if all_namespaces else place.namespace)]
+        from pullgate_cli.doctor_status import Addresses
+
+        namespace = None if all_namespaces else place.namespace
+        outside = _Outside(proxy_url or "", ca)
+        findings = [f async for f in _examine(place, outside, Addresses(operators, proxies), namespace)]
         _print(place, findings, output)
-        return FAILED if any(f.state == "problem" for f in findings) else PASSED
+        states = {finding.state for finding in findings}
+        if "problem" in states:
+            return FAILED
+        return COULD_NOT_RUN if "unknown" in states else PASSED
 
     run_in(where, work)
 
 
-async def _examine(place: Place, proxy_url: str | None, namespace: str | None) -> AsyncIterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """The proxy as customers reach it."""
+
+    url: str
+    ca: Path | None
+
+
+async def _examine(place: Place, outside: _Outside, given: Addresses, namespace: str | None) -> AsyncIterator[Finding]:
+    from pullgate_cli.doctor_status import look_at_addresses, look_at_pods
     from pullgate_cli.place.folder import Folder
 
-    url = proxy_url or ""
+    url = outside.url
     if isinstance(place, Folder):
         async for finding in _look_at_folder(place):
+            yield finding
+        served_url, admin = place.served_at()
+        url = url or served_url
+        async for finding in look_at_addresses("operator", given.operators):
+            yield finding
+        async for finding in look_at_addresses("proxy", given.proxies or ([admin] if admin else [])):
             yield finding
     else:
         cluster = cast("Cluster", place)
         async for finding in _look_at_cluster(cluster):
             yield finding
+        async for finding in look_at_pods(cluster, given):
+            yield finding
         url = url or await _installed_url(cluster)
     if url:
-        async for finding in _look_at_proxy(url):
+        async for finding in _look_at_proxy(url, outside.ca):
             yield finding
-    for kind in KINDS:
-        async for finding in _look_at_resources(place, kind, namespace):
-            yield finding
+    async for finding in _look_at_kinds(place, namespace):
+        yield finding
 
 
 def _print(place: Place, findings: list[Finding], output: str) -> None:
@@ -80,13 +118,16 @@ def _print(place: Place, findings: list[Finding], output: str) -> None:
         print_data({"place": place.title, "findings": [asdict(f) for f in findings]}, output)
         return
     out = console()
-    marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
+    marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]", "unknown": "[yellow]?[/]"}
     for finding in findings:
         out.print(f"{marks[finding.state]} [bold]{escape(finding.about)}[/] {escape(finding.text)}", soft_wrap=True)
         if finding.fix:
             out.print(f"    {escape(finding.fix)}", soft_wrap=True)
-    bad = sum(f.state == "problem" for f in findings)
-    out.print("[green]no problem[/]" if not bad else f"[red]{bad} problem{'s' if bad > 1 else ''}[/]")
+    bad, unknown = (sum(f.state == state for f in findings) for state in ("problem", "unknown"))
+    words = (
+        f"[red]{bad} problem{'s' if bad > 1 else ''}[/]" if bad else "no problem" if unknown else "[green]no problem[/]"
+    )
+    out.print(words + (f"; [yellow]{unknown} could not be looked at[/]" if unknown else ""))
 
 
 # --- the installation --------------------------------------------------------------------------------------------
@@ -101,7 +142,7 @@ async def _look_at_cluster(place: Cluster) -> AsyncIterator[Finding]:
         try:
             found = await _get(place, f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
         except PlaceError as error:
-            yield Finding(f"CRD {name}", "warning", f"not looked at: {error}")
+            yield Finding(f"CRD {name}", "unknown", f"not looked at: {error}")
             continue
         if found is None:
             yield Finding(f"CRD {name}", "problem", "is not installed", "kubectl apply -k deploy/crds")
@@ -111,12 +152,12 @@ async def _look_at_cluster(place: Cluster) -> AsyncIterator[Finding]:
         try:
             yield _judge_deployment(name, await _get(place, f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/{name}"))
         except PlaceError as error:
-            yield Finding(f"Deployment {name}", "warning", f"not looked at: {error}")
+            yield Finding(f"Deployment {name}", "unknown", f"not looked at: {error}")
     path = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/pullgate-operator"
     try:
         yield _judge_lease(await _get(place, path))
     except PlaceError as error:
-        yield Finding("Lease pullgate-operator", "warning", f"not looked at: {error}")
+        yield Finding("Lease pullgate-operator", "unknown", f"not looked at: {error}")
 
 
 async def _get(place: Cluster, path: str) -> dict[str, Any] | None:
@@ -177,8 +218,8 @@ async def _look_at_folder(place: Folder) -> AsyncIterator[Finding]:
 # --- the proxy, from outside -------------------------------------------------------------------------------------
 
 
-async def _look_at_proxy(url: str) -> AsyncIterator[Finding]:
-    import email.utils
+async def _look_at_proxy(url: str, ca: Path | None) -> AsyncIterator[Finding]:
+    import ssl
 
     import aiohttp
 
@@ -187,14 +228,15 @@ async def _look_at_proxy(url: str) -> AsyncIterator[Finding]:
     about = f"proxy {url}"
     timeout = aiohttp.ClientTimeout(total=10)
     try:
+        context: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca) if ca is not None else True
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{url.rstrip('/')}/v2/", allow_redirects=False) as answer,
+            session.get(f"{url.rstrip('/')}/v2/", allow_redirects=False, ssl=context) as answer,
         ):
             status, headers = answer.status, answer.headers
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         words = f"does not answer: {error or type(error).__name__}"
-        yield Finding(about, "problem", words, "look at DNS, the Ingress or Gateway, and its certificate")
+        yield Finding(about, "problem", words, "look at DNS, the Ingress or Gateway, and its certificate (--ca)")
         return
     realm = next((c.parameters.get("realm", "") for c in parse_challenges(headers.getall("WWW-Authenticate", ()))), "")
     if status != 401 or not realm:
@@ -206,29 +248,66 @@ async def _look_at_proxy(url: str) -> AsyncIterator[Finding]:
         yield Finding(about, "problem", f"sends clients to {realm} for a token", fix)
     else:
         yield Finding(about, "ok", "answers, and asks for a license")
-    date = email.utils.parsedate_to_datetime(headers["Date"]) if "Date" in headers else None
-    if date is not None and abs((datetime.now(UTC) - date).total_seconds()) > CLOCK_SECONDS:
-        seconds = (datetime.now(UTC) - date).total_seconds()
+    if "Date" in headers:
+        for finding in _judge_clock(headers["Date"]):
+            yield finding
+
+
+def _judge_clock(date: str) -> Iterable[Finding]:
+    """Compare the proxy's clock, from the Date header of its answer, with this machine's."""
+    import email.utils
+
+    try:
+        moment = email.utils.parsedate_to_datetime(date)
+    except (ValueError, TypeError, OverflowError):
+        yield Finding("clock", "unknown", "not looked at: the Date header of the proxy's answer is no date")
+        return
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)  # RFC 5322: -0000
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    if abs(seconds) > CLOCK_SECONDS:
         yield Finding("clock", "warning", f"the proxy's is {seconds:.0f} s behind this machine's", "Licenses end by it")
 
 
 # --- resources ---------------------------------------------------------------------------------------------------
 
 
-async def _look_at_resources(place: Place, kind: str, namespace: str | None) -> AsyncIterator[Finding]:
-    from pullgate_cli.place.port import PlaceError
+async def _look_at_kinds(place: Place, namespace: str | None) -> AsyncIterator[Finding]:
+    """Judge the resources; an app without any is nothing to look at."""
+    from pullgate_cli.place.port import PlaceError, words_for_nothing
 
-    try:
-        documents = await place.list(kind, namespace)
-    except PlaceError as error:
-        yield Finding(kind, "warning", f"not looked at: {error}")
-        return
+    found: dict[str, list[Document]] = {}
+    for kind in KINDS:
+        try:
+            found[kind] = await place.list(kind, namespace)
+        except PlaceError as error:
+            yield Finding(kind, "unknown", f"not looked at: {error}")
+    if len(found) == len(KINDS) and not any(found.values()):
+        words = await words_for_nothing(place, KINDS, namespace)
+        yield Finding("resources", "unknown", words, "name the app with -n, or look at all with -A")
+    for kind, documents in found.items():
+        for finding in _judge_kind(kind, documents):
+            yield finding
+
+
+def _judge_kind(kind: str, documents: list[Document]) -> Iterable[Finding]:
     findings = [finding for document in documents if (finding := _judge(kind, document)) is not None]
     good = len(documents) - len(findings)
     if good:
-        yield Finding(kind, "ok", f"{good} of {len(documents)} are well")
-    for finding in findings:
-        yield finding
+        yield Finding(kind, "ok", f"{good} of {len(documents)} are well" + _oldest_check(kind, documents))
+    yield from findings
+
+
+def _oldest_check(kind: str, documents: list[Document]) -> str:
+    """The age of what the statuses say: the upstreams are not asked again here."""
+    from pullgate.resources.fields import parse_time
+
+    name, field = {"Registry": ("lastCheck", "time"), "ImageTest": ("lastRun", "startedAt")}.get(kind, ("", ""))
+    statuses = [(document.get("status") or {}).get(name) or {} for document in documents]
+    times = [parse_time(str(status[field])) for status in statuses if field in status]
+    if not times:
+        return ""
+    age = ago((datetime.now(UTC) - min(times)).total_seconds())
+    return f"; checked {age} ago" if len(times) == 1 else f"; the oldest check was {age} ago"
 
 
 def _judge(kind: str, document: Document) -> Finding | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pullgate.resources.conditions import read_condition
 from pullgate.store.folder import FolderInUse, FolderStore
 from pullgate.store.port import Change, StoreUnavailable
+from pullgate.store.private import PrivateFolder
 from pullgate_cli.board import Board
 from pullgate_operator.plan.signing import read_license_key
 from pullgate_operator.reconcile.loop import Reconciler
@@ -71,6 +72,7 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
         proxy = build_server(settings, store)
         stack.push_async_callback(proxy.stop)
         await _start(proxy)
+        await _note_addresses(directory, settings, proxy)
         await _wait_until_told(reconciler, store)
         await _write_public_key(store, directory)
         board.show_tables(await store.list("Registry"), await store.list("License"))
@@ -98,6 +100,14 @@ async def _start(proxy: Server) -> None:
         await proxy.start()
     except (OSError, InvalidSettings) as error:
         raise CannotServe(str(error)) from error
+
+
+async def _note_addresses(directory: Path, settings: ProxySettings, proxy: Server) -> None:
+    """Let `pullgate doctor` find this process. It works without."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.admin_host, settings.admin_host)  # noqa: S104
+    with contextlib.suppress(OSError):
+        note = PrivateFolder(directory).write_serving
+        await asyncio.to_thread(note, settings.external_url, f"{host}:{proxy.admin_port}")
 
 
 @contextlib.asynccontextmanager

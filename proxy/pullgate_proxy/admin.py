@@ -1,4 +1,4 @@
-"""The separate port: /metrics for Prometheus, /healthz and /readyz for probes, /usage for the operator.
+"""The separate port: /metrics for Prometheus, /healthz and /readyz for probes, /usage for the operator, /status.
 
 Customers never reach it.
 """
@@ -12,6 +12,7 @@ from typing import Protocol
 from aiohttp import web
 
 from pullgate.store.cluster.reflector import Contact
+from pullgate_proxy.status import describe_status
 from pullgate_proxy.usage import UsageBook
 
 
@@ -60,6 +61,11 @@ def build_admin(told: Told, contact: Contact | None) -> web.Application:
         body = {"ready": state.ready, "why": state.why, "watch": heard.problem or "ok", "known": told.known()}
         return web.Response(text=json.dumps(body) + "\n", status=200 if state.ready else 503)
 
+    async def answer_status(_: web.Request) -> web.Response:
+        state, page = told.readiness(), (await told.render_metrics()).decode()
+        body = describe_status(ready=state.ready, why=state.why, contact=contact, known=told.known(), metrics=page)
+        return web.json_response(body)
+
     async def answer_usage(request: web.Request) -> web.Response:
         after = request.query.get("after", "0")
         number = int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0
@@ -71,4 +77,5 @@ def build_admin(told: Told, contact: Contact | None) -> web.Application:
     app.router.add_get("/metrics", answer_metrics)
     app.router.add_get("/healthz", answer_health)
     app.router.add_get("/readyz", answer_ready)
+    app.router.add_get("/status", answer_status)
     return app

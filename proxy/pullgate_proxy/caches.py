@@ -39,6 +39,8 @@ class Caches:
         self.manifests = ManifestCache(settings.manifest_cache, time.monotonic, self._count_manifest)
         metrics.manifest_bytes.set_function(lambda: self.manifests.size)
         self._peers = PeerClient(settings.peer_fetch, self._instance, self._keys) if settings.peer_fetch else None
+        if self._peers is not None:
+            metrics.follow_peers(self._peers.membership)
         self.blobs = self._build_blobs(shared.keeper)
         self.prefetcher = Prefetcher(self.blobs) if self.blobs is not None else None
         self._tasks: list[asyncio.Task[None]] = []

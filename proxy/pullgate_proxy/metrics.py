@@ -10,6 +10,7 @@ from pullgate.store.cluster.reflector import Contact
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.keeper import REMOVALS, Keeper
 from pullgate_proxy.cache.objects import UPLOAD_RESULTS, ObjectStore
+from pullgate_proxy.peers.membership import Membership
 from pullgate_proxy.pipeline.request import Kind
 from pullgate_proxy.pull_log import Record
 
@@ -108,6 +109,11 @@ class Metrics:
             registry=self.registry,
         )
         self.store_usable = Gauge("pullgate_object_store_usable", "0 while the object store fails.", registry=None)
+        # Exposed where other replicas are asked.
+        self.peers = Gauge("pullgate_peers", "Replicas that are known, with this one among them.", registry=None)
+        self.peers_down = Gauge(
+            "pullgate_peers_down", "Replicas that failed and are not asked for a while.", registry=None
+        )
         self.worker_restarts = Counter(
             "pullgate_worker_restarts",
             "Workers that ended and were started again (of --workers).",
@@ -166,6 +172,13 @@ class Metrics:
         self.registry.register(self.store_usable)
         for result in UPLOAD_RESULTS:
             self.uploads.labels(result)
+
+    def follow_peers(self, membership: Membership) -> None:
+        """Show the replicas that are asked for blobs."""
+        self.peers.set_function(lambda: membership.known)
+        self.peers_down.set_function(lambda: membership.down)
+        self.registry.register(self.peers)
+        self.registry.register(self.peers_down)
 
     def show_cluster(self, known: Mapping[str, int], contact: Contact | None, *, synced: bool) -> None:
         """What is known of the cluster just now."""

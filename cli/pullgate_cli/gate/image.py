@@ -56,13 +56,17 @@ def list_(
 
     from pullgate_cli.gate.inputs import read_all
     from pullgate_cli.place.port import PlaceError
-    from pullgate_cli.printing import print_data
+    from pullgate_cli.printing import print_data, tell
 
     try:
         found = asyncio.run(read_all((), files_ + files, charts, image_paths, values))
     except PlaceError as error:
         click.echo(f"pullgate: {error}", err=True)
         sys.exit(COULD_NOT_RUN)
+    if not found.names:
+        tell("there is no image; name manifests, or a --chart")
+        if not (files_ or files or charts):
+            sys.exit(COULD_NOT_RUN)
     if output == "table":
         for name in found.names:
             click.echo(name)

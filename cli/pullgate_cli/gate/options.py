@@ -164,6 +164,8 @@ def run_probe(where: Where, images: Callable[[], Any], who: tuple[str, ...], giv
 
     try:
         report = asyncio.run(work())
+        if not any(run.results for run in report.runs):
+            raise PlaceError("no image was tested")
         _tell(report, given["output"], reports)
     except PlaceError as error:
         click.echo(f"pullgate: {error}", err=True)

@@ -44,10 +44,13 @@ class Board:
             next_ = f": {escape(result.hint)}" if result.hint else ""
             self._print(f"    the move is the [bold]{who_moves}[/]'s{next_}")
 
-    def end(self, report: Report) -> None:
-        """All are known."""
+    def stop(self) -> None:
+        """End the bar of progress."""
         if self._progress is not None:
             self._progress.stop()
+
+    def end(self, report: Report) -> None:
+        """Print the summary."""
         if self._shown:
             colour = "green" if report.passed else "red"
             self._print(f"[{colour} bold]{report.summary}[/] in {report.seconds:.1f} s")
@@ -97,6 +100,7 @@ async def run_gate(
             results = tuple(row if isinstance(row, ImageResult) else next(answers) for row in rows)
             runs.append(Asked(who, results))
     finally:
-        report = Report(tuple(runs), time.monotonic() - began, places)
-        board.end(report)
+        board.stop()
+    report = Report(tuple(runs), time.monotonic() - began, places)
+    board.end(report)
     return report

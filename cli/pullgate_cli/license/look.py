@@ -21,9 +21,13 @@ def list_(where: Where, all_namespaces: bool, output: str) -> None:
     """All Licenses of an app, and how they stand."""
 
     async def work(place: Place) -> int:
-        from pullgate_cli.printing import print_data, print_table
+        from pullgate_cli.place.port import words_for_nothing
+        from pullgate_cli.printing import print_data, print_table, tell
 
-        found = await place.list("License", None if all_namespaces else place.namespace)
+        namespace = None if all_namespaces else place.namespace
+        found = await place.list("License", namespace)
+        if not found:
+            tell(await words_for_nothing(place, ["License"], namespace))
         if output != "table":
             print_data([_plain(document) for document in found], output)
             return PASSED

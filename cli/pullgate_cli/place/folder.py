@@ -16,6 +16,9 @@ from pullgate.store.records import complete
 from pullgate.store.scan import FolderScanner
 from pullgate_cli.place.port import NotThere, PlaceError
 
+APP_KINDS = frozenset({"Registry", "License", "ImageTest"})
+"""The kinds whose namespaces are the apps of a folder."""
+
 
 class Folder:
     """See `place.port.Place`. Another process may serve the folder meanwhile: it takes in what is changed here."""
@@ -25,8 +28,17 @@ class Folder:
         self._content = FolderContent()
         self._documents: dict[Key, Document] = {}
         self._read()
-        spaces = sorted({key.namespace for key in self._documents if key.kind != "Secret"})
-        self.namespace = namespace or (spaces[0] if len(spaces) == 1 else "default")
+        self._named = namespace
+
+    @property
+    def namespace(self) -> str:
+        """See Place: the one that was named, or that all resources of Pullgate in the folder have."""
+        if self._named:
+            return self._named
+        apps = sorted({key.namespace for key in self._documents if key.kind in APP_KINDS})
+        if len(apps) > 1:
+            raise PlaceError(f"the folder holds the apps {', '.join(apps[:10])}; name one with -n")
+        return apps[0] if apps else "default"
 
     @property
     def title(self) -> str:
@@ -80,6 +92,10 @@ class Folder:
         """Read it again. Blocking. Raises PlaceError."""
         self._content, self._documents = FolderContent(), {}
         self._read()
+
+    def served_at(self) -> tuple[str, str]:
+        """The URL for customers and HOST:PORT of the admin port, while a process serves it; else two empty texts."""
+        return PrivateFolder(self._directory).read_serving() if self.is_served() else ("", "")
 
     def is_served(self) -> bool:
         """Whether a process serves it now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pullgate.store.port import Document, Key
@@ -19,8 +19,10 @@ class NotThere(PlaceError):
 class Place(Protocol):
     """Reads and changes resources. Each method raises PlaceError."""
 
-    namespace: str
-    """The one that is meant where none is named."""
+    @property
+    def namespace(self) -> str:
+        """The namespace that is meant if none is named. Raises PlaceError if several could be meant."""
+        ...
 
     @property
     def title(self) -> str:
@@ -46,6 +48,19 @@ class Place(Protocol):
     async def change(self, key: Key, patch: Mapping[str, Any]) -> str:
         """A JSON merge patch (RFC 7396); what was done, in words. Raises NotThere."""
         ...
+
+
+async def words_for_nothing(place: Place, kinds: Sequence[str], namespace: str | None) -> str:
+    """`there is no License in nosuch; there are some in my-app`: a list of `kinds` that is empty, explained."""
+    named = " or ".join(filter(None, (", ".join(kinds[:-1]), kinds[-1])))
+    words = f"there is no {named} in {namespace or place.title}"
+    if namespace is None:
+        return words
+    try:
+        apps = {d["metadata"]["namespace"] for kind in kinds for d in await place.list(kind, None)}
+    except PlaceError:  # few may list every namespace
+        return words
+    return f"{words}; there are some in {', '.join(sorted(apps)[:10])}" if apps else words
 
 
 async def require(place: Place, kind: str, name: str) -> Document:

@@ -21,9 +21,13 @@ def list_(where: Where, all_namespaces: bool, output: str) -> None:
     """All Registries of an app, and how they stand."""
 
     async def work(place: Place) -> int:
-        from pullgate_cli.printing import print_data, print_table
+        from pullgate_cli.place.port import words_for_nothing
+        from pullgate_cli.printing import print_data, print_table, tell
 
-        found = await place.list("Registry", None if all_namespaces else place.namespace)
+        namespace = None if all_namespaces else place.namespace
+        found = await place.list("Registry", namespace)
+        if not found:
+            tell(await words_for_nothing(place, ["Registry"], namespace))
         if output != "table":
             print_data(found, output)
             return PASSED

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pullgate.resources.fields import format_time
-from pullgate.store.files import make_private, read_text
+from pullgate.store.files import make_private, read_text, write_whole
 from pullgate.store.port import Key
 from pullgate.store.records import Record, decode_record
 
+SERVING = "serving.json"
 EVENTS_LIMIT = 1024 * 1024
 """Bytes of events.jsonl; the file before it is kept too."""
 
@@ -67,6 +68,18 @@ class PrivateFolder:
         finally:
             os.close(descriptor)
         return False
+
+    def write_serving(self, url: str, admin: str) -> None:
+        """Note, for `pullgate doctor`, the URL for customers and HOST:PORT of the admin port. Raises OSError."""
+        write_whole(self.path / SERVING, json.dumps({"url": url, "admin": admin}) + "\n")
+
+    def read_serving(self) -> tuple[str, str]:
+        """The URL and the admin port that the serving process noted; two empty texts if it noted none."""
+        try:
+            found = json.loads(read_text(self.path / SERVING))
+            return str(found["url"]), str(found["admin"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return "", ""
 
     def record_path(self, key: Key) -> Path:
         """The file of a resource's record."""

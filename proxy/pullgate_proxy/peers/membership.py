@@ -55,6 +55,17 @@ class Membership:
             self._down = {address: until for address, until in self._down.items() if until > self._clock()}
             await asyncio.sleep(REFRESH_SECONDS)
 
+    @property
+    def known(self) -> int:
+        """How many replicas there are, with this one among them."""
+        return len(self._there)
+
+    @property
+    def down(self) -> int:
+        """How many of them failed and are not asked for a while."""
+        now = self._clock()
+        return sum(until > now for address, until in self._down.items() if address in self._there)
+
     def owner(self, digest: str) -> Address | None:
         """Whom to ask for the blob; None: it is this replica's own to fetch."""
         now = self._clock()
