@@ -5,19 +5,24 @@ The class fixes who must act, the HTTP status and the OCI error code (distributi
 holds a message that states what is, and a hint that states the next step. The proxy, the operator and the command line
 read this one table.
 
-Messages are made of text that a person may see: printable ASCII, no quotes, no backslashes, at most 200 characters
-(what docker, skopeo and a reason phrase can carry), and never hold a credential.
+Messages are made of text that a person may see: printable characters of any language, no double quotes, no backslashes,
+at most 200 characters (what docker and skopeo can carry), and never hold a credential. `ascii_text` makes of one what a
+header and a reason phrase can carry.
 """
 
 from __future__ import annotations
 
 import math
+import unicodedata
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import ClassVar
 
 MESSAGE_LIMIT = 200
 """Characters of a message, and of message and hint together where both are sent."""
+
+_QUOTING = '"\\`'
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2212"
 
 
 class Actor(StrEnum):
@@ -31,13 +36,31 @@ class Actor(StrEnum):
 
 
 def plain_text(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """`text` as printable ASCII without quotes, backslashes or line breaks, cut to `limit` characters.
+    """`text` without control characters, line breaks, double quotes, backslashes and backticks, cut to `limit`.
+
+    Clients print a message inside double quotes, and escape what stands in it. Letters of any language stay.
+    """
+    kept = "".join(c if c.isprintable() and c not in _QUOTING else " " for c in text[: limit * 4])
+    joined = " ".join(kept.split())
+    return joined if len(joined) <= limit else joined[: limit - 3].rstrip() + "..."
+
+
+def ascii_text(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """`plain_text` in ASCII: letters without their accents, and ? for each character that has no such form.
 
     Safe as an HTTP reason phrase (RFC 9112, section 4) and inside a quoted string (RFC 9110, section 5.6.4).
     """
-    kept = "".join(c if " " <= c <= "~" and c not in "\"'\\`" else " " for c in text[: limit * 4])
-    joined = " ".join(kept.split())
-    return joined if len(joined) <= limit else joined[: limit - 3].rstrip() + "..."
+    return plain_text("".join(map(_in_ascii, plain_text(text, limit))), limit)
+
+
+def _in_ascii(character: str) -> str:
+    if character.isascii():
+        return character
+    if character in _DASHES:
+        return "-"
+    decomposed = unicodedata.normalize("NFKD", character)
+    kept = "".join(c for c in decomposed if c.isascii())
+    return kept or ("" if unicodedata.combining(character) else "?")
 
 
 def day(moment: datetime) -> str:
@@ -116,7 +139,7 @@ class KeyMalformed(Fault):
     default_hint = "copy the whole key, from pgk_ to its last character"
 
     def __init__(self, *, looks_like_key: bool = True) -> None:
-        what = "the license keys check digits are wrong: it was cut or mistyped"
+        what = "the license key's check digits are wrong: it was cut or mistyped"
         super().__init__(what if looks_like_key else "the password is not a license key: these begin with pgk_")
 
 
@@ -229,7 +252,7 @@ class TokenExpired(Fault):
     default_hint = "the client asks for a new one by itself"
 
     def __init__(self) -> None:
-        super().__init__("the proxys token is no longer valid")
+        super().__init__("the proxy's token is no longer valid")
 
 
 # --- what is asked for -------------------------------------------------------------------------------------------
@@ -277,7 +300,7 @@ class ReadOnly(Fault):
     actors = (Actor.CUSTOMER,)
     status = 405
     code = "UNSUPPORTED"
-    default_hint = "push to the vendors own registry"
+    default_hint = "push to the vendor's own registry"
 
     def __init__(self) -> None:
         super().__init__("this registry is for pulling only")
@@ -319,7 +342,7 @@ class UpstreamUnauthorized(Fault):
     default_hint = "your license is fine; tell the vendor"
 
     def __init__(self, host: str) -> None:
-        super().__init__(f"{host} rejected the vendors credentials")
+        super().__init__(f"{host} rejected the vendor's credentials")
 
 
 class UpstreamForbidden(Fault):
@@ -331,7 +354,7 @@ class UpstreamForbidden(Fault):
     default_hint = "your license is fine; tell the vendor"
 
     def __init__(self, host: str, repository: str) -> None:
-        super().__init__(f"the vendors credentials may not read {repository} on {host}")
+        super().__init__(f"the vendor's credentials may not read {repository} on {host}")
 
 
 class ManifestUnknown(Fault):
@@ -380,7 +403,7 @@ class UpstreamRateLimited(Fault):
 
     def __init__(self, host: str, retry_after: float) -> None:
         super().__init__(
-            f"{host} limits the vendors account; retry in {max(1, round(retry_after))} s", retry_after=retry_after
+            f"{host} limits the vendor's account; retry in {max(1, round(retry_after))} s", retry_after=retry_after
         )
 
 

@@ -136,12 +136,12 @@ async def _(world: World) -> None:
     await world.gate.until_status(probe(world), world.password, 503)
 
 
-@scenario("UpstreamUnauthorized", "the vendor's password was changed upstream", "rejected the vendors credentials")
+@scenario("UpstreamUnauthorized", "the vendor's password was changed upstream", "rejected the vendor's credentials")
 async def _(world: World) -> None:
     world.upstream.login.password = "CANARY-another"
 
 
-@scenario("UpstreamForbidden", "the vendor's account may not read it", "the vendors credentials may not read")
+@scenario("UpstreamForbidden", "the vendor's account may not read it", "the vendor's credentials may not read")
 async def _(world: World) -> None:
     world.upstream.on("GET|HEAD", "/manifests/", faults.refuse(403, "DENIED"), after_login=True)
 
@@ -161,7 +161,9 @@ async def _(world: World) -> None:
     world.upstream.on("GET|HEAD", "/blobs/", faults.refuse(404, "BLOB_UNKNOWN"), after_login=True)
 
 
-@scenario("UpstreamRateLimited", "the upstream limits the vendor's account", "limits the vendors account; retry in 1 s")
+@scenario(
+    "UpstreamRateLimited", "the upstream limits the vendor's account", "limits the vendor's account; retry in 1 s"
+)
 async def _(world: World) -> None:
     world.upstream.on("GET|HEAD", "/manifests/", faults.rate_limited("1"), after_login=True)
 

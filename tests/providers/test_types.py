@@ -98,7 +98,7 @@ async def test_a_wrong_secret_is_the_vendors_move_and_the_fix_is_the_providers(
     async with world_of(type_, held, tmp_path, **wrong) as world:
         code, text = await crane(world, tmp_path / "pulled")
         assert code != 0
-        assert "rejected the vendors credentials" in text
+        assert "rejected the vendor's credentials" in text
         assert world.gate.records()[-1]["reason"] == "UpstreamUnauthorized"
         ran = await registry_test(world, world.password.replace("SECRET", "WRONG"))
         assert ran.code == 1
@@ -116,7 +116,7 @@ async def test_a_secret_that_is_revoked_while_it_serves_is_named(type_: str, hel
         world.front.revoke()
         code, text = await crane(world, tmp_path / "after", "large")
         assert code != 0
-        assert "rejected the vendors credentials" in text
+        assert "rejected the vendor's credentials" in text
         ran = await registry_test(world, world.password)
         assert "UpstreamUnauthorized" in ran.output
         assert FIXES[type_] in " ".join(ran.output.split())
@@ -141,7 +141,7 @@ async def test_a_rate_limit_is_told_with_its_time(type_: str, held: str, tmp_pat
         answer = await world.gate.get(world.path(), world.gate.key("acme"))
         assert (answer.status, answer.fault) == (429, "UpstreamRateLimited")
         assert 30 <= int(answer.headers["Retry-After"]) <= 42
-        assert "limits the vendors account" in answer.message
+        assert "limits the vendor's account" in answer.message
         ran = await registry_test(world, world.password, "--image", f"{world.front.flavour.prefix}my-org/small:1")
         assert "UpstreamRateLimited" in ran.output
         assert LIMITED.get(type_, "wait, or use an account with a higher limit") in " ".join(ran.output.split())

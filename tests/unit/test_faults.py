@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pullgate.faults import FAULTS, MESSAGE_LIMIT, Actor, Fault, fault_in_words, plain_text
+from pullgate.faults import FAULTS, MESSAGE_LIMIT, Actor, Fault, ascii_text, fault_in_words, plain_text
 
 TABLE = {
     "LoginRequired": (401, "UNAUTHORIZED"),
@@ -85,10 +86,36 @@ def test_no_input_breaks_a_reason_phrase_a_body_or_a_challenge(
 ) -> None:
     fault = build(name, text, number, moment)
     for words in (fault.message, fault.hint, fault.sentence):
-        assert len(words) <= MESSAGE_LIMIT
-        assert words.isascii()
-        assert words.isprintable()
-        assert not set("\"'\\\r\n") & set(words)
+        for said in (words, ascii_text(words)):
+            assert len(said) <= MESSAGE_LIMIT
+            assert said.isprintable()
+            assert not set('"\\\r\n') & set(said)
+        assert ascii_text(words).isascii()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown", "in_ascii"),
+    [
+        ("the vendor's key", "the vendor's key", "the vendor's key"),
+        ("77 – ärger", "77 – ärger", "77 - arger"),
+        ("naïve ﬁle №5", "naïve ﬁle №5", "naive file No5"),
+        ("請求書 77", "請求書 77", "??? 77"),
+        ('a "b" \\ `c`\r\nd\x1b[1m\u202e', "a b c d [1m", "a b c d [1m"),
+    ],
+)
+def test_letters_and_apostrophes_stay_and_a_header_gets_their_nearest_ascii(
+    said: str, shown: str, in_ascii: str
+) -> None:
+    assert plain_text(said) == shown
+    assert ascii_text(said) == in_ascii
+
+
+def test_no_message_of_the_table_lacks_an_apostrophe() -> None:
+    """A possessive that lost its apostrophe reads as a plural, or as two words."""
+    lost = re.compile(r"\b(vendors|customers|proxys|registrys) [a-z]|\b[a-z]+ s [a-z]")
+    for name in FAULTS:
+        fault = build(name, "x", 3600, datetime.now(UTC))
+        assert lost.search(fault.sentence) is None, fault.sentence
 
 
 def test_a_hint_goes_before_the_message_is_cut() -> None:
@@ -117,6 +144,6 @@ def test_a_login_turns_a_denial_into_a_401_and_nothing_else() -> None:
 def test_a_fault_can_be_told_in_the_words_of_another_proxy(name: str) -> None:
     fault = fault_in_words(name, 'what it "said"', retry_after=7)
     assert type(fault) is FAULTS[name]
-    assert (fault.message, fault.hint, fault.retry_after) == ("what it said", fault.default_hint.replace("'", " "), 7)
+    assert (fault.message, fault.hint, fault.retry_after) == ("what it said", fault.default_hint, 7)
     assert str(fault) == fault.message
     assert fault_in_words(name, "x", hint="y").sentence == "x; y"

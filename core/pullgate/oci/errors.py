@@ -16,7 +16,8 @@ def encode_errors(code: str, message: str, detail: object = None) -> bytes:
     error: dict[str, object] = {"code": code, "message": message}
     if detail is not None:
         error["detail"] = detail
-    return json.dumps({"errors": [error]}).encode()
+    # Letters of any language as they are: curl and some clients show the body as it comes.
+    return json.dumps({"errors": [error]}, ensure_ascii=False).encode(errors="replace")
 
 
 def decode_errors(body: bytes) -> list[tuple[str, str]]:

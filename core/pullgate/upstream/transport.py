@@ -102,5 +102,5 @@ class Transport:
         try:
             context.load_verify_locations(cadata=self._config.ca_pem)
         except (ssl.SSLError, ValueError):
-            raise faults.UpstreamTLS(self._config.host, "the Registrys CA certificate cannot be read") from None
+            raise faults.UpstreamTLS(self._config.host, "the Registry's CA certificate cannot be read") from None
         return context

@@ -17,7 +17,7 @@ from pullgate.faults import (
     LoginRequired,
     TokenExpired,
     UpstreamUnauthorized,
-    plain_text,
+    ascii_text,
 )
 from pullgate.oci.errors import encode_errors
 from pullgate_proxy.pipeline.request import Kind, PullRequest
@@ -38,7 +38,7 @@ def refuse(fault: Fault, request: PullRequest | None, realm: str, service: str, 
     body = encode_errors(fault.code, _sentence(fault, request_id), detail)
     response = web.Response(
         status=fault.status,
-        reason=f"{_STANDARD.get(fault.status, 'Error')}: {plain_text(fault.message, PHRASE_LIMIT)}",
+        reason=f"{_STANDARD.get(fault.status, 'Error')}: {ascii_text(fault.message, PHRASE_LIMIT)}",
         body=body,
         headers=headers,
         content_type="application/json",
@@ -65,9 +65,9 @@ def challenge(fault: Fault, request: PullRequest | None, realm: str, service: st
         case TokenExpired():
             parts.append('error="invalid_token"')
         case KeyMalformed():
-            parts.append(f'error="{fault.sentence}"')
+            parts.append(f'error="{ascii_text(fault.sentence)}"')
         case _:
-            parts.append(f'error="{fault.message}"')
+            parts.append(f'error="{ascii_text(fault.message)}"')
     return "Bearer " + ",".join(parts)
 
 

@@ -55,7 +55,7 @@ CASES: list[tuple[str, str, Script, str, int, str, str]] = [
         "UpstreamUnauthorized",
         403,
         "DENIED",
-        "rejected the vendors credentials; your license is fine",
+        "rejected the vendor's credentials; your license is fine",
     ),
     (
         "the upstream forbids the repository",
@@ -64,7 +64,7 @@ CASES: list[tuple[str, str, Script, str, int, str, str]] = [
         "UpstreamForbidden",
         403,
         "DENIED",
-        f"the vendors credentials may not read {WORKER}",
+        f"the vendor's credentials may not read {WORKER}",
     ),
     (
         "no such tag",
@@ -100,7 +100,7 @@ CASES: list[tuple[str, str, Script, str, int, str, str]] = [
         "UpstreamRateLimited",
         429,
         "TOOMANYREQUESTS",
-        "limits the vendors account; retry in 42 s",
+        "limits the vendor's account; retry in 42 s",
     ),
     (
         "the upstream fails",

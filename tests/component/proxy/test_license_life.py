@@ -117,7 +117,7 @@ async def test_an_unknown_key_is_401_at_a_login_and_403_on_a_pull(gate: Gate) ->
     ("key", "words"),
     [
         ("hunter2", "the password is not a license key: these begin with pgk_"),
-        ("pgk_short", "the license keys check digits are wrong: it was cut or mistyped"),
+        ("pgk_short", "the license key's check digits are wrong: it was cut or mistyped"),
     ],
 )
 async def test_a_malformed_key_is_told_apart_from_a_wrong_one(gate: Gate, key: str, words: str) -> None:

@@ -271,9 +271,9 @@ async def test_either_name_of_the_token_is_taken(field: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "fault", "words"),
     [
-        (Reply(401), faults.UpstreamUnauthorized, "rejected the vendors credentials"),
-        (Reply(403), faults.UpstreamUnauthorized, "rejected the vendors credentials"),
-        (Reply(400), faults.UpstreamUnauthorized, "rejected the vendors credentials"),
+        (Reply(401), faults.UpstreamUnauthorized, "rejected the vendor's credentials"),
+        (Reply(403), faults.UpstreamUnauthorized, "rejected the vendor's credentials"),
+        (Reply(400), faults.UpstreamUnauthorized, "rejected the vendor's credentials"),
         (Reply(500), faults.UpstreamError, "answered 500"),
         (Reply(200, b"<html>"), faults.UpstreamProtocol, "not answer in JSON"),
         (Reply(200, b"[]"), faults.UpstreamProtocol, "not answer with an object"),

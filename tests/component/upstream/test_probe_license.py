@@ -101,7 +101,7 @@ async def test_a_key_that_the_token_server_refuses_is_told_by_its_fault(world: W
             "my-org/api:1.0 is not on",
         ),
         ("GET", "/manifests/1.0", faults.refuse(403, "DENIED"), "UpstreamForbidden", "may not read my-org/api on"),
-        ("GET", "/manifests/1.0", faults.rate_limited("3600"), "UpstreamRateLimited", "limits the vendors account"),
+        ("GET", "/manifests/1.0", faults.rate_limited("3600"), "UpstreamRateLimited", "limits the vendor's account"),
         ("GET|HEAD", "/manifests/1.0", faults.refuse(503, "X"), "UpstreamError", "answered 503"),
         ("HEAD", "/blobs/", faults.refuse(404, "BLOB_UNKNOWN"), "BlobUnknown", "my-org/api@sha256:"),
         ("HEAD", "/blobs/", faults.refuse(403, "DENIED"), "UpstreamForbidden", "may not read my-org/api on"),
@@ -124,7 +124,7 @@ async def test_a_rejected_credential_of_the_vendor_is_not_taken_for_the_customer
             upstream.on("GET", "/manifests/", faults.refuse(400, "DENIED", "Your authorization token has expired"))
             result = await world.run()
     assert result.reason == "UpstreamUnauthorized"
-    assert result.message.endswith("rejected the vendors credentials")
+    assert result.message.endswith("rejected the vendor's credentials")
 
 
 async def test_layers_that_are_delivered_from_elsewhere_are_followed(tmp_path: Path) -> None:
