@@ -9,8 +9,11 @@ import logging
 from datetime import UTC, datetime
 
 from aiohttp import web
+from aiohttp.log import server_logger
 
 from pullgate.providers.handoff import SYSTEM_NAMESPACE
+from pullgate.server_header import hide_versions
+from pullgate.server_log import keep_content_out_of_logs
 from pullgate.store.cluster.api import Api, Gone
 from pullgate.store.cluster.store import ClusterStore
 from pullgate.store.port import StoreUnavailable
@@ -123,6 +126,8 @@ class Operator:
         return self._watching is None or (self._watching.alive and self._deaf < DEAF_AUDITS)
 
     async def _serve_admin(self, stack: contextlib.AsyncExitStack) -> None:
+        hide_versions()
+        keep_content_out_of_logs(server_logger)
         app = web.Application()
         app.router.add_get("/metrics", self._answer_metrics)
         app.router.add_get("/healthz", self._answer_health)

@@ -9,7 +9,6 @@ import logging
 import time
 
 from aiohttp import web
-from aiohttp.log import server_logger
 
 from pullgate.faults import (
     Fault,
@@ -24,6 +23,7 @@ from pullgate.faults import (
 from pullgate.licensing.usage import Counts
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import find_route
+from pullgate.server_log import keep_content_out_of_logs
 from pullgate.store.cluster.reflector import Contact
 from pullgate.upstream.budget import Loan
 from pullgate_proxy.admin import Readiness, build_admin
@@ -43,7 +43,6 @@ from pullgate_proxy.pipeline.request import Kind, PullRequest, parse_request
 from pullgate_proxy.pipeline.token import BODY_LIMIT, TokenForm, answer_token
 from pullgate_proxy.ports import CustomersPort, SidePort
 from pullgate_proxy.pull_log import PullLog, Record
-from pullgate_proxy.server_log import keep_content_out_of_logs
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.shared import Own, Shared
 from pullgate_proxy.state.snapshot import Snapshot
@@ -104,8 +103,7 @@ class Proxy:
 
     async def start(self) -> None:
         """Listen. Raises CannotListen where a port is taken, InvalidSettings for files that do not work."""
-        for logger in (log, server_logger):
-            keep_content_out_of_logs(logger)
+        keep_content_out_of_logs(log)
         settings = self.settings
         context = build_context(settings)
         await self.caches.start()

@@ -6,7 +6,10 @@ import ssl
 from typing import Final
 
 from aiohttp import web
+from aiohttp.log import server_logger
 
+from pullgate.server_header import hide_versions
+from pullgate.server_log import keep_content_out_of_logs
 from pullgate.upstream.budget import BodyBudget
 from pullgate_proxy.admission import Admission
 from pullgate_proxy.connections import Connections
@@ -38,6 +41,8 @@ class CustomersPort:
 
     async def open(self, context: ssl.SSLContext | None) -> int:
         """Listen; the port. Raises CannotListen."""
+        hide_versions()
+        keep_content_out_of_logs(server_logger)
         await self._runner.setup()
         self._listener = Listener(
             lambda sock, address: self._server.take(sock, address, context),
@@ -72,6 +77,8 @@ class SidePort:
 
     async def open(self, host: str, port: int, option: str, *, reuse_port: bool = False) -> int:
         """Listen; the port. Raises CannotListen, which names `option`."""
+        hide_versions()
+        keep_content_out_of_logs(server_logger)
         await self._app.setup()
         server = self._build_server()
         self._runner = web.ServerRunner(server)

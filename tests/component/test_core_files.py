@@ -65,7 +65,7 @@ async def started(name: str, directory: Path) -> subprocess.Popen[bytes]:
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     config = directory / "kubeconfig"
-    config.write_text(yaml.safe_dump(_kubeconfig(address)))
+    config.write_text(yaml.safe_dump(kubeconfig(address)))
     listen = ["--listen", "127.0.0.1:0"] if name == "proxy" else []
     options = ["--external-url", "https://images.example.com", "--kubeconfig", str(config), *listen, *ADMIN]
     process = start(["-m", "pullgate_cli", name, *options], directory)
@@ -75,7 +75,7 @@ async def started(name: str, directory: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def _kubeconfig(server: str) -> dict[str, object]:
+def kubeconfig(server: str) -> dict[str, object]:
     named = {"name": "a", "context": {"cluster": "a", "user": "a"}}
     return {
         "apiVersion": "v1",
