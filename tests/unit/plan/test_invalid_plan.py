@@ -59,7 +59,7 @@ SHOWN = {"License": ["Valid"], "ImageTest": ["Complete", "Passed"], "Registry": 
 def shown_conditions(kind: str, status: object, passes: int = 2) -> dict[str, tuple[str, str]]:
     """The kind's conditions, after `passes` of the reconciler."""
     error = InvalidResource(kind, (FieldError(("spec", "images"), "is empty"),))
-    document = {
+    document: dict[str, Any] = {
         "kind": kind,
         "metadata": {"generation": 3, "name": "x", "namespace": "n"},
         "spec": {},
