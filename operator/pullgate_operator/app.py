@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -24,6 +25,7 @@ from pullgate_operator.metrics import Metrics
 from pullgate_operator.reconcile.loop import KINDS, Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
 from pullgate_operator.settings import OperatorSettings
+from pullgate_operator.status import WatchState, describe_status
 
 LEASE_NAME = "pullgate-operator"
 LIST_AGAIN_SECONDS = 2.0
@@ -132,6 +134,7 @@ class Operator:
         app.router.add_get("/metrics", self._answer_metrics)
         app.router.add_get("/healthz", self._answer_health)
         app.router.add_get("/readyz", self._answer_ready)
+        app.router.add_get("/status", self._answer_status)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -153,3 +156,16 @@ class Operator:
         """A standby is ready: it is there to take over."""
         leads = self._lead is not None and self._lead.holds
         return web.Response(text=json.dumps({"ready": True, "leads": leads}) + "\n")
+
+    async def _answer_status(self, _: web.Request) -> web.Response:
+        """For `pullgate doctor`."""
+        leads = self._lead is not None and self._lead.holds
+        return web.json_response(describe_status(leads=leads, watch=self._watch_state()))
+
+    def _watch_state(self) -> WatchState | None:
+        watching = self._watching
+        if watching is None:
+            return None
+        problem = "" if watching.watched == len(KINDS) else f"{watching.watched} of {len(KINDS)} kinds are watched"
+        age = time.monotonic() - watching.heard if watching.heard is not None else None
+        return WatchState(self.healthy and not problem, age, problem)

@@ -9,6 +9,7 @@ import asyncio
 import copy
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -80,6 +81,10 @@ class Watching:
         """Set when it was started anew: what happened in between is known to a list only."""
         self.events = 0
         """Events that came in."""
+        self.heard: float | None = None
+        """When the last event came, by the monotonic clock."""
+        self.watched = 0
+        """Kinds that are watched now."""
 
     @property
     def alive(self) -> bool:
@@ -111,13 +116,16 @@ class Watching:
         """One run of kopf, which ends every task of its loop when it stops."""
         guard = asyncio.create_task(self._guard_watchers(), name="guard of the watchers")
         guard.add_done_callback(lambda _: self._round_stop.set())
-        await kopf.operator(
-            registry=build_handlers(self._kinds, self._take_elsewhere, self._configuration),
-            settings=build_settings(),
-            standalone=True,
-            clusterwide=True,
-            stop_flag=self._round_stop,
-        )
+        try:
+            await kopf.operator(
+                registry=build_handlers(self._kinds, self._take_elsewhere, self._configuration),
+                settings=build_settings(),
+                standalone=True,
+                clusterwide=True,
+                stop_flag=self._round_stop,
+            )
+        finally:
+            self.watched = 0
 
     async def _guard_watchers(self) -> None:
         """Return when a watcher is gone: an answer that kopf does not try again (a 410 in place of a watch) ends it."""
@@ -128,11 +136,12 @@ class Watching:
             if found < most:
                 log.warning("kopf watches %d of %d kinds", found, most)
                 return
-            most = found
+            most = self.watched = found
 
     def _take_elsewhere(self, kind: str, type_: str | None, document: Mapping[str, Any]) -> None:
         """In kopf's thread. At its start it tells of everything, which the operator has just listed itself."""
         self.events += 1
+        self.heard = time.monotonic()
         metadata = document["metadata"]
         key = Key(kind, metadata["namespace"], metadata["name"])
         if type_ != "DELETED" and self._store.holds(key, metadata["resourceVersion"]):
