@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from pullgate_cli.lazy import Entry, LazyGroup
+from pullgate_cli.lazy import Entry
+from pullgate_cli.program import Program
 
 COMMANDS = {
     "gate": Entry("pullgate_cli.gate.command", "gate", "Can all images be pulled, by each customer? A release gate."),
@@ -21,7 +22,7 @@ COMMANDS = {
 }
 
 
-@click.group(cls=LazyGroup, entries=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, entries=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pullgate", prog_name="pullgate")
 def main() -> None:
     """Customers pull a vendor's private images with nothing but their license.

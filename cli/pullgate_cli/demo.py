@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pullgate_cli.options import admin_option, listen_option
+from pullgate_cli.place.options import COULD_NOT_RUN
 from pullgate_cli.standalone import default_url
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def demo(directory: Path, listen: tuple[str, int], admin: tuple[str, int]) -> No
         asyncio.run(_run(directory, settings))
     except (CannotServe, DemoUnavailable) as error:
         click.echo(f"pullgate demo: {error}", err=True)
-        sys.exit(1)
+        sys.exit(COULD_NOT_RUN)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from pullgate_cli.options import FROM_ENVIRONMENT, admin_option, kubeconfig_option, parse_addresses
+from pullgate_cli.place.options import COULD_NOT_RUN, FAILED
 
 if TYPE_CHECKING:
     from pullgate_operator.settings import OperatorSettings
@@ -101,7 +102,7 @@ def _run(settings: OperatorSettings) -> int:
         asyncio.run(work())
     except (NotConnected, LeadershipLost, OSError) as error:
         click.echo(f"pullgate: {error}", err=True)
-        return 1
+        return FAILED if isinstance(error, LeadershipLost) else COULD_NOT_RUN
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 0
     return 0

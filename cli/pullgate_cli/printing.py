@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -20,7 +21,12 @@ def console(*, stderr: bool = False) -> Console:
     """Standard output (or error) as a rich console; without colours and folding where it is no terminal."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            """See Console, which would exit with 1: that is a command's own answer."""
+            raise BrokenPipeError(errno.EPIPE, "the reader left")
+
+    made = Plain(stderr=stderr, highlight=False, soft_wrap=False)
     if not made.is_terminal:
         made.width = WIDE
     return made

@@ -16,6 +16,7 @@ from pullgate_cli.options import (
     read_settings,
     serving_options,
 )
+from pullgate_cli.place.options import COULD_NOT_RUN
 
 
 @click.command(context_settings=FROM_ENVIRONMENT)
@@ -67,6 +68,6 @@ def proxy(
         asyncio.run(serve_cluster(settings, kubeconfig))
     except (InvalidSettings, NotConnected, OSError) as error:
         click.echo(f"pullgate: {error}", err=True)
-        sys.exit(1)
+        sys.exit(COULD_NOT_RUN)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pullgate_cli.options import read_settings, serving_options
+from pullgate_cli.place.options import COULD_NOT_RUN
 
 if TYPE_CHECKING:
     from pullgate_proxy.settings import ProxySettings
@@ -46,7 +47,7 @@ def run(directory: Path, settings: ProxySettings) -> int:
         asyncio.run(serve_until_signal(directory, settings))
     except CannotServe as error:
         click.echo(f"pullgate: {error}", err=True)
-        return 1
+        return COULD_NOT_RUN
     except (KeyboardInterrupt, asyncio.CancelledError):  # a second Ctrl-C, while draining
         return 130
     return 0

@@ -166,7 +166,7 @@ async def test_a_taken_port_is_told_with_what_to_do(folder: Folder, workers: str
         done = await asyncio.to_thread(
             subprocess.run, [*command, *arguments], capture_output=True, text=True, check=False
         )
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert f"127.0.0.1:{running.port}" in done.stderr
         assert "--listen" in done.stderr
         assert "Traceback" not in done.stderr

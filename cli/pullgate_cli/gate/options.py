@@ -170,6 +170,8 @@ def run_probe(where: Where, images: Callable[[], Any], who: tuple[str, ...], giv
     except PlaceError as error:
         click.echo(f"pullgate: {error}", err=True)
         sys.exit(COULD_NOT_RUN)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         click.echo(f"pullgate: {error}", err=True)
         sys.exit(COULD_NOT_RUN)

@@ -19,11 +19,11 @@ _MANAGER = {"fieldManager": "pullgate-cli"}
 @contextlib.asynccontextmanager
 async def open_cluster(kubeconfig: Path | None, context: str | None, namespace: str | None) -> AsyncIterator[Cluster]:
     """The cluster of a kubeconfig's context. Raises PlaceError."""
-    try:
-        api = await Api.load(kubeconfig, context=context)
-    except NotConnected as error:
-        raise PlaceError(f"{error}; or name a folder with --folder") from error
-    async with api:
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            api = await stack.enter_async_context(await Api.load(kubeconfig, context=context))
+        except NotConnected as error:
+            raise PlaceError(f"{error}; or name a folder with --folder") from error
         yield Cluster(api, namespace or api.namespace, context)
 
 

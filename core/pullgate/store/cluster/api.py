@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import aiohttp
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 
@@ -90,11 +91,23 @@ class Api:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
             raise NotConnected(f"no API server is known: {error}; {fix}") from error
+        except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
+            # The library checks little: an empty file, text and another shape each end in an exception of its own.
+            why = "is no kubeconfig" if _has_content(path) else "holds nothing"
+            raise NotConnected(
+                f"no API server is known: {path} {why}; write one, as `kubectl config view` shows it"
+            ) from error
         return cls(configuration, on_write, namespace)
 
     async def __aenter__(self) -> Self:
+        """Raises NotConnected for a certificate or key that cannot be read."""
         timeout = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=REQUEST_SECONDS)
-        connector = aiohttp.TCPConnector(ssl=self._tls(), limit=64)
+        try:
+            context = self._tls()
+        except (OSError, ValueError) as error:
+            words = "the kubeconfig's certificate or key cannot be read"
+            raise NotConnected(f"{words}: {getattr(error, 'reason', None) or error}") from error
+        connector = aiohttp.TCPConnector(ssl=context, limit=64)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
         return self
 
@@ -233,6 +246,12 @@ def _pod_namespace() -> str:
 def _is_there(path: str) -> bool:
     """Whether there is any of the files of a kubeconfig's path, which may be a list."""
     return any(Path(part).expanduser().exists() for part in path.split(os.pathsep) if part)
+
+
+def _has_content(path: str) -> bool:
+    """Whether any file of a kubeconfig's path holds more than white space."""
+    files = [Path(part).expanduser() for part in path.split(os.pathsep) if part]
+    return any(file.read_bytes().strip() for file in files if file.is_file())
 
 
 def _refusal(status: int, body: bytes) -> Exception:
