@@ -65,7 +65,7 @@ class ApiProxy:
         self._session = await self._stack.enter_async_context(
             aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
         )
-        runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
+        runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -87,6 +87,12 @@ class ApiProxy:
         }
         path.write_text(json.dumps(document))
         return path
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._handle(request)
+        except ConnectionError:  # the connection was dropped, or the client left: no traceback for that
+            return web.Response()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         script, watching = self.script, "watch=true" in request.raw_path or "watch=1" in request.raw_path
