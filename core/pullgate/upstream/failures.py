@@ -64,6 +64,7 @@ def fault_of_request(error: BaseException, host: str, connect: float, first_byte
     """Why no answer's headers came. `host` is who was asked, in words; the bounds are those that held, in seconds."""
     fault = _fault_of_request(error, host, connect, first_byte)
     fault.__cause__ = _safe_cause(error)
+    fault.no_connection = isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
     return Transient(fault) if _may_pass(error) else fault
 
 

@@ -38,15 +38,28 @@ class Transport:
         return self._config.host if self._guard.is_own(name) else f"{name} (for {self._config.host})"
 
     async def exchange(
-        self, method: str, url: URL, headers: Mapping[str, str], form: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None = None,
+        first_byte: float | None = None,
     ) -> aiohttp.ClientResponse:
-        """One request, and the answer with its body unread. Raises a fault, or Transient where a new try may help."""
+        """One request, and the answer with its body unread. Raises a fault, or Transient where a new try may help.
+
+        `first_byte` bounds the wait for the answer's headers, in seconds; None is the Registry's bound for small ones.
+        """
         session = self._session or self._open()
+        timeouts = self._config.timeouts
+        wait = timeouts.first_byte if first_byte is None else first_byte
+        timeout = aiohttp.ClientTimeout(connect=timeouts.connect, sock_connect=timeouts.connect, sock_read=wait)
         failure: Exception
         try:
-            return await session.request(method, url, headers=headers, data=form, allow_redirects=False)
+            return await session.request(
+                method, url, headers=headers, data=form, allow_redirects=False, timeout=timeout
+            )
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            failure = self._failure(error, url)
+            failure = self._failure(error, url, wait)
         raise failure
 
     async def close(self) -> None:
@@ -55,18 +68,16 @@ class Transport:
         if session is not None:
             await session.close()
 
-    def _failure(self, error: Exception, url: URL) -> Exception:
-        timeouts = self._config.timeouts
+    def _failure(self, error: Exception, url: URL, first_byte: float) -> Exception:
         refused = isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, AddressRefused)
         if refused and not self._guard.is_own(name_of(url)):
             return self._guard.refused_address()
-        return fault_of_request(error, self.label(url), timeouts.connect, timeouts.first_byte)
+        return fault_of_request(error, self.label(url), self._config.timeouts.connect, first_byte)
 
     def _open(self) -> aiohttp.ClientSession:
         if not self._guard.literal_is_allowed(self._guard.origin):
             # aiohttp asks no resolver for an address.
             raise faults.UpstreamUnreachable(self._config.host, NOT_DIALLED)
-        timeouts = self._config.timeouts
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=_CONNECTIONS,
@@ -78,9 +89,6 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(
-                connect=timeouts.connect, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
-            ),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             read_bufsize=_READ_BUFFER,
             max_field_size=_FIELD_LIMIT,

@@ -166,8 +166,9 @@ class Run:
         raise fault
 
     def _note(self, config: UpstreamConfig, fault: faults.Fault) -> None:
-        """What a proxy says of being down is about one upstream of many."""
-        if isinstance(fault, _OF_THE_HOST) and config not in self._answered and not config.pullgate:
+        """Remember a host that cannot be reached. A proxy's word is about one upstream of many."""
+        is_down = isinstance(fault, _OF_THE_HOST) and fault.no_connection and not fault.elsewhere
+        if is_down and config not in self._answered and not config.pullgate:
             self._down.setdefault(config, fault)
 
     @contextlib.asynccontextmanager
