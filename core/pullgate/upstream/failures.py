@@ -85,7 +85,7 @@ def _fault_of_request(error: BaseException, host: str, connect: float, first_byt
             return faults.UpstreamTLS(host, certificate_cause(error.certificate_error))
         case aiohttp.ClientConnectorSSLError():
             reason = getattr(error.os_error, "reason", None)
-            return faults.UpstreamTLS(host, "it does not speak TLS" if reason in _NOT_TLS else "the handshake failed")
+            return faults.UpstreamTLS(host, _handshake_cause(reason))
         case aiohttp.ClientConnectorDNSError():
             return faults.UpstreamUnreachable(host, _name_cause(error.os_error))
         case aiohttp.ClientConnectorError() if error.os_error.errno in _OWN_LACK:
@@ -114,9 +114,17 @@ def _own_lack() -> faults.Fault:
 
 
 def certificate_cause(error: BaseException) -> str:
-    """What is wrong with the certificate that `error` refuses."""
-    code = getattr(error, "verify_code", 0)
-    return _CERTIFICATE_CAUSES.get(code, "certificate is not valid")
+    """What is wrong with the certificate that `error` refuses, with OpenSSL's own reason."""
+    words = _CERTIFICATE_CAUSES.get(getattr(error, "verify_code", 0), "certificate is not valid")
+    reason = getattr(error, "verify_message", "")
+    return f"{words} ({reason.rstrip('.')})" if reason else words
+
+
+def _handshake_cause(reason: str | None) -> str:
+    if reason in _NOT_TLS:
+        return "it does not speak TLS"
+    words = (reason or "").lower().replace("_", " ")
+    return f"the handshake failed ({words})" if words else "the handshake failed"
 
 
 def connection_cause(error: OSError) -> str:

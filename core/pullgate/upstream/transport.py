@@ -10,6 +10,7 @@ import aiohttp
 from yarl import URL
 
 from pullgate import faults
+from pullgate.tls_context import build_client_context, client_context
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import NOT_DIALLED, AddressRefused, fault_of_request
 from pullgate.upstream.guard import Guard, GuardingResolver, name_of
@@ -99,13 +100,10 @@ class Transport:
         self._session = session
         return session
 
-    def _trust(self) -> ssl.SSLContext | bool:
-        """True is aiohttp's verifying default, which all upstreams without a CA of their own share."""
+    def _trust(self) -> ssl.SSLContext:
         if self._config.ca_pem is None:
-            return True
-        context = ssl.create_default_context()
+            return client_context()
         try:
-            context.load_verify_locations(cadata=self._config.ca_pem)
+            return build_client_context(self._config.ca_pem)
         except (ssl.SSLError, ValueError):
             raise faults.UpstreamTLS(self._config.host, "the Registrys CA certificate cannot be read") from None
-        return context

@@ -19,6 +19,7 @@ import aiohttp
 from yarl import URL
 
 from pullgate.providers.exchange import ExchangeFailed, load_extra, run_blocking
+from pullgate.tls_context import client_context
 from pullgate.upstream.request import UpstreamResponse
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.disk import BlobDir
@@ -96,7 +97,11 @@ class ObjectStore:
         self._client = await run_blocking(self._build_client)
         timeout = aiohttp.ClientTimeout(connect=5.0, sock_connect=5.0, sock_read=IDLE_SECONDS)
         self._session = aiohttp.ClientSession(
-            timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False
+            connector=aiohttp.TCPConnector(ssl=client_context()),
+            timeout=timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
         )
         self._workers = [asyncio.create_task(self._upload_all(), name=f"upload {n}") for n in range(UPLOADS)]
 
