@@ -123,6 +123,11 @@ class Upstream:
         """Whether it is left alone for a while, since it did not answer."""
         return self._breaker.is_open
 
+    @property
+    def egress_proxy(self) -> str | None:
+        """host:port of the egress proxy that the upstream is asked through; None: directly. Raises a fault."""
+        return self._transport.way_to(self._origin)
+
     async def attempt(self, request: UpstreamRequest) -> UpstreamResponse:
         """`send` without a new try: raises Transient where one may help. For this room only, as the next two."""
         if request.method == "HEAD" and request.kind == "blobs":

@@ -68,6 +68,31 @@ def fault_of_request(error: BaseException, host: str, connect: float, first_byte
     return Transient(fault) if _may_pass(error) else fault
 
 
+def fault_of_egress(error: BaseException, host: str, proxy: str) -> faults.Fault | Transient:
+    """Why an egress proxy gave no connection. `host` is who was asked, and `proxy` (host:port) through whom."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return refused_by_egress(host, proxy, error.status)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        why = _name_cause(error.os_error)
+    elif isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = certificate_cause(error.certificate_error)
+    else:
+        why = connection_cause(error) if isinstance(error, OSError) else "the connection failed"
+    return Transient(_no_egress(host, proxy, why))
+
+
+def refused_by_egress(host: str, proxy: str, status: int) -> faults.Fault | Transient:
+    """The fault of a proxy that answers `status` in place of a connection; it may pass if the proxy found no way."""
+    fault = _no_egress(host, proxy, "it wants another login" if status == 407 else f"it answered {status}")
+    return Transient(fault) if status in {502, 503, 504} else fault
+
+
+def _no_egress(host: str, proxy: str, why: str) -> faults.Fault:
+    fault = faults.UpstreamUnreachable(host, f"no connection through the egress proxy {proxy}: {why}")
+    fault.no_connection = True
+    return fault
+
+
 def fault_of_body(error: BaseException, host: str, idle: float) -> faults.Fault:
     """Why a body ended before its end."""
     fault: faults.Fault
