@@ -26,6 +26,7 @@ from pullgate.upstream.failures import Transient
 from pullgate.upstream.guard import Guard
 from pullgate.upstream.head import BlobHeads
 from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
+from pullgate.upstream.parts import is_multipart
 from pullgate.upstream.ranges import answers_range, parse_content_range
 from pullgate.upstream.ratelimit import RateLimit
 from pullgate.upstream.request import Kind, Method, UpstreamRequest, UpstreamResponse
@@ -258,6 +259,8 @@ def _build_headers(request: UpstreamRequest, authorization: Authorization | None
 def _checked_part(request: UpstreamRequest, response: UpstreamResponse) -> UpstreamResponse:
     """`response`, unless it is another part than was asked for."""
     if response.status == 206:
+        if "," in (request.range or "") and is_multipart(response):
+            return response
         part = parse_content_range(response.headers.get("Content-Range", ""))
         if part is None or not answers_range(request.range or "", part):
             response.abort()
