@@ -78,6 +78,10 @@ class Fault(Exception):
     default_hint: ClassVar[str] = ""
     cause: str = ""
     """Of what there was too little, where the proxy itself has no room; for the metric."""
+    no_connection: bool = False
+    """True if no connection to the server came about: refused, no route, no name, or not in time."""
+    elsewhere: bool = False
+    """True if it speaks of a server that the upstream redirected to, and not of the upstream itself."""
 
     def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
         self.message = plain_text(message)
@@ -346,15 +350,19 @@ class UpstreamUnauthorized(Fault):
 
 
 class UpstreamForbidden(Fault):
-    """The vendor's credentials are right, but may not read this repository."""
+    """The vendor's credentials are right, but may not read this repository, or a policy refuses the request."""
 
     actors = (Actor.VENDOR,)
     status = 403
     code = "DENIED"
     default_hint = "your license is fine; tell the vendor"
 
-    def __init__(self, host: str, repository: str) -> None:
-        super().__init__(f"the vendor's credentials may not read {repository} on {host}")
+    def __init__(self, host: str, repository: str, status: int = 403) -> None:
+        """`status` is the upstream's answer; only 401 and 403 speak of the credentials."""
+        if status in {401, 403}:
+            super().__init__(f"the vendor's credentials may not read {repository} on {host}")
+            return
+        super().__init__(f"{host} refuses the request for {repository or 'it'}: it answered {status}")
 
 
 class ManifestUnknown(Fault):

@@ -10,24 +10,26 @@ import functools
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, get_args
 
 import aiohttp
 from yarl import URL
 
 from pullgate import faults
 from pullgate.upstream import manifest
-from pullgate.upstream.answers import fault_of_answer, read_errors, read_told_fault
+from pullgate.upstream.answers import fault_of_answer, fault_of_storage, read_errors, read_told_fault
 from pullgate.upstream.auth import Authorization, Authorizer
-from pullgate.upstream.breaker import DOWN, Breaker
+from pullgate.upstream.breaker import Breaker
 from pullgate.upstream.budget import BodyBudget
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.guard import Guard
+from pullgate.upstream.head import BlobHeads
 from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
+from pullgate.upstream.parts import is_multipart
 from pullgate.upstream.ranges import answers_range, parse_content_range
 from pullgate.upstream.ratelimit import RateLimit
-from pullgate.upstream.request import Method, UpstreamRequest, UpstreamResponse
+from pullgate.upstream.request import Kind, Method, UpstreamRequest, UpstreamResponse
 from pullgate.upstream.retry import with_retries
 from pullgate.upstream.tokenserver import HttpTokenServer
 from pullgate.upstream.transport import Transport
@@ -38,6 +40,7 @@ MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REFUSALS = frozenset({400, 401, 403})
 _PASSING = frozenset({502, 503, 504})
+_PING = UpstreamRequest("GET", "", "ping")
 
 
 class Upstream:
@@ -61,6 +64,11 @@ class Upstream:
         self._transport = Transport(config, self._guard)
         self._breaker = Breaker(config.registry, clock)
         self._limit = RateLimit(config.host, clock, wall_clock)
+        self._limits: dict[Kind, RateLimit] = {
+            kind: RateLimit(config.host, clock, wall_clock) for kind in get_args(Kind)
+        }
+        """One for each kind: Docker Hub limits manifests, GitLab single routes; neither says anything of blobs."""
+        self._heads = BlobHeads(clock)
         self._auth = Authorizer(config, self._guard, HttpTokenServer(config, self._transport, self._limit), clock)
 
     async def __aenter__(self) -> Self:
@@ -78,34 +86,32 @@ class Upstream:
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """The answer, its body still to be read: 200, 206, 304, 416, or a redirect not followed. Raises a fault."""
-        return await self._guarded(functools.partial(self.attempt, request))
+        return await self._guarded(functools.partial(self.attempt, request), request)
 
     async def fetch_manifest(self, request: UpstreamRequest) -> FetchedManifest:
         """The whole manifest, verified against a digest that was asked for. Raises a fault."""
-        return await self._guarded(functools.partial(manifest.fetch_manifest, self, request))
+        return await self._guarded(functools.partial(manifest.fetch_manifest, self, request), request)
 
     async def resolve_manifest(self, request: UpstreamRequest) -> ResolvedManifest:
         """Digest, media type and length of a manifest, by HEAD where it tells them and by GET where not."""
-        return await self._guarded(functools.partial(manifest.resolve_manifest, self, request))
+        return await self._guarded(functools.partial(manifest.resolve_manifest, self, request), request)
 
     async def ping(self) -> UpstreamResponse:
         """`GET /v2/`, logged in where the upstream asks for it (distribution-spec, "Determining Support")."""
-        return await self._guarded(functools.partial(self.attempt, UpstreamRequest("GET", "", "ping")))
+        return await self._guarded(functools.partial(self.attempt, _PING), _PING)
 
     async def knock(self) -> UpstreamResponse:
         """`GET /v2/` as a stranger: whatever was answered, a challenge included. Raises a fault, or Transient."""
-        return await self._follow(UpstreamRequest("GET", "", "ping"), "GET", None)
+        return await self._follow(_PING, "GET", None)
 
-    async def _guarded(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _guarded(self, attempt: Callable[[], Awaitable[Answer]], request: UpstreamRequest) -> Answer:
         """`attempt`, tried again where that may help, and not at all while the upstream is known to be down."""
-        self._breaker.enter()
+        self._breaker.enter(request)
         try:
-            answer = await with_retries(attempt, host=self.config.host, total=self.config.timeouts.total)
-        except DOWN as fault:
-            self._breaker.failed(fault)
-            raise
-        except faults.Fault:
-            self._breaker.succeeded()  # it refused, but it is there
+            total = self.config.timeouts.total_of(request.kind)
+            answer = await with_retries(attempt, host=self.config.host, total=total)
+        except faults.Fault as fault:
+            self._breaker.failed(fault, request)
             raise
         except BaseException:
             self._breaker.left()
@@ -118,8 +124,15 @@ class Upstream:
         """Whether it is left alone for a while, since it did not answer."""
         return self._breaker.is_open
 
+    @property
+    def egress_proxy(self) -> str | None:
+        """host:port of the egress proxy that the upstream is asked through; None: directly. Raises a fault."""
+        return self._transport.way_to(self._origin)
+
     async def attempt(self, request: UpstreamRequest) -> UpstreamResponse:
         """`send` without a new try: raises Transient where one may help. For this room only, as the next two."""
+        if request.method == "HEAD" and request.kind == "blobs":
+            return await self._heads.find(self, request)
         return await self.check(request, await self.exchange(request, request.method))
 
     async def check(self, request: UpstreamRequest, response: UpstreamResponse) -> UpstreamResponse:
@@ -135,12 +148,13 @@ class Upstream:
             return response
         if status in {206, 416} and request.range is not None:
             return _checked_part(request, response)
-        if status in _PASSING:
+        is_own = response.url.origin() == self._origin
+        if status in _PASSING or (status == 429 and not is_own):
             response.release()
-            raise Transient(faults.UpstreamError(response.host, status))
+            raise Transient(self._failure(response))
         if status == 429:
             response.release()
-            raise self._limit.remember(response.headers.get("Retry-After"))
+            raise self._limits[request.kind].remember(response.headers.get("Retry-After"))
         errors = await read_errors(response) if status in {400, 403, 404} else []
         response.release()
         raise self._final_fault(request, response, errors)
@@ -149,17 +163,23 @@ class Upstream:
         self, request: UpstreamRequest, response: UpstreamResponse, errors: list[tuple[str, str]]
     ) -> faults.Fault:
         status = response.status
-        if status in _REFUSALS and response.url.origin() != self._origin:
-            # A signature that ran out, say; the vendor's credentials were not even shown there.
-            return faults.UpstreamError(response.host, status)
+        if status >= 500 and status != 501:
+            return self._failure(response)
+        if status >= 400 and status != 404 and response.url.origin() != self._origin:
+            return fault_of_storage(response.host, request, status)
         challenge = " ".join(response.headers.getall("WWW-Authenticate", ()))[:8192]
         if status == 401 and (self.config.credentials is None or "insufficient_scope" in challenge):
             return faults.UpstreamForbidden(self.config.host, request.repository)
         return fault_of_answer(self.config.host, request, status, errors)
 
+    def _failure(self, response: UpstreamResponse) -> faults.UpstreamError:
+        fault = faults.UpstreamError(response.host, response.status)
+        fault.elsewhere = response.url.origin() != self._origin
+        return fault
+
     async def exchange(self, request: UpstreamRequest, method: Method) -> UpstreamResponse:
         """The upstream's answer, whatever it is, after a challenge was answered and redirects were followed."""
-        self._limit.check()
+        self._limits[request.kind].check()
         since = self._clock()
         authorization = await self._auth.authorize(request.repository)
         response = await self._follow(request, method, authorization)
@@ -183,7 +203,7 @@ class Upstream:
         url = URL(self._base + request.path, encoded=True)
         headers = _build_headers(request, authorization)
         for _ in range(MAX_REDIRECTS + 1):
-            raw = await self._transport.exchange(method, url, headers)
+            raw = await self._exchange(request, method, url, headers)
             if raw.status not in _REDIRECTS:
                 return self._response(raw, None)
             try:
@@ -200,6 +220,19 @@ class Upstream:
                 headers.pop("Authorization", None)
             url = target
         raise faults.RedirectRefused(self.config.host, f"more than {MAX_REDIRECTS} redirects")
+
+    async def _exchange(
+        self, request: UpstreamRequest, method: Method, url: URL, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        first_byte = self.config.timeouts.first_byte_of(request.kind)
+        try:
+            return await self._transport.exchange(method, url, headers, first_byte=first_byte)
+        except Transient as transient:
+            transient.fault.elsewhere = url.origin() != self._origin
+            raise
+        except faults.Fault as fault:
+            fault.elsewhere = url.origin() != self._origin
+            raise
 
     def _response(self, raw: aiohttp.ClientResponse, location: URL | None) -> UpstreamResponse:
         label, idle = self._transport.label(raw.url), self.config.timeouts.idle
@@ -226,6 +259,8 @@ def _build_headers(request: UpstreamRequest, authorization: Authorization | None
 def _checked_part(request: UpstreamRequest, response: UpstreamResponse) -> UpstreamResponse:
     """`response`, unless it is another part than was asked for."""
     if response.status == 206:
+        if "," in (request.range or "") and is_multipart(response):
+            return response
         part = parse_content_range(response.headers.get("Content-Range", ""))
         if part is None or not answers_range(request.range or "", part):
             response.abort()
