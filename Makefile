@@ -1,6 +1,7 @@
 # Two commands: `make run` starts the demo (no cluster needed), `make test` sets everything up and runs the tests.
 SHELL := /bin/bash
-PYTHON ?= python3
+# Python 3.13, as the image has it; `make PYTHON=/usr/bin/python3.12` takes another one for .venv.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= .demo
@@ -66,8 +67,7 @@ clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .hypothesis dist
 
 $(BIN)/python:
-	@scripts/debian-packages $(if $(shell $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null && echo ok),,python3 python3-venv)
-	$(PYTHON) -m venv $(VENV)
+	@python=$(PYTHON); "$${python:-$$(scripts/python)}" -m venv $(VENV)
 
 $(VENV)/.run: requirements/run.lock requirements/build.lock pyproject.toml | $(BIN)/python
 	@echo "Installing Pullgate into $(VENV) …"
