@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 ARGS ?=
 
-.PHONY: run test test-kind tools lint types bench bench-gate bench-operator chaos fuzz docs lock clean
+.PHONY: run test test-kind image tools lint types bench bench-gate bench-operator chaos fuzz docs lock clean
 
 run: $(VENV)/.run
 	@scripts/debian-packages docker-registry apache2-utils skopeo
@@ -18,6 +18,10 @@ test: $(VENV)/.dev tools
 
 test-kind: $(VENV)/.dev tools
 	@scripts/test-kind $(ARGS)
+
+# Named pullgate:VERSION, or as ARGS says.
+image:
+	@scripts/image $(ARGS)
 
 tools: $(VENV)/.dev
 	@tests/support/tools/install.sh
