@@ -65,7 +65,7 @@ def secret_of(owner: dict[str, dict[str, str]]) -> dict[str, object]:
 def commands(heading: str, block: int = -1) -> list[str]:
     """The lines of the last block of commands of a part of the page, or of another one."""
     part = PAGE.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
+    blocks: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
     return [text for language, text in blocks if not language][block].splitlines()
 
 
