@@ -1,12 +1,13 @@
 # Two commands: `make run` starts the demo (no cluster needed), `make test` sets everything up and runs the tests.
 SHELL := /bin/bash
-PYTHON ?= python3
+# Python 3.13, as the image has it; `make PYTHON=/usr/bin/python3.12` takes another one for .venv.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= .demo
 ARGS ?=
 
-.PHONY: run test test-kind tools lint types bench bench-gate bench-operator chaos fuzz docs lock clean
+.PHONY: run test test-kind image tools lint types bench bench-gate bench-operator chaos fuzz docs lock clean
 
 run: $(VENV)/.run
 	@scripts/debian-packages docker-registry apache2-utils skopeo
@@ -17,6 +18,10 @@ test: $(VENV)/.dev tools
 
 test-kind: $(VENV)/.dev tools
 	@scripts/test-kind $(ARGS)
+
+# Named pullgate:VERSION, or as ARGS says.
+image:
+	@scripts/image $(ARGS)
 
 tools: $(VENV)/.dev
 	@tests/support/tools/install.sh
@@ -66,8 +71,7 @@ clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .hypothesis dist
 
 $(BIN)/python:
-	@scripts/debian-packages $(if $(shell $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null && echo ok),,python3 python3-venv)
-	$(PYTHON) -m venv $(VENV)
+	@python=$(PYTHON); "$${python:-$$(scripts/python)}" -m venv $(VENV)
 
 $(VENV)/.run: requirements/run.lock requirements/build.lock pyproject.toml | $(BIN)/python
 	@echo "Installing Pullgate into $(VENV) …"

@@ -173,7 +173,7 @@ async def _get(place: Cluster, path: str) -> dict[str, Any] | None:
 def _judge_deployment(name: str, found: dict[str, Any] | None) -> Finding:
     about = f"Deployment {name}"
     if found is None:
-        return Finding(about, "problem", f"is not in {SYSTEM}", "kubectl apply -k deploy/")
+        return Finding(about, "problem", f"is not in {SYSTEM}", "kubectl apply -k overlay (docs/install.md)")
     wanted, ready = found["spec"].get("replicas", 1), found.get("status", {}).get("readyReplicas", 0)
     text = f"{ready} of {wanted} ready"
     if ready == wanted:

