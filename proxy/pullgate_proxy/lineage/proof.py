@@ -115,12 +115,12 @@ class Prover:
         if exact is not None:
             return list(exact)[:TAG_LIMIT]
         allowed: list[str] = []
-        query = "n=1000"
-        for _ in range(PAGE_LIMIT):
+        query: str | None = "n=1000"
+        asked: set[str] = set()
+        while query is not None and query not in asked and len(asked) < PAGE_LIMIT:
+            asked.add(query)
             page = await fetch_tag_page(question.upstream, question.repository, query)
             allowed += filter(question.access.allows_tag, page.tags)
-            if page.next_query is None:
-                break
             query = page.next_query
         return sorted(allowed, key=_version, reverse=True)[:TAG_LIMIT]
 

@@ -142,6 +142,9 @@ class _Upstream:
     async def send(self, request: object) -> Answer:
         return self._answer
 
+    async def fetch_manifest(self, request: object) -> object:
+        raise faults.ManifestUnknown(self.config.host, "a", "tag")
+
 
 def _list_tags(data: bytes) -> tuple[str, TagPage, TagPage]:
     query, link, body = parts(data, 3)
@@ -177,11 +180,11 @@ def _referrers(found: Referrers) -> None:
 
 
 def _next(data: bytes) -> str | None:
-    return next_query(wire(data))
+    return next_query([wire(data)])
 
 
 def _next_query(query: str | None) -> None:
-    assert query is None or (query.isascii() and query.isprintable() and not set(query) & set(' "<>#?'))
+    assert query is None or (query.isascii() and query.isprintable() and not set(query) & set(" <>#"))
 
 
 def _take_usage(data: bytes) -> tuple[PeerUsage, UsageLedger]:
@@ -312,7 +315,7 @@ PARSERS: Final = (
         (b"\n\n", b'{"manifests":[{"digest":"' + DIGEST + b'"', b'"artifactType":"a"', *_JSON_WORDS), LARGEST,
          is_json=True,
     ),
-    Parser("link", _next, (), _next_query, (b"<", b">", b"; ", b"rel=", b'"next"', b"?", b"&", b"#", b"[", b"://",
+    Parser("link", _next, (ValueError,), _next_query, (b"<", b">", b"; ", b"rel=", b'"next"', b"?", b"&", b"#", b"[", b"://",
         b"%0a", b"a=b")),
     Parser(
         "usage", _take_usage, (InvalidUsage,), _usage,
