@@ -79,7 +79,7 @@ def link_to(query: str) -> Callable[[int], str]:
     return lambda place: f'</v2/{REPOSITORY}/tags/list?{query.replace("PLACE", str(place))}>; rel="next"'
 
 
-LINKS = {
+LINKS: dict[str, Callable[[int], str]] = {
     # distribution escapes the last tag (registry/handlers/tags.go); others put their cursor there, escaped or raw.
     "escaped": link_to("last=a%7Cb%2CPLACE%3B%25&n=2"),
     "raw": link_to("last=a|b,PLACE;%25"),
