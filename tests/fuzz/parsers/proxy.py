@@ -23,7 +23,7 @@ from pullgate_cli.options import parse_address
 from pullgate_cli.place.folder import merge
 from pullgate_operator.reconcile.usage import UsageLedger, read_refused
 from pullgate_proxy.limits import PeerUsage
-from pullgate_proxy.lineage.proof import _version
+from pullgate_proxy.lineage.search import version_key
 from pullgate_proxy.pipeline.authenticate import Logins, read_basic
 from pullgate_proxy.pipeline.lists import (
     Referrers,
@@ -164,7 +164,7 @@ def _tag_page(found: tuple[str, TagPage, TagPage]) -> None:
     body, link = render_tags("proxy/a", cut, lambda tag: len(tag) < 5)
     assert all(len(tag) < 5 for tag in json.loads(body)["tags"])
     assert link is None or (link.isascii() and link.isprintable() and link.count("<") == 1)
-    sorted(page.tags, key=_version)
+    sorted(page.tags, key=version_key)
 
 
 def _list_referrers(data: bytes) -> Referrers:
