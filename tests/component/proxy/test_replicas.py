@@ -170,7 +170,7 @@ async def test_a_bound_that_is_reached_asks_for_a_retry_which_goes_on_from_there
         oldest = image("replicas-oldest")
         world.upstream.add(REPOSITORY, "1.0.1", oldest)
         answers = []
-        for _ in range(30):
+        for _ in range(200):
             answers.append(await world.ask(0, f"manifests/{oldest.digest}"))
             if answers[-1].status == 200:
                 break
