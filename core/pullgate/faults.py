@@ -219,6 +219,18 @@ class NotEntitled(Fault):
         super().__init__(f"license {license_name} does not cover {path}")
 
 
+class ProofPending(Fault):
+    """A tag rule stands, and the search for an allowed tag that leads to the digest reached a bound: no answer yet."""
+
+    actors = (Actor.CUSTOMER, Actor.PROXY_OPERATOR)
+    status = 503
+    code = "UNAVAILABLE"
+    default_hint = "retry, or pull by tag"
+
+    def __init__(self, license_name: str, path: str) -> None:
+        super().__init__(f"the proxy could not prove yet that license {license_name} covers {path}", retry_after=5)
+
+
 class LimitReached(Fault):
     """A limit of the license is used up."""
 

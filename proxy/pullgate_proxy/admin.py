@@ -1,5 +1,7 @@
 """The separate port: /metrics for Prometheus, /healthz and /readyz for probes, /usage for the operator, /status.
 
+The other replicas ask /grants/… with a ticket.
+
 Customers never reach it.
 """
 
@@ -12,6 +14,7 @@ from typing import Protocol
 from aiohttp import web
 
 from pullgate.store.cluster.reflector import Contact
+from pullgate_proxy.peers.grants import GrantPeers
 from pullgate_proxy.status import describe_status
 from pullgate_proxy.usage import UsageBook
 
@@ -30,6 +33,11 @@ class Told(Protocol):
     @property
     def usage(self) -> UsageBook:
         """What Licenses used."""
+        ...
+
+    @property
+    def grant_peers(self) -> GrantPeers:
+        """Answers other replicas."""
         ...
 
     def readiness(self) -> Readiness:
@@ -74,6 +82,7 @@ def build_admin(told: Told, contact: Contact | None) -> web.Application:
 
     app = web.Application()
     app.router.add_get("/usage", answer_usage)
+    app.router.add_get("/grants/{entry}", told.grant_peers.answer, allow_head=False)
     app.router.add_get("/metrics", answer_metrics)
     app.router.add_get("/healthz", answer_health)
     app.router.add_get("/readyz", answer_ready)

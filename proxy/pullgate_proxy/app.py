@@ -32,6 +32,7 @@ from pullgate_proxy.caches import Caches
 from pullgate_proxy.lineage.grants import Children, Grants
 from pullgate_proxy.lineage.proof import Prover
 from pullgate_proxy.metrics import Metrics
+from pullgate_proxy.peers.grants import GrantPeers
 from pullgate_proxy.pipeline.authenticate import Logins, identify, require_valid
 from pullgate_proxy.pipeline.authorize import authorize
 from pullgate_proxy.pipeline.forward import Answer, Forwarder, Pull
@@ -82,14 +83,15 @@ class Proxy:
         self.admission = Admission(settings, self.metrics)
         self.throttle = Throttle(time.monotonic)
         self.metrics.wrong_key_sources.set_function(lambda: len(self.throttle))
-        self.own = Own(settings, self.metrics) if shared is None else None
+        self.own = Own(settings, self.metrics, lambda: self.snapshot.signing_keys) if shared is None else None
         self._shared = shared or self.own.shared  # type: ignore[union-attr]  # one of them is there
         self._store, self._contact = store, contact
         self._log = pull_log or PullLog(style=settings.log_format)
         self._upstreams = Upstreams(self.snapshot, settings, self.admission.bodies)
-        self._grants = Grants(settings.grant_limit)
+        elsewhere = self._shared.elsewhere
+        self._grants = Grants(settings.grant_limit, on_add=elsewhere.note) if self.own is None else self.own.grants
         self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self._shared)
-        self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic), self.caches)
+        self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic, elsewhere.find), self.caches)
         self._logins = Logins()
         self._recall = Recall()
         self._draining = False
@@ -145,6 +147,13 @@ class Proxy:
         if self.own is None:
             raise RuntimeError("it is counted by the supervisor")
         return self.own.usage
+
+    @property
+    def grant_peers(self) -> GrantPeers:
+        """What other replicas ask of a proxy that is alone."""
+        if self.own is None:
+            raise RuntimeError("the supervisor answers them")
+        return self.own.grant_peers
 
     def readiness(self) -> Readiness:
         """Ready from the first full list until the drain; a cluster that is away stops no pull."""

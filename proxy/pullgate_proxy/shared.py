@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,11 +14,14 @@ from pullgate.usage.poller import UsagePoller
 from pullgate_proxy.cache.disk import BlobDir
 from pullgate_proxy.cache.keeper import Bounds, Keeper, Keeping
 from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
+from pullgate_proxy.lineage.grants import LIFETIME, Grants
 from pullgate_proxy.metrics import Metrics
+from pullgate_proxy.peers.grants import GrantPeers
 from pullgate_proxy.pipeline.request import PullRequest
 from pullgate_proxy.pull_log import Record
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.snapshot import Name
+from pullgate_proxy.tokens import SigningKeys
 from pullgate_proxy.usage import UsageBook
 
 
@@ -45,6 +50,16 @@ class Gate(Protocol):
         """The request of `record` has ended, and was counted in the book."""
 
 
+class Elsewhere(Protocol):
+    """The grants of the other workers and replicas."""
+
+    def note(self, entries: list[bytes]) -> None:
+        """This process proved `entries`."""
+
+    async def find(self, entry: bytes) -> float:
+        """Seconds for which another one's grant of `entry` holds; 0 without one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """The one of each that there is."""
@@ -53,14 +68,19 @@ class Shared:
     gate: Gate
     keeper: Keeping | None
     """None: no blob is kept."""
+    elsewhere: Elsewhere
 
 
 class Own:
     """The shared things themselves, in the process that has them."""
 
-    def __init__(self, settings: ProxySettings, metrics: Metrics) -> None:
+    def __init__(self, settings: ProxySettings, metrics: Metrics, keys: Callable[[], SigningKeys]) -> None:
+        """`keys` are the proxy's signing keys as they are now; other replicas show that they have them, too."""
         self._settings = settings
         self.usage = UsageBook()
+        self.grants = Grants(settings.grant_limit)
+        """What all workers proved, for each other and for the other replicas."""
+        self.grant_peers = GrantPeers(self.grants, settings.peers, self.usage.instance, keys)
         self.peers = PeerUsage(self.usage.instance)
         self.gatekeeper = Gatekeeper(self.usage, self.peers)
         self.keeper = _build_keeper(settings, metrics)
@@ -69,19 +89,36 @@ class Own:
     @property
     def shared(self) -> Shared:
         """For a proxy."""
-        return Shared(self.usage, self.gatekeeper, self.keeper)
+        return Shared(self.usage, self.gatekeeper, self.keeper, OwnElsewhere(self.grants, self.grant_peers))
 
     def start(self) -> None:
-        """Ask the other replicas what they counted."""
+        """Follow the other replicas: what they counted, and what they proved."""
         if self._settings.peers:
             poller = UsagePoller(self._settings.peers, self.peers.take, PEER_SECONDS)
             self._tasks.append(asyncio.create_task(poller.run()))
+            self._tasks.append(asyncio.create_task(self.grant_peers.membership.run()))
 
     async def close(self) -> None:
         """Ask no more."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.grant_peers.close()
+
+
+class OwnElsewhere:
+    """Elsewhere of the process that has the shared grants."""
+
+    def __init__(self, grants: Grants, peers: GrantPeers) -> None:
+        self._grants, self._peers = grants, peers
+
+    def note(self, entries: list[bytes]) -> None:
+        """See Elsewhere."""
+        self._grants.take(entries, LIFETIME, time.monotonic())
+
+    async def find(self, entry: bytes) -> float:
+        """See Elsewhere."""
+        return await self._peers.find(entry)
 
 
 def _build_keeper(settings: ProxySettings, metrics: Metrics) -> Keeper | None:

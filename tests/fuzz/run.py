@@ -29,7 +29,7 @@ ANSWER_SECONDS: Final = 15.0
 QUIET_SECONDS: Final = 0.1
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 _SAFE_PATH: Final = re.compile(
-    r"/v2/([a-z0-9]+([._/-]+[a-z0-9]+)*/(manifests|blobs|referrers|tags)/[A-Za-z0-9_][A-Za-z0-9:._-]*(\?[A-Za-z0-9=&%._~+-]*)?)?\Z"
+    r"/v2/([a-z0-9]+([._/-]+[a-z0-9]+)*/(manifests|blobs|referrers|tags)/[A-Za-z0-9_][A-Za-z0-9:._-]*(\?[!\"$-;=?-~]*)?)?\Z"
 )
 """What the grammar of the distribution-spec allows; whose repository it is, is the entitlement's."""
 

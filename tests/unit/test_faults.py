@@ -22,6 +22,7 @@ TABLE = {
     "LicenseNotYetValid": (403, "DENIED"),
     "LicenseSuspended": (403, "DENIED"),
     "NotEntitled": (403, "DENIED"),
+    "ProofPending": (503, "UNAVAILABLE"),
     "LimitReached": (429, "TOOMANYREQUESTS"),
     "TooManyAttempts": (429, "TOOMANYREQUESTS"),
     "TokenExpired": (401, "UNAUTHORIZED"),

@@ -10,6 +10,8 @@ from pullgate.faults import DigestInvalid
 
 _FORM = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
 
+_SUBJECT_TAG = re.compile(r"(sha256)-([0-9a-f]{64})(\.[a-z]{1,16})?\Z")
+
 
 class Hasher(Protocol):
     """The part of a hashlib object that is used."""
@@ -31,6 +33,12 @@ def parse_digest(text: str) -> str:
     if not is_digest(text):
         raise DigestInvalid
     return text
+
+
+def subject_of_tag(tag: str) -> str | None:
+    """The digest that `tag` is about: a tag of the referrers tag schema, or cosign's .sig, .att and .sbom."""
+    match = _SUBJECT_TAG.match(tag)
+    return f"{match[1]}:{match[2]}" if match else None
 
 
 def digest_of(data: bytes, algorithm: str = "sha256") -> str:

@@ -1,4 +1,8 @@
-"""Semantic version ranges over tags, in npm's syntax: `>=1.4 <2`, `^1.2`, `1.x || 2.0.0`."""
+"""Semantic version ranges over tags, in npm's syntax: `>=1.4 <2`, `^1.2`, `1.x || 2.0.0`.
+
+A tag cannot hold the `+` of build metadata. Helm writes it as `_` and reads every `_` back as `+` (helm#10166,
+pkg/registry/client.go), so tag 1.4.0_up2 is version 1.4.0+up2. Build metadata decides nothing (semver.org, 10).
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,8 @@ def validate_semver(text: str) -> str | None:
     """What is wrong with the range `text`, or None."""
     if not text or len(text) > RANGE_LIMIT:
         return f"a version range has 1 to {RANGE_LIMIT} characters"
+    if "+" in text:
+        return "build metadata is not compared; leave out the + and all that follows it, like >=1.4.0"
     try:
         _parse(text)
     except ValueError:
@@ -30,7 +36,10 @@ def validate_semver(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class SemverRange:
-    """A range. A tag that is no version is in none; a prerelease is in a range that names one of its version."""
+    """A range. A tag that is no version is in none; a prerelease is in a range that names one of its version.
+
+    Build metadata is ignored: 1.4.0_up2 (Helm's 1.4.0+up2) and 1.4.0_alpine are in each range that 1.4.0 is in.
+    """
 
     text: str
     _spec: Any = field(init=False, repr=False, compare=False)
@@ -54,7 +63,7 @@ def _parse(text: str) -> Any:
 
 @lru_cache(maxsize=16384)
 def _match(spec: Any, tag: str) -> bool:
-    parts = _VERSION.match(tag)
+    parts = _VERSION.match(tag.replace("_", "+"))
     if parts is None:
         return False
     major, minor, patch, prerelease = parts.groups()

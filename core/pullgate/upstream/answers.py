@@ -13,6 +13,8 @@ ERROR_LIMIT = 8 * 1024
 """Bytes of an error's body that are read; the rest is not (CVE-2020-1702)."""
 
 _TOKEN_CODES = frozenset({"DENIED", "UNAUTHORIZED"})
+_NO_REFERRERS_API = frozenset({400, 405, 406, 410, 501})
+"""What registries without the referrers API answer beside 404 (Artifactory: 406, go-containerregistry#1962, #2026)."""
 
 Errors = list[tuple[str, str]]
 """Code and message of each error of a body."""
@@ -68,6 +70,8 @@ def fault_of_answer(host: str, request: UpstreamRequest, status: int, errors: Er
             # ECR Public, of an expired token.
             return faults.UpstreamUnauthorized(host)
         case 404:
+            return _unknown(host, request, codes)
+        case _ if request.kind == "referrers" and status in _NO_REFERRERS_API:
             return _unknown(host, request, codes)
         case _ if 400 <= status < 500 or status == 501:
             # A policy (Quay: 405, namespace disabled), or a request that is not known there: it says nothing of others.

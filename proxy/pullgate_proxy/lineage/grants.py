@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 
 from pullgate.policy.facts import RegistryFacts
 
@@ -31,9 +32,13 @@ class Scope:
 class Grants:
     """The proven digests. At most `limit`; the one that was proven longest ago goes first."""
 
-    def __init__(self, limit: int, lifetime: float = LIFETIME) -> None:
+    def __init__(
+        self, limit: int, lifetime: float = LIFETIME, on_add: Callable[[list[bytes]], None] | None = None
+    ) -> None:
+        """`on_add` receives the entries that were proven here, each at most twice in a lifetime."""
         self._limit = limit
         self._lifetime = lifetime
+        self._on_add = on_add
         self._until: dict[bytes, float] = {}
 
     def __len__(self) -> int:
@@ -41,15 +46,25 @@ class Grants:
 
     def holds(self, scope: Scope, digest: str, now: float) -> bool:
         """Whether `digest` is proven at `now` (monotonic seconds)."""
-        until = self._until.get(scope.entry(digest))
-        return until is not None and now < until
+        return self.left(scope.entry(digest), now) > 0
+
+    def left(self, entry: bytes, now: float) -> float:
+        """Seconds for which the grant `entry` still holds; 0 without one."""
+        return max(0.0, self._until.get(entry, 0.0) - now)
 
     def add(self, scope: Scope, digests: tuple[str, ...], now: float) -> None:
         """Note a proof of `digests`, and drop the oldest ones beyond the limit."""
-        for digest in digests:
-            entry = scope.entry(digest)
-            self._until.pop(entry, None)
-            self._until[entry] = now + self._lifetime
+        entries = [scope.entry(digest) for digest in digests]
+        news = [entry for entry in entries if self.left(entry, now) < self._lifetime / 2]
+        self.take(entries, self._lifetime, now)
+        if news and self._on_add is not None:
+            self._on_add(news)
+
+    def take(self, entries: Iterable[bytes], seconds: float, now: float) -> None:
+        """Note grants that another process or replica proved, for the `seconds` that they hold there."""
+        for entry in entries:
+            until = max(self._until.pop(entry, 0.0), now + min(seconds, self._lifetime))
+            self._until[entry] = until
         while len(self._until) > self._limit:
             del self._until[next(iter(self._until))]
 

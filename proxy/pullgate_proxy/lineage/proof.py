@@ -2,37 +2,51 @@
 
 Asked only when no grant is known: after a restart, on another replica, for a digest that was never pulled by its tag.
 Bounded in tags, requests at once, time, and how often: one search at a time for a scope, and not again for a while,
-since a search that found nothing has granted all there is.
+since a search that found nothing has granted all there is. A bound that is reached is no refusal: the answer is
+PENDING, and the next question continues where this one stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from enum import Enum, auto
 
-from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamTimeout
+from pullgate.faults import DigestMismatch, Fault, ManifestUnknown, RepositoryUnknown, UpstreamProtocol
+from pullgate.oci.digest import subject_of_tag
 from pullgate.oci.manifest import MANIFEST_TYPES, parse_manifest
 from pullgate.policy.entitlement import RepositoryAccess
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import Method, UpstreamRequest
 from pullgate_proxy.lineage.grants import Children, Grants, Scope
-from pullgate_proxy.pipeline.lists import fetch_tag_page
+from pullgate_proxy.lineage.search import KEPT_SECONDS, Search, Searches
+from pullgate_proxy.pipeline.lists import fetch_referrers, fetch_tag_page, referrers_tag
 
-TAG_LIMIT = 1000
-"""Allowed tags looked at, the newest versions first."""
-PAGE_LIMIT = 20
 AT_ONCE = 8
+REFERRER_PAGES = 10
+COSIGN_ENDINGS = (".sig", ".att", ".sbom")
 SECONDS = 20.0
+"""For a question, the wait for another one's search of the same scope included."""
 SEARCH_SECONDS = 10.0
 """How long a search that went to the end stands: invented digests cost the upstream no more than that."""
 SCOPE_LIMIT = 4096
 
 Clock = Callable[[], float]
-T = TypeVar("T")
+Find = Callable[[bytes], Awaitable[float]]
+"""Seconds for which another worker or replica holds the grant of an entry; 0 without one."""
+
+
+class Proof(Enum):
+    """The answer to a Question."""
+
+    PROVEN = auto()
+    REFUTED = auto()
+    """Everything that allowed tags lead to was seen, and the digest is not among it."""
+    PENDING = auto()
+    """The search reached a bound. A new question continues it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +61,41 @@ class Question:
     is_blob: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A search that went to its end."""
+
+    until: float
+    """When (monotonic seconds) a new one may begin."""
+    complete: bool
+
+
 class Prover:
     """Answers Questions, and notes in Grants whatever it proves on the way."""
 
-    def __init__(self, grants: Grants, children: Children, clock: Clock) -> None:
+    def __init__(self, grants: Grants, children: Children, clock: Clock, find: Find | None = None) -> None:
+        """`find` asks the other workers and replicas."""
         self._grants = grants
         self._children = children
         self._clock = clock
+        self._find = find
         self._locks: dict[bytes, asyncio.Lock] = {}
-        self._searched: dict[bytes, float] = {}
+        self._ended: dict[bytes, _Ended] = {}
+        self._searches = Searches(clock)
 
-    async def prove(self, question: Question) -> bool:
-        """Whether an allowed tag leads to the digest. Raises the upstream's faults, UpstreamTimeout when it is slow."""
+    async def prove(self, question: Question) -> Proof:
+        """Whether an allowed tag leads to the digest. Raises the upstream's faults.
+
+        The other replicas are asked before the upstream is searched: one of them may just have resolved the tag.
+        """
+        if await self._is_granted_elsewhere(question):
+            return Proof.PROVEN
         lock = self._locks.setdefault(question.scope.key, asyncio.Lock())
         try:
             async with asyncio.timeout(SECONDS), lock:
-                return self._is_granted(question) or await self._look(question)
-        except TimeoutError as error:
-            raise UpstreamTimeout(question.upstream.config.host, SECONDS) from error
+                return Proof.PROVEN if self._is_granted(question) else await self._look(question)
+        except TimeoutError:
+            return Proof.PENDING
         finally:
             if not lock.locked():
                 self._locks.pop(question.scope.key, None)
@@ -81,68 +112,132 @@ class Prover:
     def _is_granted(self, question: Question) -> bool:
         return self._grants.holds(question.scope, question.digest, self._clock())
 
-    async def _look(self, question: Question) -> bool:
+    async def _is_granted_elsewhere(self, question: Question) -> bool:
+        if self._find is None:
+            return False
+        entry = question.scope.entry(question.digest)
+        seconds = await self._find(entry)
+        if seconds <= 0:
+            return False
+        self._grants.take([entry], seconds, self._clock())
+        return True
+
+    async def _look(self, question: Question) -> Proof:
         scope = question.scope.key
-        if self._searched.get(scope, 0.0) <= self._clock():
-            if await self._search(question):
-                return True
-            self._searched.pop(scope, None)
-            self._searched[scope] = self._clock() + SEARCH_SECONDS
-            while len(self._searched) > SCOPE_LIMIT:
-                del self._searched[next(iter(self._searched))]
-        return not question.is_blob and await self._is_about_granted(question)
+        ended = self._ended.get(scope)
+        if ended is None or ended.until <= self._clock():
+            ended = None
+            search = self._searches.take(scope)
+            found = False
+            try:
+                found = await self._search(question, search)
+            finally:
+                if search.has_more:
+                    # A search that a bound stopped has to end some time; else a fresh list of tags is better.
+                    self._searches.keep(scope, search, SEARCH_SECONDS if found else KEPT_SECONDS)
+            if found:
+                return Proof.PROVEN
+            ended = _Ended(self._clock() + SEARCH_SECONDS, search.complete)
+            self._ended.pop(scope, None)
+            self._ended[scope] = ended
+            while len(self._ended) > SCOPE_LIMIT:
+                del self._ended[next(iter(self._ended))]
+        if not question.is_blob and await self._is_about_granted(question):
+            return Proof.PROVEN
+        return Proof.REFUTED if ended.complete else Proof.PENDING
 
-    async def _search(self, question: Question) -> bool:
-        """Level by level: the tags' own digests, then what indexes name, then what manifests name."""
-        level: dict[str, None] = {}
-        tags = await self._tags(question)
-        async for digests in _in_batches(lambda tag: self._resolve(question, tag), tags):
-            level.update(dict.fromkeys(filter(None, digests)))
-        self._grants.add(question.scope, tuple(level), self._clock())
-        for _ in range(3):  # tag -> index -> (nested index ->) manifest
-            if self._is_granted(question):
-                return True
-            below: dict[str, None] = {}
-            async for batch in _in_batches(lambda digest: self._expand(question, digest), list(level)):
-                below.update(dict.fromkeys(itertools.chain.from_iterable(batch)))
-                if self._is_granted(question):
-                    return True
-            level = below
-        return self._is_granted(question)
+    async def _search(self, question: Question, search: Search) -> bool:
+        """Continue `search` until the digest is granted (True) or nothing is left to look at (False)."""
+        while not self._is_granted(question):
+            if search.query is not None:
+                await self._list_tags(question, search)
+            elif search.tags:
+                await self._each(search.tags, lambda tag: self._follow_tag(question, search, tag))
+            elif search.manifests:
+                await self._each(search.manifests, lambda digest: self._expand(question, search, digest))
+            elif search.about:
+                await self._each(search.about, lambda tag: self._follow_about(question, search, tag))
+            elif search.subjects:
+                await self._each(search.subjects, lambda digest: self._follow_referrers(question, search, digest))
+            else:
+                return False
+        return True
 
-    async def _tags(self, question: Question) -> list[str]:
+    async def _each(self, items: deque[str], call: Callable[[str], Awaitable[None]]) -> None:
+        """`call` for the next few; they stay in the queue until all have ended, so that a time-out loses none."""
+        batch = list(itertools.islice(items, AT_ONCE))
+        await asyncio.gather(*map(call, batch))
+        for _ in batch:
+            items.popleft()
+
+    async def _list_tags(self, question: Question, search: Search) -> None:
+        """The allowed tags, a page at a time, and those that are named after a digest."""
         exact = question.access.exact_tags
         if exact is not None:
-            return list(exact)[:TAG_LIMIT]
-        allowed: list[str] = []
-        query = "n=1000"
-        for _ in range(PAGE_LIMIT):
-            page = await fetch_tag_page(question.upstream, question.repository, query)
-            allowed += filter(question.access.allows_tag, page.tags)
-            if page.next_query is None:
-                break
-            query = page.next_query
-        return sorted(allowed, key=_version, reverse=True)[:TAG_LIMIT]
+            search.names_subjects = True
+            search.take_tags(exact)
+            search.end_list()
+            return
+        page = await fetch_tag_page(question.upstream, question.repository, search.query or "")
+        search.take_page(page, question.access.allows_tag)
 
-    async def _resolve(self, question: Question, tag: str) -> str:
+    async def _follow_tag(self, question: Question, search: Search, tag: str) -> None:
         try:
             resolved = await question.upstream.resolve_manifest(self._request(question, "HEAD", tag))
         except (ManifestUnknown, RepositoryUnknown):
-            return ""
-        return resolved.digest
+            return
+        except (UpstreamProtocol, DigestMismatch):  # one broken tag says nothing of the others
+            search.complete = False
+            return
+        self._found(question, search, resolved.digest)
 
-    async def _expand(self, question: Question, digest: str) -> tuple[str, ...]:
-        """Grant what the manifest `digest` names; the manifests among it."""
+    async def _follow_about(self, question: Question, search: Search, tag: str) -> None:
+        """A signature's tag, if the digest that it is named after is granted."""
+        subject = subject_of_tag(tag)
+        if subject is not None and self._grants.holds(question.scope, subject, self._clock()):
+            await self._follow_tag(question, search, tag)
+
+    async def _follow_referrers(self, question: Question, search: Search, digest: str) -> None:
+        """What is about a granted manifest: referrers, and cosign's tags if no list of tags showed them."""
+        query = ""
+        for _ in range(REFERRER_PAGES):
+            try:
+                referrers = await fetch_referrers(question.upstream, question.repository, digest, query)
+            except Fault as fault:
+                if fault.status == 429 or not 400 <= fault.status < 500:
+                    raise
+                break  # refused to this proxy, so no client learned of a referrer here
+            for each in referrers.digests:
+                self._found(question, search, each)
+            query = referrers.next_query or ""
+            if not query:
+                break
+        else:
+            search.complete = False
+        if search.names_subjects:
+            for ending in COSIGN_ENDINGS:
+                await self._follow_tag(question, search, referrers_tag(digest) + ending)
+
+    async def _expand(self, question: Question, search: Search, digest: str) -> None:
+        """Grant what the manifest `digest` names."""
         named = self._children.get(digest)
         if named is None:
             try:
                 fetched = await question.upstream.fetch_manifest(self._request(question, "GET", digest))
             except (ManifestUnknown, RepositoryUnknown):
-                return ()
+                return
+            except (UpstreamProtocol, DigestMismatch):
+                search.complete = False
+                return
             named = self._named(digest, fetched.body, fetched.media_type)
         manifests, blobs = named
         self._grants.add(question.scope, manifests + blobs, self._clock())
-        return manifests
+        for manifest in manifests:
+            search.take_manifest(manifest)
+
+    def _found(self, question: Question, search: Search, digest: str) -> None:
+        self._grants.add(question.scope, (digest,), self._clock())
+        search.take_manifest(digest)
 
     async def _is_about_granted(self, question: Question) -> bool:
         """Whether the manifest is a referrer (signature, SBOM) whose subject is granted: one request at most."""
@@ -170,17 +265,3 @@ class Prover:
 
     def _request(self, question: Question, method: Method, reference: str) -> UpstreamRequest:
         return UpstreamRequest(method, question.repository, "manifests", reference, accept=MANIFEST_TYPES)
-
-
-async def _in_batches(call: Callable[[str], Awaitable[T]], items: list[str]) -> AsyncIterator[list[T]]:
-    """The results in order, AT_ONCE calls under way at a time; the rest is not begun when the reader stops early."""
-    for start in range(0, len(items), AT_ONCE):
-        yield await asyncio.gather(*map(call, items[start : start + AT_ONCE]))
-
-
-_NUMBER = re.compile(r"(\d+)")
-
-
-def _version(tag: str) -> list[tuple[int, int, str]]:
-    """A key that sorts 1.10 after 1.9."""
-    return [(1, int(part[:18]), "") if part.isdecimal() else (0, 0, part) for part in _NUMBER.split(tag)]

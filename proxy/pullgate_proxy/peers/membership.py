@@ -73,6 +73,11 @@ class Membership:
         found = owner_of(digest, able)
         return None if found in self._own else found
 
+    def others(self) -> list[Address]:
+        """Every replica that may be asked now, without those known to be this one."""
+        now = self._clock()
+        return [address for address in self._there - self._own if self._down.get(address, 0.0) <= now]
+
     def note_own(self, address: Address) -> None:
         """It is this replica that answers there."""
         self._own.add(address)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from pullgate.faults import NotEntitled
+from pullgate.oci.digest import subject_of_tag
 from pullgate.policy.entitlement import RepositoryAccess, access
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
 from pullgate_proxy.lineage.grants import Grants, Scope
 from pullgate_proxy.pipeline.request import Kind, PullRequest
-
-_REFERRERS_TAG = re.compile(r"(sha256)-([0-9a-f]{64})(\.[a-z]{1,16})?\Z")
 
 
 class Decision(Enum):
@@ -60,5 +58,4 @@ def _digest_in_question(request: PullRequest) -> str | None:
     """
     if request.by_digest:
         return request.reference
-    match = _REFERRERS_TAG.match(request.reference)
-    return f"{match[1]}:{match[2]}" if match else None
+    return subject_of_tag(request.reference)

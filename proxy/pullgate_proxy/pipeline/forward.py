@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from multidict import CIMultiDictProxy
 
-from pullgate.faults import NotEntitled, UpstreamForbidden, UpstreamProtocol
+from pullgate.faults import NotEntitled, ProofPending, UpstreamForbidden, UpstreamProtocol
 from pullgate.oci.manifest import INDEX_TYPES, parse_manifest
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
@@ -25,7 +25,7 @@ from pullgate_proxy.cache.held import Held, Part
 from pullgate_proxy.cache.manifests import ManifestCache
 from pullgate_proxy.cache.prefetch import Prefetcher
 from pullgate_proxy.cache.where import Where
-from pullgate_proxy.lineage.proof import Prover, Question
+from pullgate_proxy.lineage.proof import Proof, Prover, Question
 from pullgate_proxy.pipeline.authorize import Authorization, Decision
 from pullgate_proxy.pipeline.lists import (
     INDEX_TYPE,
@@ -95,7 +95,7 @@ class Forwarder:
         self._blobs, self._prefetcher = caches.blobs, caches.prefetcher
 
     async def forward(self, pull: Pull, upstream: Upstream) -> Answer:
-        """The upstream's answer. Raises its faults; NotEntitled where a digest cannot be proven."""
+        """The upstream's answer. Raises its faults; NotEntitled or ProofPending for a digest that is not proven."""
         await self._require_proof(pull, upstream)
         match pull.request.kind:
             case Kind.MANIFESTS if pull.request.method == "HEAD":
@@ -122,8 +122,12 @@ class Forwarder:
             authorization.digest,
             is_blob,
         )
-        if not await self._prover.prove(question):
-            raise NotEntitled(pull.license.name, f"{pull.request.repository}@{authorization.digest}")
+        path = f"{pull.request.repository}@{authorization.digest}"
+        proof = await self._prover.prove(question)
+        if proof is Proof.PENDING:
+            raise ProofPending(pull.license.name, path)
+        if proof is Proof.REFUTED:
+            raise NotEntitled(pull.license.name, path)
 
     async def _head_manifest(self, pull: Pull, upstream: Upstream) -> Answer:
         resolved, cache = await self._manifests.resolve(

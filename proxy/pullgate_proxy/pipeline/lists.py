@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -14,13 +14,17 @@ from pullgate.oci.digest import is_digest
 from pullgate.oci.json_text import read_json
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
+from pullgate_proxy.pipeline.request import QUERY_LIMIT
 
 LIST_LIMIT = 4 * 1024 * 1024
 """Bytes of a list, the bound of a manifest."""
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
-_NEXT_LINK = re.compile(r'<([^<>"\s]{1,2048})>\s*;\s*rel="?next"?\s*\Z', re.IGNORECASE)
-_QUERY = re.compile(r"[A-Za-z0-9._~+/=:@&%-]{0,1024}\Z")
+_LINK = re.compile(r"<([^<>]*)>([^<]*)")
+_IS_NEXT = re.compile(r';\s*rel\s*=\s*(?:"[^"]*?\bnext\b|next\b)', re.IGNORECASE)
+_QUERY = re.compile(rf"[!-~]{{1,{QUERY_LIMIT}}}\Z")
+LINK_LIMIT = 16 * 1024
+"""Characters of all Link headers of a page; one link takes at most QUERY_LIMIT, and a few stand beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ async def fetch_tag_page(upstream: Upstream, repository: str, query: str) -> Tag
     tags = document.get("tags") or []
     if not isinstance(tags, list):
         raise UpstreamProtocol(upstream.config.host, "its list of tags is none")
-    return TagPage(tuple(tag for tag in tags if isinstance(tag, str)), next_query(response.headers.get("Link")))
+    return TagPage(tuple(tag for tag in tags if isinstance(tag, str)), _next_query(upstream, response))
 
 
 def cut_page(page: TagPage, query: str) -> TagPage:
@@ -50,18 +54,36 @@ def cut_page(page: TagPage, query: str) -> TagPage:
         return page
     rest = sorted(tag for tag in page.tags if tag > last)
     cut = tuple(rest[:count])
-    more = urlencode({"n": count, "last": cut[-1]}) if cut and len(rest) > count else None
+    more = urlencode({"n": count, "last": cut[-1]}) if cut and len(rest) > count else page.next_query
     return TagPage(cut, more)
 
 
-def next_query(link: str | None) -> str | None:
-    """The query of a `rel="next"` Link (RFC 8288); its host and path are the upstream's and of no use here."""
-    match = _NEXT_LINK.search(link or "")
+def next_query(links: Iterable[str]) -> str | None:
+    """The query of the `rel="next"` link among Link headers (RFC 8288), exactly as it stands there; None without one.
+
+    Its host and path are the upstream's, so they are dropped. Registries page by n and last, by next_page, nextToken,
+    marker, page and others, with cursors in any encoding: only who wrote the query can read it.
+    Raises ValueError for a query that is too long, or holds a character that no query has.
+    """
+    text = ", ".join(links)
+    if len(text) > LINK_LIMIT:
+        raise ValueError(f"its links are longer than {LINK_LIMIT} characters")
+    target = next((target for target, rest in _LINK.findall(text) if _IS_NEXT.search(rest)), "")
     try:
-        query = urlsplit(match[1]).query if match else ""
+        query = urlsplit(target).query
     except ValueError:  # a bracket where a host stands
         return None
-    return query if query and _QUERY.match(query) else None
+    if query and not _QUERY.match(query):
+        raise ValueError(f"its next page has a query beyond {QUERY_LIMIT} characters of ASCII")
+    return query or None
+
+
+def _next_query(upstream: Upstream, response: UpstreamResponse) -> str | None:
+    # A list that ended here would look whole.
+    try:
+        return next_query(response.headers.getall("Link", ()))
+    except ValueError as error:
+        raise UpstreamProtocol(upstream.config.host, str(error)) from error
 
 
 def render_tags(name: str, page: TagPage, allows: Callable[[str], bool] | None) -> tuple[bytes, str | None]:
@@ -92,14 +114,28 @@ class Referrers:
 
 
 async def fetch_referrers(upstream: Upstream, repository: str, digest: str, query: str) -> Referrers:
-    """The referrers of `digest`; by the tag schema where the upstream has no referrers API (distribution-spec)."""
+    """The referrers of `digest`; by the tag schema if the upstream has no referrers API (distribution-spec).
+
+    Such an upstream answers with an error (see `answers.fault_of_answer`), or with a page that is no image index.
+    """
     try:
         response = await upstream.send(UpstreamRequest("GET", repository, "referrers", digest, query=query))
     except (ManifestUnknown, RepositoryUnknown):
         return await _fetch_by_tag_schema(upstream, repository, digest)
-    document = await _read_object(upstream, response)
+    document = await _read_index(response)
+    if document is None:
+        return await _fetch_by_tag_schema(upstream, repository, digest)
     filtered = "OCI-Filters-Applied" in response.headers
-    return Referrers(_descriptors(document), filtered, next_query(response.headers.get("Link")))
+    return Referrers(_descriptors(document), filtered, _next_query(upstream, response))
+
+
+async def _read_index(response: UpstreamResponse) -> dict[str, Any] | None:
+    """None for what is no image index, such as the HTML of a web page. Raises UpstreamProtocol where it breaks off."""
+    try:
+        document = read_json(await response.read(LIST_LIMIT))
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) and "manifests" in document else None
 
 
 def filter_by_type(referrers: Referrers, artifact_type: str) -> Referrers:
@@ -111,13 +147,18 @@ def filter_by_type(referrers: Referrers, artifact_type: str) -> Referrers:
 
 
 async def _fetch_by_tag_schema(upstream: Upstream, repository: str, digest: str) -> Referrers:
-    tag = digest.replace(":", "-", 1)
     try:
-        request = UpstreamRequest("GET", repository, "manifests", tag, accept=(INDEX_TYPE,))
+        request = UpstreamRequest("GET", repository, "manifests", referrers_tag(digest), accept=(INDEX_TYPE,))
         fetched = await upstream.fetch_manifest(request)
     except (ManifestUnknown, RepositoryUnknown):
         return Referrers((), filtered=False)
     return Referrers(_descriptors(_parse_object(upstream, fetched.body)), filtered=False)
+
+
+def referrers_tag(digest: str) -> str:
+    """The tag of the index of what is about `digest` (distribution-spec, "Referrers Tag Schema": 32 and 64 at most)."""
+    algorithm, _, encoded = digest.partition(":")
+    return f"{algorithm[:32]}-{encoded[:64]}"
 
 
 def _descriptors(document: dict[str, Any]) -> tuple[dict[str, Any], ...]:

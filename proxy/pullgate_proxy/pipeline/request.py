@@ -10,21 +10,23 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import unquote_plus
 
 from pullgate.faults import DigestInvalid, PathInvalid, ReadOnly, ReferenceInvalid
 from pullgate.oci.digest import is_digest
 from pullgate.oci.reference import is_repository, is_tag
 
 PATH_LIMIT = 1024
-QUERY_LIMIT = 2048
+FIELD_LIMIT = 16
+QUERY_LIMIT = 4096
+"""Characters of a query, which may hold another registry's cursor."""
 LIST_LIMIT = 1000
 """The most entries that a list is asked for (CVE-2023-2253: an unbounded n exhausts a registry)."""
 
 _END = re.compile(r"/v2/(?P<name>[^?#]+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<reference>[^/]+)\Z")
 _UPLOAD = re.compile(r"/v2/[^?#]+/blobs/uploads/[^/]*\Z")
-_LIST_PARAMETERS = frozenset({"n", "last", "next_page", "pageToken", "artifactType"})
-_SAFE_VALUE = re.compile(r"[A-Za-z0-9._~+/=:@-]{0,512}\Z")
+_QUERY = re.compile(r"[!\"$-;=?-~]*\Z")
+"""Printable ASCII without space, #, < and >: a fragment's sign, and those that end a link."""
 _NS = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?\Z")
 
 
@@ -50,7 +52,7 @@ class PullRequest:
     reference: str = ""
     """Tag or digest of a manifest, digest of a blob or subject, "list" for tags."""
     query: str = ""
-    """What a list may forward: only known parameters, n capped."""
+    """A list's own parameters as they were sent, in their encoding, without `ns` and with n capped."""
     ns: str | None = None
     """The registry that the client believes it talks to (containerd's mirrors)."""
 
@@ -107,20 +109,26 @@ def _check_reference(kind: Kind, reference: str) -> None:
 
 
 def _parse_query(raw_query: str, *, lists: bool) -> tuple[str, str | None]:
+    """(what a list forwards, ns). A cursor is the upstream's own: it goes there in the encoding that it came in."""
     if not raw_query:
         return "", None
-    kept: list[tuple[str, str]] = []
+    if lists and not _QUERY.match(raw_query):
+        raise PathInvalid("the query holds a character that must be encoded")
+    fields = raw_query.split("&")
+    if len(fields) > FIELD_LIMIT:
+        raise PathInvalid("the query has too many fields")
+    kept: list[str] = []
     ns: str | None = None
-    try:
-        pairs = parse_qsl(raw_query, max_num_fields=16)
-    except ValueError as error:
-        raise PathInvalid("the query has too many fields") from error
-    for name, value in pairs:
-        if name == "ns" and _NS.match(value):
-            ns = value.lower()
-        elif lists and name in _LIST_PARAMETERS and _SAFE_VALUE.match(value):
-            kept.append((name, cap_count(value) if name == "n" else value))
-    return urlencode(kept), ns
+    for field in fields:
+        raw_name, _, raw_value = field.partition("=")
+        name, value = unquote_plus(raw_name), unquote_plus(raw_value)
+        if name == "ns":
+            ns = value.lower() if _NS.match(value) else ns
+        elif name == "n":
+            kept += [f"n={cap_count(value)}"] if value else []
+        elif field:
+            kept.append(field)
+    return "&".join(kept) if lists else "", ns
 
 
 def cap_count(value: str) -> str:

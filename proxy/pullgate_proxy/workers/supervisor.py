@@ -14,14 +14,17 @@ import sys
 from collections import Counter as Counts
 from typing import Any, Final
 
+from pullgate.providers.handoff import SIGNING_KEYS_NAME
 from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Key, Synced
 from pullgate_proxy.admin import Readiness, build_admin
 from pullgate_proxy.metrics import Metrics
+from pullgate_proxy.peers.grants import GrantPeers
 from pullgate_proxy.ports import SidePort, cannot_listen
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.shared import Own
-from pullgate_proxy.state.watch import KINDS, Watched
+from pullgate_proxy.state.snapshot import Snapshot
+from pullgate_proxy.state.watch import KINDS, Watched, apply_change
 from pullgate_proxy.usage import UsageBook
 from pullgate_proxy.workers.counting import Counter
 from pullgate_proxy.workers.desk import Desk
@@ -47,7 +50,9 @@ class Supervisor:
         """`settings.workers` of them."""
         self.settings = settings
         self.metrics = Metrics()
-        self.own = Own(settings, self.metrics)
+        self._snapshot = Snapshot()
+        """Of the signing keys alone; the workers know the rest."""
+        self.own = Own(settings, self.metrics, lambda: self._snapshot.signing_keys)
         self._store, self._contact = store, contact
         self._desk = Desk(self.own.keeper) if self.own.keeper is not None else None
         self._replay: dict[Key, bytes] = {}
@@ -107,6 +112,11 @@ class Supervisor:
         """What Licenses used at all workers."""
         return self.own.usage
 
+    @property
+    def grant_peers(self) -> GrantPeers:
+        """What other replicas ask."""
+        return self.own.grant_peers
+
     def known(self) -> dict[str, int]:
         """How many resources are known, by kind."""
         kinds = Counts(key.kind for key in self._replay)
@@ -127,6 +137,9 @@ class Supervisor:
                 self._synced = True
                 self._tell_all("synced")
                 continue
+            if (change.key.kind, change.key.name) == ("Secret", SIGNING_KEYS_NAME):
+                with contextlib.suppress(ValueError, KeyError):  # the workers log it
+                    apply_change(change, self._snapshot)
             encoded = encode_change(change)
             if change.document is None:
                 self._replay.pop(change.key, None)
@@ -237,6 +250,7 @@ class Worker:
 
     def _handlers(self) -> dict[str, Any]:
         counter, desk, number = self._counter, self._supervisor._desk, self.number
+        elsewhere = self._supervisor.own.shared.elsewhere
         handlers: dict[str, Any] = {
             "ready": self._note_ready,
             "counts": counter.counts,
@@ -244,6 +258,8 @@ class Worker:
             "enter": counter.enter,
             "leave": counter.leave,
             "progress": counter.progress,
+            "granted": lambda entries: elsewhere.note([bytes.fromhex(entry) for entry in entries]),
+            "find grant": lambda entry: elsewhere.find(bytes.fromhex(entry)),
         }
         if desk is not None and self._supervisor.own.keeper is not None:
             keeper = self._supervisor.own.keeper

@@ -19,6 +19,7 @@ from pullgate_proxy.settings import InvalidSettings
 from pullgate_proxy.shared import Shared
 from pullgate_proxy.stop import stop_on_signals
 from pullgate_proxy.workers.counting import LineBook, LineGate
+from pullgate_proxy.workers.granting import LineElsewhere
 from pullgate_proxy.workers.keeper import LineKeeper
 from pullgate_proxy.workers.line import Handler, Line
 from pullgate_proxy.workers.replay import read
@@ -86,7 +87,8 @@ class Worker:
         if settings.blob_cache is not None:
             self._keeper = LineKeeper(lambda: self._line, BlobDir(settings.blob_cache, stamp))
             self._keeper.take_state(*self._disk)
-        self._proxy = proxy = Proxy(settings, self._told, shared=Shared(book, gate, self._keeper))
+        shared = Shared(book, gate, self._keeper, LineElsewhere(lambda: self._line))
+        self._proxy = proxy = Proxy(settings, self._told, shared=shared)
         tasks = [listening, asyncio.create_task(gate.run())]
         try:
             await proxy.start()

@@ -23,7 +23,7 @@ from pullgate_cli.options import parse_address
 from pullgate_cli.place.folder import merge
 from pullgate_operator.reconcile.usage import UsageLedger, read_refused
 from pullgate_proxy.limits import PeerUsage
-from pullgate_proxy.lineage.proof import _version
+from pullgate_proxy.lineage.search import version_key
 from pullgate_proxy.pipeline.authenticate import Logins, read_basic
 from pullgate_proxy.pipeline.lists import (
     Referrers,
@@ -142,6 +142,9 @@ class _Upstream:
     async def send(self, request: object) -> Answer:
         return self._answer
 
+    async def fetch_manifest(self, request: object) -> object:
+        raise faults.ManifestUnknown(self.config.host, "a", "tag")
+
 
 def _list_tags(data: bytes) -> tuple[str, TagPage, TagPage]:
     query, link, body = parts(data, 3)
@@ -161,7 +164,7 @@ def _tag_page(found: tuple[str, TagPage, TagPage]) -> None:
     body, link = render_tags("proxy/a", cut, lambda tag: len(tag) < 5)
     assert all(len(tag) < 5 for tag in json.loads(body)["tags"])
     assert link is None or (link.isascii() and link.isprintable() and link.count("<") == 1)
-    sorted(page.tags, key=_version)
+    sorted(page.tags, key=version_key)
 
 
 def _list_referrers(data: bytes) -> Referrers:
@@ -177,11 +180,11 @@ def _referrers(found: Referrers) -> None:
 
 
 def _next(data: bytes) -> str | None:
-    return next_query(wire(data))
+    return next_query([wire(data)])
 
 
 def _next_query(query: str | None) -> None:
-    assert query is None or (query.isascii() and query.isprintable() and not set(query) & set(' "<>#?'))
+    assert query is None or (query.isascii() and query.isprintable() and not set(query) & set(" <>#"))
 
 
 def _take_usage(data: bytes) -> tuple[PeerUsage, UsageLedger]:
@@ -312,7 +315,7 @@ PARSERS: Final = (
         (b"\n\n", b'{"manifests":[{"digest":"' + DIGEST + b'"', b'"artifactType":"a"', *_JSON_WORDS), LARGEST,
          is_json=True,
     ),
-    Parser("link", _next, (), _next_query, (b"<", b">", b"; ", b"rel=", b'"next"', b"?", b"&", b"#", b"[", b"://",
+    Parser("link", _next, (ValueError,), _next_query, (b"<", b">", b"; ", b"rel=", b'"next"', b"?", b"&", b"#", b"[", b"://",
         b"%0a", b"a=b")),
     Parser(
         "usage", _take_usage, (InvalidUsage,), _usage,

@@ -80,6 +80,10 @@ class ScriptedRegistry(ScriptedServer):
             held.tags[tag] = image.digest
         return image.digest
 
+    def tags(self, repository: str) -> list[str]:
+        """All tags of `repository`."""
+        return sorted(self._repositories[repository].tags)
+
     async def push(self, repository: str, tag: str | None, image: Image) -> str:
         """`add`, by the name that DockerRegistry has for it."""
         return self.add(repository, tag, image)

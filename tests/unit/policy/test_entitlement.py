@@ -96,6 +96,15 @@ def test_exact_tags_are_known_only_where_no_pattern_decides() -> None:
         (">=v1.4", "1.4.1", True),
         (">=1.4", "1.4.0+build5", True),
         (">=1.4", "01.4.0", False),
+        # Helm reads each _ of a tag as + (helm#10166): build metadata, which decides nothing.
+        (">=1.4 <2", "1.4.0_up2", True),
+        (">=1.4 <2", "v1.9.0-rc.1_up2", False),
+        (">=1.5.0-0 <2", "1.5.0-rc.1_up2", True),
+        (">=1.4 <2", "2.0.0_up2", False),
+        (">=1.4 <2", "1.4.0_alpine", True),
+        (">=1.4 <2", "1.4.0_up_2", False),
+        (">=1.4 <2", "1.4.0_", False),
+        (">=1.4 <2", "_1.4.0", False),
         ("*", "1.4.0\n", False),
     ],
 )
@@ -106,6 +115,11 @@ def test_a_range_covers_versions_as_npm_says(text: str, tag: str, expected: bool
 @pytest.mark.parametrize("text", ["", "latest", ">=", "1..2", ">=1.4 and <2", "x" * 300])
 def test_a_range_that_is_none_is_told(text: str) -> None:
     assert validate_semver(text)
+
+
+@pytest.mark.parametrize("text", [">=1.4.0+up2", "1.4.0+5", "^1.4 || 2.0.0+x"])
+def test_a_range_with_build_metadata_is_refused_with_its_fix(text: str) -> None:
+    assert "leave out the +" in (validate_semver(text) or "")
 
 
 @given(st.text(max_size=60))

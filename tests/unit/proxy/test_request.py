@@ -88,10 +88,32 @@ def test_whatever_writes_is_refused_by_name(method: str, path: str) -> None:
         parse_request(method, path)
 
 
-def test_a_lists_count_is_capped_and_unknown_parameters_are_dropped() -> None:
-    request = parse_request("GET", "/v2/a/tags/list?n=999999&last=1.0&evil=x&ns=quay.io")
-    assert request.query == "n=1000&last=1.0"
+def test_a_lists_count_is_capped_and_the_proxys_own_parameter_stays_here() -> None:
+    request = parse_request("GET", "/v2/a/tags/list?n=999999&last=1.0&%6e=5000&n=&ns=quay.io")
+    assert request.query == "n=1000&last=1.0&n=1000"
     assert request.ns == "quay.io"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "n=100&last=a|b,c;d%25e%2Cf",
+        "nextToken=AAAA%2Bbb%3D%3D&maxResults=100",
+        "marker=1.0+2&page=3",
+        "next_page=" + "x" * 4000,
+        'cursor={"a":[1]}^`$',
+        "artifactType=application/vnd.dev.cosign.simplesigning.v1%2Bjson",
+    ],
+)
+def test_a_cursor_reaches_the_upstream_as_it_was_sent(query: str) -> None:
+    assert parse_request("GET", f"/v2/a/tags/list?{query}").query == query
+    assert parse_request("GET", f"/v2/a/manifests/1?{query}").query == ""
+
+
+@pytest.mark.parametrize("query", ["last=a<b", "last=a>", "last=a#b", "last=a b", "last=\xe4", "last=" + "x" * 5000])
+def test_a_query_that_breaks_a_link_or_a_bound_is_refused(query: str) -> None:
+    with pytest.raises(PathInvalid):
+        parse_request("GET", f"/v2/a/tags/list?{query}")
 
 
 @pytest.mark.parametrize("query", ["n=-1", "n=x", "n=99999999999", "&".join(f"a{i}=1" for i in range(50))])

@@ -114,6 +114,11 @@ def test_an_image_test_and_a_secret_are_read() -> None:
         ("spec.entitlements.0.repositories", "a", "spec.entitlements[0].repositories: 'a' is not a list"),
         ("spec.entitlements.0.tags", {}, "spec.entitlements[0].tags: names no tag; give match"),
         ("spec.entitlements.1.tags.semver", "one", "spec.entitlements[1].tags.semver: 'one': not a version range"),
+        (
+            "spec.entitlements.1.tags.semver",
+            ">=1.4.0+up2",
+            "spec.entitlements[1].tags.semver: '>=1.4.0+up2': build metadata is not compared; leave out the +",
+        ),
         ("spec.keys.rotation", "90 days", "spec.keys.rotation: '90 days' is not a duration; write it like 90d"),
         ("spec.keys.rotation", "0s", "spec.keys.rotation: is shorter than a second"),
         ("spec.limits.bytesPerDay", "lots", "spec.limits.bytesPerDay: 'lots' is not a quantity"),

@@ -30,6 +30,7 @@ _MAY_PASS = (
     faults.UpstreamTimeout,
     faults.UpstreamError,
     faults.UpstreamRateLimited,
+    faults.ProofPending,
     faults.LimitReached,
     faults.TooManyAttempts,
     faults.ShuttingDown,
