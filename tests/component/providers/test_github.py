@@ -27,17 +27,18 @@ def pem(key: Any) -> bytes:
     return bytes(key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()))
 
 
-def app(api: str = "", host: str = "ghcr.io", **more: bytes) -> Exchange:
+def app(api: str = "", **more: bytes) -> Exchange:
     data = {"appID": b"1234", "installationID": b"5678", "privateKey": pem(KEY), **more}
     if api:
         data["apiURL"] = api.encode()
-    found = resolve_credentials("GHCR", "Opaque", data, host)
+    found = resolve_credentials("GHCR", "Opaque", data, "ghcr.io")
     assert not isinstance(found, Credentials)
     return found
 
 
 def test_an_app_of_a_ghe_com_tenant_asks_the_api_of_that_tenant() -> None:
-    found = app(host="containers.octo-corp.ghe.com")
+    data = {"appID": b"1234", "installationID": b"5678", "privateKey": pem(KEY)}
+    found = resolve_credentials("GHCR", "Opaque", data, "containers.octo-corp.ghe.com")
     assert isinstance(found, GitHubApp)
     assert found.api == "https://api.octo-corp.ghe.com"
 

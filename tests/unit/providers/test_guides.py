@@ -274,7 +274,7 @@ def test_a_hint_names_the_permission_that_is_missing(name: str) -> None:
     text = hint(name, refused, username="robot$my-org+puller", repository="my-organization/some-repository/api")
     assert PERMISSIONS[name] in text
     assert "my-organization/some-repository/api" in text
-    assert not text.endswith("…")
+    assert not text.endswith("...")
 
 
 FURTHER = (
