@@ -230,7 +230,7 @@ FACTS = [
     ("ACR", "the `service` that the registry's challenge names", ""),
     ("Harbor", "expired or disabled", "List for tags"),
     ("Quay", "there is no such repository: Quay answers 401", "RepositoryUnknown"),
-    ("Quay", "Namespace is disabled", ""),
+    ("Quay", "This namespace is disabled", ""),
     ("GitLab", "one registered domain", "not at the registry's: list it"),
     ("DockerHub", "registry.hub.docker.com", ""),
 ]

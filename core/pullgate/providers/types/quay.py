@@ -37,7 +37,7 @@ _GUIDE = Guide(
             "Repository, Settings, User and Robot Permissions",
         ),
         Trouble(
-            "UpstreamForbidden, `Namespace is disabled`",
+            "UpstreamForbidden, `This namespace is disabled`",
             "the organization is disabled: Quay answers 405",
             "ask Quay's support, or the administrator",
         ),
