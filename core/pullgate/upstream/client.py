@@ -24,6 +24,7 @@ from pullgate.upstream.budget import BodyBudget
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.guard import Guard
+from pullgate.upstream.head import BlobHeads
 from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
 from pullgate.upstream.ranges import answers_range, parse_content_range
 from pullgate.upstream.ratelimit import RateLimit
@@ -61,6 +62,7 @@ class Upstream:
         self._transport = Transport(config, self._guard)
         self._breaker = Breaker(config.registry, clock)
         self._limit = RateLimit(config.host, clock, wall_clock)
+        self._heads = BlobHeads(clock)
         self._auth = Authorizer(config, self._guard, HttpTokenServer(config, self._transport, self._limit), clock)
 
     async def __aenter__(self) -> Self:
@@ -120,6 +122,8 @@ class Upstream:
 
     async def attempt(self, request: UpstreamRequest) -> UpstreamResponse:
         """`send` without a new try: raises Transient where one may help. For this room only, as the next two."""
+        if request.method == "HEAD" and request.kind == "blobs":
+            return await self._heads.find(self, request)
         return await self.check(request, await self.exchange(request, request.method))
 
     async def check(self, request: UpstreamRequest, response: UpstreamResponse) -> UpstreamResponse:

@@ -13,6 +13,7 @@ from pullgate.oci.digest import digest_of, is_digest
 from pullgate.oci.manifest import MANIFEST_LIMIT, parse_manifest
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
+from pullgate.upstream.head import try_head
 from pullgate.upstream.request import Method, UpstreamRequest, UpstreamResponse
 
 
@@ -68,13 +69,10 @@ async def fetch_manifest(client: Client, request: UpstreamRequest) -> FetchedMan
 
 async def resolve_manifest(client: Client, request: UpstreamRequest) -> ResolvedManifest:
     """One try to HEAD a manifest, and to GET and hash it where that fails or tells too little."""
-    response = await client.exchange(request, "HEAD")
-    if response.status in {404, 405}:
-        response.release()
-    else:
-        await client.check(request, response)
-        response.release()
-        if (resolved := _told_by_head(request, response)) is not None:
+    response = await try_head(client, request)
+    if response is not None and response.status == 200:
+        resolved = _told_by_head(request, response)
+        if resolved is not None:
             return resolved
     fetched = await fetch_manifest(client, request)
     return ResolvedManifest(200, fetched.digest, fetched.media_type, len(fetched.body))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import aiohttp
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from pullgate import faults
@@ -124,6 +124,15 @@ class UpstreamResponse:
         """Content-Length, None where there is none or it is no number."""
         text = self.headers.get("Content-Length", "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+    def turn_into_head(self, size: int | None) -> None:
+        """Make the answer to a GET of a part the answer to a HEAD of the whole, `size` bytes (None: not known)."""
+        headers = CIMultiDict(self.headers)
+        headers.popall("Content-Range", None)
+        headers.popall("Content-Length", None)
+        if size is not None:
+            headers["Content-Length"] = str(size)
+        self.status, self.headers = 200, CIMultiDictProxy(headers)
 
     async def read(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes. Raises UpstreamProtocol beyond that, or where the body breaks off.

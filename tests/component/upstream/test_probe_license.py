@@ -103,8 +103,8 @@ async def test_a_key_that_the_token_server_refuses_is_told_by_its_fault(world: W
         ("GET", "/manifests/1.0", faults.refuse(403, "DENIED"), "UpstreamForbidden", "may not read my-org/api on"),
         ("GET", "/manifests/1.0", faults.rate_limited("3600"), "UpstreamRateLimited", "limits the vendors account"),
         ("GET|HEAD", "/manifests/1.0", faults.refuse(503, "X"), "UpstreamError", "answered 503"),
-        ("HEAD", "/blobs/", faults.refuse(404, "BLOB_UNKNOWN"), "BlobUnknown", "my-org/api@sha256:"),
-        ("HEAD", "/blobs/", faults.refuse(403, "DENIED"), "UpstreamForbidden", "may not read my-org/api on"),
+        ("GET|HEAD", "/blobs/", faults.refuse(404, "BLOB_UNKNOWN"), "BlobUnknown", "my-org/api@sha256:"),
+        ("GET|HEAD", "/blobs/", faults.refuse(403, "DENIED"), "UpstreamForbidden", "may not read my-org/api on"),
     ],
 )
 async def test_an_upstreams_fault_comes_back_through_the_proxy(

@@ -191,11 +191,7 @@ async def _bounded(source: Source, answer: Awaitable[T]) -> T:
 
 
 async def _head(source: Source, digest: str) -> int | None:
-    try:
-        response = await _bounded(source, source.upstream.attempt(source.request("HEAD", "blobs", digest)))
-    except faults.UpstreamError:
-        # Some storage, whose signed URLs are for GET, refuses HEAD.
-        response = await _bounded(source, source.upstream.attempt(source.request("GET", "blobs", digest)))
+    response = await _bounded(source, source.upstream.attempt(source.request("HEAD", "blobs", digest)))
     response.release()
     return response.length
 
