@@ -16,9 +16,11 @@ from pullgate.providers.credentials import Credentials
 from pullgate.providers.hints import hint
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.login import check_login
 from pullgate.upstream.request import UpstreamRequest
 from tests.providers.asking import CHILD, REPOSITORY, asking, asking_flavour, blob, manifest
 from tests.providers.stage import SMALL, world_of
+from tests.support.cli import pullgate
 from tests.support.fakes.flavours import (
     ACR_BLOCKED,
     DIGITALOCEAN_400,
@@ -187,6 +189,14 @@ async def test_the_ui_of_nexus_on_the_wrong_port_is_no_registry(held: str) -> No
         with pytest.raises(faults.UpstreamProtocol) as error:
             await upstream.fetch_manifest(manifest(front))
         assert "Docker connector" in hint("Nexus", error.value)
+        with pytest.raises(faults.UpstreamProtocol):  # and no DigestMismatch: nobody tampered with anything
+            await upstream.fetch_manifest(manifest(front, reference=SMALL.digest))
+        checked = await check_login(upstream.config)
+        assert isinstance(checked.fault, faults.UpstreamProtocol)
+        about = ["--type", "Nexus", "--host", front.host, "--plain-http", "--username", "puller", "--password-stdin"]
+        ran = await pullgate("registry", "test", *about, stdin="CANARY")
+        assert ran.code == 1
+        assert "UpstreamProtocol" in ran.output
 
 
 # --- limits and bans
