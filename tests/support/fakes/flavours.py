@@ -59,9 +59,8 @@ FLAVOURS: Mapping[str, Flavour] = {
         "dockerhub",
         service="registry.docker.io",
         own_token_server=False,
-        # The pull limit is at the manifest; the lock-out after failed logins at auth.docker.io
+        # `Front.retry_after` is the pull limit, at the manifest; `locked_out` is auth.docker.io after failed logins
         # [docker/hub-feedback#2217].
-        limits_logins=False,
         wrong=(401, {"details": "incorrect username or password"}),
         # [line/kubectl-kustomize#12: a token with less access than was asked for, then 401 insufficient_scope]
         denied=(401, _error("UNAUTHORIZED", "authentication required")),

@@ -62,8 +62,6 @@ class Flavour:
     """Whether a token without the needed action is refused; a challenge names the action that is needed."""
     realm_has_scope: bool = False
     """Whether the realm carries `?scope=…` instead of a parameter of the challenge."""
-    limits_logins: bool = True
-    """Whether a rate limit holds at the token server, too."""
     ban_after: int | None = None
     """Failed logins after which the address is banned."""
     head_blob_status: int | None = None
@@ -123,7 +121,7 @@ class Front:
         self.first_byte_delay = 0.0
         """Seconds before a blob begins."""
         self.retry_after: str | None = None
-        """Set: everything is limited. "" is a 429 without Retry-After."""
+        """Set: the registry limits every request for an image. "" is a 429 without Retry-After."""
         self.cut_after: int | None = None
         """Bytes of the next blob after which the connection breaks."""
         self.expire_at_the_cut = False
@@ -220,8 +218,6 @@ class Front:
             return web.Response(status=403, text="Forbidden\n")
         if self.locked_out:
             return _answer(*flavour.limited)
-        if self.retry_after is not None and flavour.limits_logins:
-            return self._limited()
         if not known:
             return None if flavour.strangers_get_tokens and scopes else _answer(*flavour.wrong)
         names = {grant.rpartition(":")[0] for scope in scopes for grant in _grants(scope)}
