@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 MESSAGE_LIMIT = 200
 """Characters of a message, and of message and hint together where both are sent."""
@@ -53,6 +53,10 @@ class Fault(Exception):
     status: int = 500
     code: str = "UNKNOWN"
     default_hint: ClassVar[str] = ""
+    said: str = ""
+    """The upstream's own sentence, for the vendor and the log. It is never sent to a customer."""
+    step: str = ""
+    """The vendor's next step, if this fault knows it better than the hints of its reason."""
     cause: str = ""
     """Of what there was too little, where the proxy itself has no room; for the metric."""
 
@@ -67,6 +71,16 @@ class Fault(Exception):
         cls.reason = cls.__name__
         if not cls.__name__.startswith("_"):
             FAULTS[cls.reason] = cls
+
+    def quote(self, said: str) -> Self:
+        """This fault with the upstream's own sentence; `said` is cleaned."""
+        self.said = said
+        return self
+
+    @property
+    def for_vendor(self) -> str:
+        """The message, and the upstream's own sentence if there is one."""
+        return f"{self.message}; it says: {self.said}" if self.said else self.message
 
     def turn_into_login_refusal(self) -> None:
         """Make a 403 the 401 of a failed login: at the token endpoint clients print the body of a 401, not of a 403."""
@@ -90,6 +104,13 @@ def fault_in_words(reason: str, message: str, *, hint: str | None = None, retry_
     fault = kind.__new__(kind)
     Fault.__init__(fault, message, hint=hint, retry_after=retry_after)
     return fault
+
+
+def copy_of(fault: Fault) -> Fault:
+    """A fault like `fault`, without its traceback: one that is raised again and again."""
+    twin = fault_in_words(fault.reason, fault.message, hint=fault.hint, retry_after=fault.retry_after)
+    twin.said, twin.step, twin.cause = fault.said, fault.step, fault.cause
+    return twin
 
 
 # --- who is asking -----------------------------------------------------------------------------------------------
@@ -323,15 +344,20 @@ class UpstreamUnauthorized(Fault):
 
 
 class UpstreamForbidden(Fault):
-    """The vendor's credentials are right, but may not read this repository."""
+    """The vendor's credentials are right, but may not read this repository, or a policy refuses the request."""
 
     actors = (Actor.VENDOR,)
     status = 403
     code = "DENIED"
     default_hint = "your license is fine; tell the vendor"
 
-    def __init__(self, host: str, repository: str) -> None:
-        super().__init__(f"the vendors credentials may not read {repository} on {host}")
+    def __init__(self, host: str, repository: str, status: int = 403) -> None:
+        """`status` is the upstream's answer; only 401 and 403 speak of the credentials."""
+        if status in {401, 403}:
+            super().__init__(f"the vendors credentials may not read {repository} on {host}")
+            return
+        super().__init__(f"{host} refuses the request for {repository or 'it'}: it answered {status}")
+        self.step = "see what the registry says: its policy, or a limit of its API, refuses this request"
 
 
 class ManifestUnknown(Fault):
@@ -378,10 +404,16 @@ class UpstreamRateLimited(Fault):
     code = "TOOMANYREQUESTS"
     default_hint = ""
 
-    def __init__(self, host: str, retry_after: float) -> None:
-        super().__init__(
-            f"{host} limits the vendors account; retry in {max(1, round(retry_after))} s", retry_after=retry_after
-        )
+    def __init__(self, host: str, retry_after: float | None = None, *, logins: bool = False) -> None:
+        """`retry_after` only if the upstream named it. `logins`: its token server refuses them, not pulls."""
+        what = "refuses logins to the vendors account for now" if logins else "limits the vendors account"
+        wait = f"; retry in {max(1, round(retry_after))} s" if retry_after is not None else ""
+        super().__init__(f"{host} {what}{wait}", retry_after=retry_after)
+        if logins:
+            self.step = (
+                "too many logins came from this address, most often failed ones: check the user name and password, "
+                "then wait (Docker Hub: about 15 minutes)"
+            )
 
 
 class UpstreamUnreachable(Fault):
@@ -464,8 +496,13 @@ class RealmRefused(Fault):
     code = "UNAVAILABLE"
     default_hint = "the vendor can list it in network.realmHosts"
 
-    def __init__(self, host: str, registry: str) -> None:
-        super().__init__(f"{host} names a token server that Registry {registry} does not allow")
+    def __init__(self, host: str, registry: str, server: str = "", why: str = "") -> None:
+        """`server` is the host of the token server; `why` the cause if it is not just that the host is not listed."""
+        named = f": {server}" if server else ""
+        because = f": {why}" if why else ""
+        super().__init__(f"{host} names a token server that Registry {registry} does not allow{named}{because}")
+        if server and not why:
+            self.step = f"list {server} in spec.network.realmHosts, if it is the registrys own"
 
 
 class RedirectRefused(Fault):
