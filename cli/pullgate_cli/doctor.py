@@ -183,12 +183,13 @@ async def _look_at_proxy(url: str) -> AsyncIterator[Finding]:
     import aiohttp
 
     from pullgate.oci.challenge import parse_challenges
+    from pullgate.tls_context import client_context
 
     about = f"proxy {url}"
     timeout = aiohttp.ClientTimeout(total=10)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client_context()), timeout=timeout) as session,
             session.get(f"{url.rstrip('/')}/v2/", allow_redirects=False) as answer,
         ):
             status, headers = answer.status, answer.headers

@@ -59,6 +59,10 @@ class Fault(Exception):
     """The vendor's next step, if this fault knows it better than the hints of its reason."""
     cause: str = ""
     """Of what there was too little, where the proxy itself has no room; for the metric."""
+    no_connection: bool = False
+    """True if no connection to the server came about: refused, no route, no name, or not in time."""
+    elsewhere: bool = False
+    """True if it speaks of a server that the upstream redirected to, and not of the upstream itself."""
 
     def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
         self.message = plain_text(message)

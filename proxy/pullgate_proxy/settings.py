@@ -38,10 +38,10 @@ class ProxySettings:
     """How long bodies may finish after SIGTERM."""
     log_format: str = "auto"
     """auto (text on a terminal, else JSON), text, json."""
-    connect_timeout: float = 5.0
-    first_byte_timeout: float = 10.0
-    idle_timeout: float = 30.0
-    """Seconds, towards an upstream."""
+    connect_timeout: float | None = None
+    first_byte_timeout: float | None = None
+    idle_timeout: float | None = None
+    """Seconds, towards every upstream; None: as its Registry says."""
     keepalive_timeout: float = 75.0
     """Seconds that a connection may be without a whole request head, the first one included."""
     max_requests: int = 2000

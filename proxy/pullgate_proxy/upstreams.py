@@ -12,7 +12,7 @@ from pullgate.providers.handoff import Handoff
 from pullgate.resources.fields import format_time
 from pullgate.upstream.budget import BodyBudget
 from pullgate.upstream.client import Upstream
-from pullgate.upstream.config import Timeouts, UpstreamConfig
+from pullgate.upstream.config import UpstreamConfig
 from pullgate_proxy.cache.where import Where
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.snapshot import Name, Snapshot
@@ -35,7 +35,7 @@ class Upstreams:
     def __init__(self, snapshot: Snapshot, settings: ProxySettings, bodies: BodyBudget) -> None:
         """`bodies` is what manifests and lists of all of them may take of the memory."""
         self._snapshot, self._bodies = snapshot, bodies
-        self._timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
+        self._bounds = settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout
         self._live: dict[Name, _Live] = {}
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -52,9 +52,9 @@ class Upstreams:
         live = self._live.get(name)
         if live is not None and live.entry is entry and live.handoff is handoff:
             return live.upstream
-        config = dataclasses.replace(
-            entry.upstream, credentials=handoff.credentials, ca_pem=handoff.ca_pem, timeouts=self._timeouts
-        )
+        config: UpstreamConfig = entry.upstream
+        timeouts = config.timeouts.changed(*self._bounds)
+        config = dataclasses.replace(config, credentials=handoff.credentials, ca_pem=handoff.ca_pem, timeouts=timeouts)
         if live is not None and live.config == config:
             upstream = live.upstream
         else:

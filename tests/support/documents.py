@@ -68,6 +68,8 @@ BROKEN = (
     Broken("a known delivery", registry(delivery="Copy"), "Unsupported value"),
     Broken("a duration", registry(cache={"tagTTL": "half an hour"}), "write a duration"),
     Broken("a check not too often", registry(check={"interval": "10ms"}), "at least a second"),
+    Broken("a connect time-out in bounds", registry(timeouts={"connect": "2m"}), "is not between 1s and 1m"),
+    Broken("a first byte in bounds", registry(timeouts={"firstByte": "0s"}), "is not between 1s and 10m"),
     Broken("a realm host", registry(network={"realmHosts": ["https://auth.example"]}), "without a scheme"),
     Broken("a License's name", license_("a.b"), "no dot"),
     Broken("entitlements", license_(entitlements=None), "Required value"),
@@ -98,6 +100,7 @@ TAKEN = (
     registry(host="[::1]:5000", domains=["images.myapp.com"], repositories=["my-org/**", "**/api", "a?b*"]),
     registry(check={"interval": "1m30s"}, cache={"tagTTL": "0s"}, tls={"caSecretRef": {"name": "ca"}}),
     registry(check={"interval": "1500ms"}),
+    registry(timeouts={"connect": "1500ms", "firstByte": "1m30s"}),
     license_(),
     license_(entitlements=[]),
     license_(

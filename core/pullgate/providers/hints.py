@@ -15,7 +15,7 @@ _BY_REASON: Mapping[str, str] = {
     "BlobUnknown": "push the image again: one of its layers is missing",
     "UpstreamRateLimited": "wait, or use an account with a higher limit",
     "UpstreamUnreachable": "check spec.host, DNS and the network policy",
-    "UpstreamTLS": "name the CA in spec.tls.caSecretRef, or mend the certificate",
+    "UpstreamTLS": "mend its certificate, or name the CA that signed it in spec.tls.caSecretRef",
     "UpstreamTimeout": "check the network on the way, and whether the registry is up",
     "UpstreamError": "the registry itself fails: see its status page or its log",
     "UpstreamProtocol": "check spec.host and its port: is there a registry?",

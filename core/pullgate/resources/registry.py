@@ -12,6 +12,9 @@ from pullgate.resources.model import LabelMeta, Part, Reported, ResourceStatus, 
 from pullgate.resources.registry_type import REGISTRY_TYPES, TypeName
 
 MIN_CHECK_INTERVAL = timedelta(seconds=1)
+MIN_TIMEOUT = timedelta(seconds=1)
+MAX_CONNECT = timedelta(minutes=1)
+MAX_FIRST_BYTE = timedelta(minutes=10)
 
 
 class Anonymous(Part):
@@ -123,6 +126,29 @@ class NetworkSpec(Part):
     """Whether its redirects and token servers may lead to private and link-local addresses."""
 
 
+class TimeoutsSpec(Part):
+    """How long the upstream may take. Left out: 5 s to connect, 10 s to an answer, 60 s to the first byte of a blob."""
+
+    connect: Duration | None = None
+    """To resolve, connect and shake hands."""
+    first_byte: Duration | None = None
+    """From a request to the first byte of its answer, for manifests and for blobs."""
+
+    @field_validator("connect")
+    @classmethod
+    def _connect_in_bounds(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and not MIN_TIMEOUT <= value <= MAX_CONNECT:
+            raise wrong("is not between 1s and 1m", "write it like 5s")
+        return value
+
+    @field_validator("first_byte")
+    @classmethod
+    def _first_byte_in_bounds(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and not MIN_TIMEOUT <= value <= MAX_FIRST_BYTE:
+            raise wrong("is not between 1s and 10m", "write it like 90s")
+        return value
+
+
 class CheckSpec(Part):
     """How often the credentials are tried."""
 
@@ -151,6 +177,7 @@ class RegistrySpec(Part):
     tls: TLSSpec = TLSSpec()
     check: CheckSpec = CheckSpec()
     network: NetworkSpec = NetworkSpec()
+    timeouts: TimeoutsSpec = TimeoutsSpec()
     suspend: bool = False
 
     @model_validator(mode="before")

@@ -103,13 +103,22 @@ def fault_of_answer(host: str, request: UpstreamRequest, status: int, errors: Er
             return faults.UpstreamUnauthorized(host)
         case 404:
             return _unknown(host, request, codes)
-        case _ if 400 <= status < 500:
-            # A policy (Quay: 405, namespace disabled), or a request that is not known there.
+        case _ if 400 <= status < 500 or status == 501:
+            # A policy (Quay: 405, namespace disabled), or a request that is not known there: it says nothing of others.
             return faults.UpstreamForbidden(host, request.repository, status)
         case _ if status >= 500:
             return faults.UpstreamError(host, status)
         case _:
             return faults.UpstreamProtocol(host, f"it answered {status}")
+
+
+def fault_of_storage(host: str, request: UpstreamRequest, status: int) -> faults.Fault:
+    """The fault of a refusal by the server that the upstream redirected to; it was shown no credentials.
+
+    The signature ran out, or a policy of the storage refuses this network (ECR behind a VPC endpoint).
+    """
+    words = f"{host} refuses {request.reference or 'the request'}: it answered {status}"
+    return faults.fault_in_words("UpstreamForbidden", words, hint=faults.UpstreamForbidden.default_hint)
 
 
 def _unknown(host: str, request: UpstreamRequest, codes: set[str]) -> faults.Fault:

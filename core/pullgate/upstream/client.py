@@ -10,26 +10,34 @@ import functools
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, get_args
 
 import aiohttp
 from yarl import URL
 
 from pullgate import faults
 from pullgate.upstream import manifest
-from pullgate.upstream.answers import Errors, fault_of_answer, read_errors, read_told_fault, said_of
+from pullgate.upstream.answers import (
+    Errors,
+    fault_of_answer,
+    fault_of_storage,
+    read_errors,
+    read_told_fault,
+    said_of,
+)
 from pullgate.upstream.auth import Authorization, Authorizer
-from pullgate.upstream.breaker import DOWN, Breaker
+from pullgate.upstream.breaker import Breaker
 from pullgate.upstream.budget import BodyBudget
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.guard import Guard
 from pullgate.upstream.head import BlobHeads
 from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
+from pullgate.upstream.parts import is_multipart
 from pullgate.upstream.ranges import answers_range, parse_content_range
 from pullgate.upstream.ratelimit import RateLimit
 from pullgate.upstream.refusals import Refusals
-from pullgate.upstream.request import Method, UpstreamRequest, UpstreamResponse
+from pullgate.upstream.request import Kind, Method, UpstreamRequest, UpstreamResponse
 from pullgate.upstream.retry import with_retries
 from pullgate.upstream.tokenserver import HttpTokenServer
 from pullgate.upstream.transport import Transport
@@ -67,7 +75,10 @@ class Upstream:
         self._origin = self._guard.origin.origin()
         self._transport = Transport(config, self._guard)
         self._breaker = Breaker(config.registry, clock)
-        self._limit = RateLimit(config.host, clock, wall_clock)
+        self._limits: dict[Kind, RateLimit] = {
+            kind: RateLimit(config.host, clock, wall_clock) for kind in get_args(Kind)
+        }
+        """One for each kind: Docker Hub limits manifests, GitLab single routes; neither says anything of blobs."""
         self._heads = BlobHeads(clock)
         logins = RateLimit(config.host, clock, wall_clock, logins=True)
         server = HttpTokenServer(config, self._guard, self._transport, logins)
@@ -89,34 +100,32 @@ class Upstream:
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """The answer, its body still to be read: 200, 206, 304, 416, or a redirect not followed. Raises a fault."""
-        return await self._guarded(functools.partial(self.attempt, request))
+        return await self._guarded(functools.partial(self.attempt, request), request)
 
     async def fetch_manifest(self, request: UpstreamRequest) -> FetchedManifest:
         """The whole manifest, verified against a digest that was asked for. Raises a fault."""
-        return await self._guarded(functools.partial(manifest.fetch_manifest, self, request))
+        return await self._guarded(functools.partial(manifest.fetch_manifest, self, request), request)
 
     async def resolve_manifest(self, request: UpstreamRequest) -> ResolvedManifest:
         """Digest, media type and length of a manifest, by HEAD where it tells them and by GET where not."""
-        return await self._guarded(functools.partial(manifest.resolve_manifest, self, request))
+        return await self._guarded(functools.partial(manifest.resolve_manifest, self, request), request)
 
     async def ping(self) -> UpstreamResponse:
         """`GET /v2/`, logged in where the upstream asks for it (distribution-spec, "Determining Support")."""
-        return await self._guarded(functools.partial(self.attempt, _PING))
+        return await self._guarded(functools.partial(self.attempt, _PING), _PING)
 
     async def knock(self) -> UpstreamResponse:
         """`GET /v2/` as a stranger: whatever was answered, a challenge included. Raises a fault, or Transient."""
         return await self._follow(_PING, "GET", None)
 
-    async def _guarded(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _guarded(self, attempt: Callable[[], Awaitable[Answer]], request: UpstreamRequest) -> Answer:
         """`attempt`, tried again where that may help, and not at all while the upstream is known to be down."""
-        self._breaker.enter()
+        self._breaker.enter(request)
         try:
-            answer = await with_retries(attempt, host=self.config.host, total=self.config.timeouts.total)
-        except DOWN as fault:
-            self._breaker.failed(fault)
-            raise
-        except faults.Fault:
-            self._breaker.succeeded()  # it refused, but it is there
+            total = self.config.timeouts.total_of(request.kind)
+            answer = await with_retries(attempt, host=self.config.host, total=total)
+        except faults.Fault as fault:
+            self._breaker.failed(fault, request)
             raise
         except BaseException:
             self._breaker.left()
@@ -128,6 +137,11 @@ class Upstream:
     def is_down(self) -> bool:
         """Whether it is left alone for a while, since it did not answer."""
         return self._breaker.is_open
+
+    @property
+    def egress_proxy(self) -> str | None:
+        """host:port of the egress proxy that the upstream is asked through; None: directly. Raises a fault."""
+        return self._transport.way_to(self._origin)
 
     async def attempt(self, request: UpstreamRequest) -> UpstreamResponse:
         """`send` without a new try: raises Transient where one may help. For this room only, as the next two."""
@@ -151,18 +165,19 @@ class Upstream:
         errors = await read_errors(response)
         response.release()
         said = said_of(errors, self.config)
-        if status in _PASSING:
-            raise Transient(faults.UpstreamError(response.host, status).quote(said))
+        if status in _PASSING or (status == 429 and response.url.origin() != self._origin):
+            raise Transient(self._failure(response).quote(said))
         if status == 429:
-            raise self._limit.remember(response.headers.get("Retry-After"), said)
+            raise self._limits[request.kind].remember(response.headers.get("Retry-After"), said)
         fault = await self._final_fault(request, response, errors)
         raise fault.quote(said or fault.said)
 
     async def _final_fault(self, request: UpstreamRequest, response: UpstreamResponse, errors: Errors) -> faults.Fault:
         status, host = response.status, self.config.host
-        if status in _REFUSALS and response.url.origin() != self._origin:
-            # A signature that ran out, say; the vendor's credentials were not even shown there.
-            return faults.UpstreamError(response.host, status)
+        if status >= 500 and status != 501:
+            return self._failure(response)
+        if status >= 400 and status != 404 and response.url.origin() != self._origin:
+            return fault_of_storage(response.host, request, status)
         if status != 401:
             return fault_of_answer(host, request, status, errors)
         challenge = " ".join(response.headers.getall("WWW-Authenticate", ()))[:8192]
@@ -196,9 +211,14 @@ class Upstream:
             return None
         return True if stranger.status == 401 else None
 
+    def _failure(self, response: UpstreamResponse) -> faults.UpstreamError:
+        fault = faults.UpstreamError(response.host, response.status)
+        fault.elsewhere = response.url.origin() != self._origin
+        return fault
+
     async def exchange(self, request: UpstreamRequest, method: Method) -> UpstreamResponse:
         """The upstream's answer, whatever it is, after a challenge was answered and redirects were followed."""
-        self._limit.check()
+        self._limits[request.kind].check()
         since = self._clock()
         shown = await self._auth.authorize(request.repository, request.kind)
         response = await self._follow(request, method, shown)
@@ -251,7 +271,7 @@ class Upstream:
         url = URL(self._base + request.path, encoded=True)
         headers = _build_headers(request, authorization)
         for _ in range(MAX_REDIRECTS + 1):
-            raw = await self._transport.exchange(method, url, headers)
+            raw = await self._exchange(request, method, url, headers)
             if raw.status not in _REDIRECTS:
                 return self._response(raw, None)
             try:
@@ -268,6 +288,19 @@ class Upstream:
                 headers.pop("Authorization", None)
             url = target
         raise faults.RedirectRefused(self.config.host, f"more than {MAX_REDIRECTS} redirects")
+
+    async def _exchange(
+        self, request: UpstreamRequest, method: Method, url: URL, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        first_byte = self.config.timeouts.first_byte_of(request.kind)
+        try:
+            return await self._transport.exchange(method, url, headers, first_byte=first_byte)
+        except Transient as transient:
+            transient.fault.elsewhere = url.origin() != self._origin
+            raise
+        except faults.Fault as fault:
+            fault.elsewhere = url.origin() != self._origin
+            raise
 
     def _response(self, raw: aiohttp.ClientResponse, location: URL | None) -> UpstreamResponse:
         label, idle = self._transport.label(raw.url), self.config.timeouts.idle
@@ -294,6 +327,8 @@ def _build_headers(request: UpstreamRequest, authorization: Authorization | None
 def _checked_part(request: UpstreamRequest, response: UpstreamResponse) -> UpstreamResponse:
     """`response`, unless it is another part than was asked for."""
     if response.status == 206:
+        if "," in (request.range or "") and is_multipart(response):
+            return response
         part = parse_content_range(response.headers.get("Content-Range", ""))
         if part is None or not answers_range(request.range or "", part):
             response.abort()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pullgate.providers.credentials import Credentials
-from pullgate.resources.registry import Registry
+from pullgate.resources.registry import Registry, TimeoutsSpec
 from pullgate.resources.registry_type import wire_host
-from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.config import Timeouts, UpstreamConfig
 
 
 def proxy_config(host: str, key: str, *, plain_http: bool = False, ca_pem: str | None = None) -> UpstreamConfig:
@@ -39,4 +39,13 @@ def upstream_config(
         ca_pem=ca_pem,
         realm_hosts=frozenset(spec.network.realm_hosts),
         allow_private=spec.network.allow_private,
+        timeouts=_timeouts(spec.timeouts),
+    )
+
+
+def _timeouts(spec: TimeoutsSpec) -> Timeouts:
+    connect, first_byte = spec.connect, spec.first_byte
+    return Timeouts().changed(
+        connect.total_seconds() if connect is not None else None,
+        first_byte.total_seconds() if first_byte is not None else None,
     )

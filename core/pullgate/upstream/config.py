@@ -15,10 +15,33 @@ class Timeouts:
     """To resolve, connect and shake hands."""
     first_byte: float = 10.0
     """From the request to the answer's headers."""
+    blob_first_byte: float = 60.0
+    """The same for blobs: Artifactory, Nexus and cold storage take 15 s and more before they send a layer."""
     idle: float = 30.0
     """Between two pieces of a body."""
     total: float = 30.0
-    """From the first try to the answer's headers: token, redirects, retries and their waits together."""
+    """From the first try to the answer's headers: token, redirects, retries and their waits together.
+
+    A blob's slow first byte comes on top.
+    """
+
+    def changed(
+        self, connect: float | None = None, first_byte: float | None = None, idle: float | None = None
+    ) -> Timeouts:
+        """These bounds with others in their place; `first_byte` is for blobs, too. None leaves a bound as it is."""
+        if first_byte is None:
+            first, blob, total = self.first_byte, self.blob_first_byte, self.total
+        else:
+            first, blob, total = first_byte, first_byte, max(self.total, first_byte + self.total / 2)
+        return Timeouts(connect or self.connect, first, blob, idle or self.idle, total)
+
+    def first_byte_of(self, kind: str) -> float:
+        """Seconds from a request of `kind` to the answer's headers."""
+        return self.blob_first_byte if kind == "blobs" else self.first_byte
+
+    def total_of(self, kind: str) -> float:
+        """Seconds for all tries of a request of `kind`."""
+        return self.total + self.blob_first_byte if kind == "blobs" else self.total
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ async def diagnose(config: UpstreamConfig, image: Image | None = None) -> AsyncI
     bare = dataclasses.replace(config, credentials=None)
     async with Upstream(bare) as stranger, Upstream(config) as upstream:
         walks: list[tuple[str, Walk]] = [
-            ("name", lambda: _resolve(config)),
-            ("connection", lambda: _connect(config)),
+            ("name", lambda: _resolve(stranger)),
+            ("connection", lambda: _connect(stranger)),
         ]
         if not config.plain_http:
             walks.append(("TLS", lambda: _shake_hands(stranger)))
@@ -84,8 +84,11 @@ def _address(config: UpstreamConfig) -> tuple[str, int]:
     return url.raw_host or "", url.port or PORTS[url.scheme]
 
 
-async def _resolve(config: UpstreamConfig) -> str:
+async def _resolve(stranger: Upstream) -> str:
+    config, proxy = stranger.config, stranger.egress_proxy
     host, port = _address(config)
+    if proxy is not None:
+        return f"{host} is resolved by the egress proxy {proxy}"
     try:
         async with asyncio.timeout(config.timeouts.connect):
             rows = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)
@@ -97,17 +100,24 @@ async def _resolve(config: UpstreamConfig) -> str:
     return f"{host} is {', '.join(found[:3])}" + (" and more" if len(found) > 3 else "")
 
 
-async def _connect(config: UpstreamConfig) -> str:
+async def _connect(stranger: Upstream) -> str:
+    config, proxy = stranger.config, stranger.egress_proxy
     host, port = _address(config)
+    if proxy is not None:
+        host, _, proxy_port = proxy.rpartition(":")
+        port = int(proxy_port)
     try:
         async with asyncio.timeout(config.timeouts.connect):
             _, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
         raise faults.UpstreamTimeout(config.host, config.timeouts.connect) from None
     except OSError as error:
-        raise faults.UpstreamUnreachable(config.host, (error.strerror or "no connection").lower()) from None
+        why = (error.strerror or "no connection").lower()
+        if proxy is not None:
+            why = f"no connection to the egress proxy {proxy}: {why}"
+        raise faults.UpstreamUnreachable(config.host, why) from None
     writer.close()
-    return f"port {port} is open"
+    return f"port {port} is open" if proxy is None else f"the egress proxy {proxy} is there"
 
 
 async def _shake_hands(stranger: Upstream) -> str:

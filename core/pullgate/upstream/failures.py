@@ -64,7 +64,33 @@ def fault_of_request(error: BaseException, host: str, connect: float, first_byte
     """Why no answer's headers came. `host` is who was asked, in words; the bounds are those that held, in seconds."""
     fault = _fault_of_request(error, host, connect, first_byte)
     fault.__cause__ = _safe_cause(error)
+    fault.no_connection = isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
     return Transient(fault) if _may_pass(error) else fault
+
+
+def fault_of_egress(error: BaseException, host: str, proxy: str) -> faults.Fault | Transient:
+    """Why an egress proxy gave no connection. `host` is who was asked, and `proxy` (host:port) through whom."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return refused_by_egress(host, proxy, error.status)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        why = _name_cause(error.os_error)
+    elif isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = certificate_cause(error.certificate_error)
+    else:
+        why = connection_cause(error) if isinstance(error, OSError) else "the connection failed"
+    return Transient(_no_egress(host, proxy, why))
+
+
+def refused_by_egress(host: str, proxy: str, status: int) -> faults.Fault | Transient:
+    """The fault of a proxy that answers `status` in place of a connection; it may pass if the proxy found no way."""
+    fault = _no_egress(host, proxy, "it wants another login" if status == 407 else f"it answered {status}")
+    return Transient(fault) if status in {502, 503, 504} else fault
+
+
+def _no_egress(host: str, proxy: str, why: str) -> faults.Fault:
+    fault = faults.UpstreamUnreachable(host, f"no connection through the egress proxy {proxy}: {why}")
+    fault.no_connection = True
+    return fault
 
 
 def fault_of_body(error: BaseException, host: str, idle: float) -> faults.Fault:
@@ -84,7 +110,7 @@ def _fault_of_request(error: BaseException, host: str, connect: float, first_byt
             return faults.UpstreamTLS(host, certificate_cause(error.certificate_error))
         case aiohttp.ClientConnectorSSLError():
             reason = getattr(error.os_error, "reason", None)
-            return faults.UpstreamTLS(host, "it does not speak TLS" if reason in _NOT_TLS else "the handshake failed")
+            return faults.UpstreamTLS(host, _handshake_cause(reason))
         case aiohttp.ClientConnectorDNSError():
             return faults.UpstreamUnreachable(host, _name_cause(error.os_error))
         case aiohttp.ClientConnectorError() if error.os_error.errno in _OWN_LACK:
@@ -113,9 +139,17 @@ def _own_lack() -> faults.Fault:
 
 
 def certificate_cause(error: BaseException) -> str:
-    """What is wrong with the certificate that `error` refuses."""
-    code = getattr(error, "verify_code", 0)
-    return _CERTIFICATE_CAUSES.get(code, "certificate is not valid")
+    """What is wrong with the certificate that `error` refuses, with OpenSSL's own reason."""
+    words = _CERTIFICATE_CAUSES.get(getattr(error, "verify_code", 0), "certificate is not valid")
+    reason = getattr(error, "verify_message", "")
+    return f"{words} ({reason.rstrip('.')})" if reason else words
+
+
+def _handshake_cause(reason: str | None) -> str:
+    if reason in _NOT_TLS:
+        return "it does not speak TLS"
+    words = (reason or "").lower().replace("_", " ")
+    return f"the handshake failed ({words})" if words else "the handshake failed"
 
 
 def connection_cause(error: OSError) -> str:

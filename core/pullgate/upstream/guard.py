@@ -45,6 +45,21 @@ _SHARED = (
     ".windows.net",
 )
 """Domains under which a registry's service gives each tenant a name; the public suffix list lacks most of them."""
+_PRIVATE_NAMES = (
+    ".localhost",
+    ".local",
+    ".localdomain",
+    ".svc",
+    ".home.arpa",
+    ".intranet",
+    ".internal",
+    ".private",
+    ".corp",
+    ".home",
+    ".lan",
+)
+"""Names of private networks (RFC 6762, appendix G; RFC 8375), of Kubernetes, and of the clouds' metadata services."""
+_METADATA_NAMES = frozenset({"metadata.google.internal", "metadata", "instance-data.ec2.internal", "instance-data"})
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -121,6 +136,21 @@ class Guard:
             return True
         return self.may_dial(host, host)
 
+    def name_is_allowed(self, url: URL) -> bool:
+        """Whether an egress proxy may be asked for the host of `url`. It resolves the name, so the name is judged.
+
+        The upstream's own name is the vendor's choice. Any other must not be one of a private network.
+        """
+        if self._config.allow_private:
+            return True
+        host = name_of(url)
+        address = _literal(host)
+        if address is not None:
+            return self.may_dial(host, address)
+        if host in _METADATA_NAMES:
+            return False
+        return self.is_own(host) or ("." in host and not host.endswith(_PRIVATE_NAMES))
+
     def may_dial(self, host: str, address: str) -> bool:
         """Whether `address`, which `host` resolved to, is dialled.
 
@@ -154,7 +184,8 @@ def same_registered_domain(one: str, other: str) -> bool:
 class GuardingResolver(AbstractResolver):
     """The system's resolver, whose answers pass the guard."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard | None) -> None:
+        """None: every address is dialled, as that of the egress proxy, which the operator of this process chose."""
         self._guard = guard
 
     async def resolve(
@@ -175,7 +206,7 @@ class GuardingResolver(AbstractResolver):
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
             for kind, _, proto, _, address in found
-            if self._guard.may_dial(host, str(address[0]))
+            if self._guard is None or self._guard.may_dial(host, str(address[0]))
         ]
         if found and not allowed:
             raise AddressRefused(None, "no address of this name may be dialled")
@@ -199,6 +230,18 @@ def _is_address(host: str) -> bool:
     """Also for the old forms that some resolvers take: 2130706433, 127.1, 0x7f.0.0.1."""
     last = host.rpartition(".")[2]
     return ":" in host or last.isdigit() or last.startswith("0x")
+
+
+def _literal(host: str) -> str | None:
+    """The address that `host` is, in any form that a resolver takes (2130706433, 0x7f.1); None for a name."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return str(ipaddress.IPv4Address(socket.inet_aton(host)))
+    except (OSError, ValueError):
+        return None
 
 
 def parse_url(text: str) -> URL | None:

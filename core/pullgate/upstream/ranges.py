@@ -8,6 +8,11 @@ from dataclasses import dataclass
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z", re.ASCII | re.IGNORECASE)
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z", re.ASCII | re.IGNORECASE)
 
+RANGES_LIMIT = 128
+"""Ranges of one request. The stargz snapshotter asks for some dozens at once."""
+RANGES_LENGTH = 4096
+"""Characters of a Range header with several ranges."""
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -34,6 +39,21 @@ def parse_range(text: str) -> Range | None:
     return None if first is not None and last is not None and last < first else Range(first, last)
 
 
+class TooManyRanges(ValueError):
+    """More ranges than are served at once: 416 (RFC 9110, section 15.5.17)."""
+
+
+def parse_ranges(text: str) -> tuple[Range, ...]:
+    """The ranges of a Range header; none for another unit or nonsense, which is to be ignored. Raises TooManyRanges."""
+    unit, _, rest = text.partition("=")
+    if unit.strip().lower() != "bytes":
+        return ()
+    if len(text) > RANGES_LENGTH or rest.count(",") >= RANGES_LIMIT:
+        raise TooManyRanges
+    found = [parse_range(f"bytes={part.strip()}") for part in rest.split(",")]
+    return tuple(each for each in found if each is not None) if None not in found else ()
+
+
 @dataclass(frozen=True, slots=True)
 class ContentRange:
     """Bytes `first` to `last`, both included, of `total`; None is an unknown total."""
@@ -57,6 +77,8 @@ def parse_content_range(text: str) -> ContentRange | None:
 
 def answers_range(asked: str, got: ContentRange) -> bool:
     """Whether `got` begins where the Range value `asked` does, and holds no byte beyond it."""
+    if "," in asked:  # a server may send one range that covers several (RFC 9110, section 15.3.7.2)
+        return True
     match = _RANGE.match(asked)
     if match is None:
         return False

@@ -39,7 +39,7 @@ class UpstreamRequest:
     accept: tuple[str, ...] = ()
     """The client's Accept values as they came (GHCR answers 404 to a list that lacks the OCI index)."""
     range: str | None = None
-    """A Range value with a single range: "bytes=N-", "bytes=N-M" or "bytes=-N"."""
+    """A Range value: "bytes=N-", "bytes=N-M" or "bytes=-N"; or several of them, which only a GET of a blob may ask."""
     if_range: str | None = None
     if_none_match: str | None = None
     query: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -10,8 +11,16 @@ import aiohttp
 from yarl import URL
 
 from pullgate import faults
+from pullgate.tls_context import build_client_context, client_context
 from pullgate.upstream.config import UpstreamConfig
-from pullgate.upstream.failures import NOT_DIALLED, AddressRefused, fault_of_request
+from pullgate.upstream.egress import Egress, EgressProxy, InvalidProxy
+from pullgate.upstream.failures import (
+    NOT_DIALLED,
+    AddressRefused,
+    fault_of_egress,
+    fault_of_request,
+    refused_by_egress,
+)
 from pullgate.upstream.guard import Guard, GuardingResolver, name_of
 
 USER_AGENT = f"pullgate/{version('pullgate')}"
@@ -30,7 +39,10 @@ class Transport:
     def __init__(self, config: UpstreamConfig, guard: Guard) -> None:
         self._config = config
         self._guard = guard
+        self._egress = Egress(os.environ)
         self._session: aiohttp.ClientSession | None = None
+        self._proxied: aiohttp.ClientSession | None = None
+        """For what goes through an egress proxy; its resolver looks up nothing but that proxy's name."""
 
     def label(self, url: URL) -> str:
         """Whom `url` asks, in words; never more than the host, for the query may hold a signature."""
@@ -38,39 +50,91 @@ class Transport:
         return self._config.host if self._guard.is_own(name) else f"{name} (for {self._config.host})"
 
     async def exchange(
-        self, method: str, url: URL, headers: Mapping[str, str], form: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None = None,
+        first_byte: float | None = None,
     ) -> aiohttp.ClientResponse:
-        """One request, and the answer with its body unread. Raises a fault, or Transient where a new try may help."""
-        session = self._session or self._open()
+        """One request, and the answer with its body unread. Raises a fault, or Transient where a new try may help.
+
+        `first_byte` bounds the wait for the answer's headers, in seconds; None is the Registry's bound for small ones.
+        """
+        proxy = self._proxy_for(url)
+        session = self._session_for(proxy)
+        timeouts = self._config.timeouts
+        wait = timeouts.first_byte if first_byte is None else first_byte
+        timeout = aiohttp.ClientTimeout(connect=timeouts.connect, sock_connect=timeouts.connect, sock_read=wait)
         failure: Exception
+        shown, to_proxy = proxy.headers_for(url, headers) if proxy is not None else (headers, None)
         try:
-            return await session.request(method, url, headers=headers, data=form, allow_redirects=False)
+            raw = await session.request(
+                method,
+                url,
+                headers=shown,
+                data=form,
+                allow_redirects=False,
+                timeout=timeout,
+                proxy=proxy.url if proxy is not None else None,
+                proxy_headers=to_proxy,
+            )
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            failure = self._failure(error, url)
+            failure = self._failure(error, url, wait, proxy)
+        else:
+            if proxy is None or raw.status != 407:
+                return raw
+            raw.close()
+            failure = refused_by_egress(self.label(url), proxy.name, raw.status)
         raise failure
+
+    def way_to(self, url: URL) -> str | None:
+        """host:port of the egress proxy that `url` is asked through; None: it is reached directly. Raises a fault."""
+        proxy = self._proxy_for(url)
+        return proxy.name if proxy is not None else None
+
+    def _proxy_for(self, url: URL) -> EgressProxy | None:
+        try:
+            proxy = self._egress.proxy_for(url)
+        except InvalidProxy as error:
+            raise faults.UpstreamUnreachable(self.label(url), str(error)) from None
+        if proxy is not None and not self._guard.name_is_allowed(url):
+            if self._guard.is_own(name_of(url)):
+                raise faults.UpstreamUnreachable(self._config.host, NOT_DIALLED)
+            raise self._guard.refused_address()
+        return proxy
 
     async def close(self) -> None:
         """Close every connection."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions = self._session, self._proxied
+        self._session = self._proxied = None
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
-    def _failure(self, error: Exception, url: URL) -> Exception:
-        timeouts = self._config.timeouts
+    def _failure(self, error: Exception, url: URL, first_byte: float, proxy: EgressProxy | None) -> Exception:
+        if proxy is not None and _is_of_proxy(error, proxy):
+            return fault_of_egress(error, self.label(url), proxy.name)
         refused = isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, AddressRefused)
         if refused and not self._guard.is_own(name_of(url)):
             return self._guard.refused_address()
-        return fault_of_request(error, self.label(url), timeouts.connect, timeouts.first_byte)
+        return fault_of_request(error, self.label(url), self._config.timeouts.connect, first_byte)
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _session_for(self, proxy: EgressProxy | None) -> aiohttp.ClientSession:
+        if proxy is None:
+            self._session = self._session or self._open(GuardingResolver(self._guard))
+            return self._session
+        self._proxied = self._proxied or self._open(GuardingResolver(None))
+        return self._proxied
+
+    def _open(self, resolver: GuardingResolver) -> aiohttp.ClientSession:
         if not self._guard.literal_is_allowed(self._guard.origin):
             # aiohttp asks no resolver for an address.
             raise faults.UpstreamUnreachable(self._config.host, NOT_DIALLED)
-        timeouts = self._config.timeouts
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=_CONNECTIONS,
-                resolver=GuardingResolver(self._guard),
+                resolver=resolver,
                 ttl_dns_cache=30,
                 keepalive_timeout=30,
                 ssl=self._trust(),
@@ -78,9 +142,6 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(
-                connect=timeouts.connect, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
-            ),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             read_bufsize=_READ_BUFFER,
             max_field_size=_FIELD_LIMIT,
@@ -88,16 +149,22 @@ class Transport:
         )
         # aiohttp's own silent repeat of a request would multiply with `retry`.
         session._retry_connection = False
-        self._session = session
         return session
 
-    def _trust(self) -> ssl.SSLContext | bool:
-        """True is aiohttp's verifying default, which all upstreams without a CA of their own share."""
+    def _trust(self) -> ssl.SSLContext:
         if self._config.ca_pem is None:
-            return True
-        context = ssl.create_default_context()
+            return client_context()
         try:
-            context.load_verify_locations(cadata=self._config.ca_pem)
+            return build_client_context(self._config.ca_pem)
         except (ssl.SSLError, ValueError):
             raise faults.UpstreamTLS(self._config.host, "the Registrys CA certificate cannot be read") from None
-        return context
+
+
+def _is_of_proxy(error: Exception, proxy: EgressProxy) -> bool:
+    """Whether `error` speaks of the egress proxy, and not of the server behind it."""
+    if isinstance(error, (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError)):
+        return True
+    return isinstance(error, aiohttp.ClientConnectorError) and (error.host, error.port) == (
+        proxy.url.raw_host,
+        proxy.url.port,
+    )

@@ -161,6 +161,9 @@ def _holds_still(conditions: Conditions, resource: Registry) -> bool:
 def _words(fault: faults.Fault, resource: Registry, checked: Checked) -> str:
     """The fault, the next step, and what that is at this provider."""
     step = STEPS.get(fault.reason, "").format(source=source_of(resource))
+    trusted = resource.spec.tls.ca_secret_ref
+    if isinstance(fault, faults.UpstreamTLS) and trusted is not None:
+        step = f"compare its certificate with the CA in {trusted.key} of Secret {trusted.name}, or check spec.host"
     own = PROVIDERS[resource.spec.type].hints.get(fault.reason)
     if own is not None:
         credentials, image = checked.config.credentials, resource.spec.check.image or ""

@@ -67,6 +67,13 @@ class Held(AsyncIterator[Part]):
         self._first = self._position = first
         self._end = end
 
+    async def move(self, first: int, end: int) -> None:
+        """As `cut`, for the next of several parts."""
+        rest, self._rest, self._known = self._rest, None, 0
+        if rest is not None:
+            await rest.aclose()
+        self.cut(first, end)
+
     @property
     def sent_all(self) -> bool:
         """Whether the whole blob was handed out."""

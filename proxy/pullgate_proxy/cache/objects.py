@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +20,8 @@ import aiohttp
 from yarl import URL
 
 from pullgate.providers.exchange import ExchangeFailed, load_extra, run_blocking
+from pullgate.tls_context import client_context
+from pullgate.upstream.egress import Egress, InvalidProxy
 from pullgate.upstream.request import UpstreamResponse
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.disk import BlobDir
@@ -87,6 +90,7 @@ class ObjectStore:
         self._workers: list[asyncio.Task[None]] = []
         self._client: Any = None
         self._session: aiohttp.ClientSession | None = None
+        self._egress = Egress(os.environ)
         self._again_at = 0.0
         self.problem = ""
         """Why it is left alone; empty where all is well."""
@@ -96,7 +100,11 @@ class ObjectStore:
         self._client = await run_blocking(self._build_client)
         timeout = aiohttp.ClientTimeout(connect=5.0, sock_connect=5.0, sock_read=IDLE_SECONDS)
         self._session = aiohttp.ClientSession(
-            timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False
+            connector=aiohttp.TCPConnector(ssl=client_context()),
+            timeout=timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
         )
         self._workers = [asyncio.create_task(self._upload_all(), name=f"upload {n}") for n in range(UPLOADS)]
 
@@ -117,7 +125,7 @@ class ObjectStore:
             return None
         try:
             url = await self._sign("get_object", ask.digest)
-            raw = await self._session.get(url, allow_redirects=False)
+            raw = await self._session.get(url, allow_redirects=False, **self._way_to(url))
         except (aiohttp.ClientError, OSError, TimeoutError, ExchangeFailed) as error:
             self._failed(error)
             return None
@@ -146,7 +154,7 @@ class ObjectStore:
             return None
         try:
             url = await self._sign("head_object", digest)
-            async with self._session.head(url, allow_redirects=False) as response:
+            async with self._session.head(url, allow_redirects=False, **self._way_to(url)) as response:
                 if response.status not in {200, 403, 404}:
                     raise aiohttp.ClientError(f"it answered {response.status}")
                 size = response.content_length if response.status == 200 else None
@@ -196,7 +204,7 @@ class ObjectStore:
             if await self._size_of(digest) == found.size:
                 return
             url = await self._sign("put_object", digest)
-            async with self._session.put(url, data=file, allow_redirects=False) as response:
+            async with self._session.put(url, data=file, allow_redirects=False, **self._way_to(url)) as response:
                 if response.status != 200:
                     raise aiohttp.ClientError(f"it answered {response.status} to an upload")
         self._note(digest, found.size)
@@ -213,6 +221,17 @@ class ObjectStore:
             request_checksum_calculation="when_required",
         )
         return session.create_client("s3", endpoint_url=self._location.endpoint, config=config)
+
+    def _way_to(self, url: URL) -> dict[str, Any]:
+        """Options of a request that goes through the egress proxy, if there is one. Raises aiohttp.ClientError."""
+        try:
+            proxy = self._egress.proxy_for(url)
+        except InvalidProxy as error:
+            raise aiohttp.ClientError(str(error)) from None
+        if proxy is None:
+            return {}
+        headers, connect = proxy.headers_for(url, {})
+        return {"proxy": proxy.url, "proxy_headers": connect, "headers": headers}
 
     async def _sign(self, operation: str, digest: str) -> URL:
         """Raises ExchangeFailed. In a thread: the credentials may have to be renewed."""

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from pullgate import faults
-from pullgate.upstream.breaker import DOWN
 
 DIGEST_TTL: Final = 3600.0
 """Seconds for which what has a digest is believed to be still there."""
 
-STALE: Final = (*DOWN, faults.UpstreamRateLimited, faults.UpstreamTLS)
-"""What an older copy may stand in for; a refusal or a 404 is an answer."""
+STALE: Final = (
+    faults.UpstreamUnreachable,
+    faults.UpstreamTimeout,
+    faults.UpstreamError,
+    faults.UpstreamRateLimited,
+    faults.UpstreamTLS,
+)
+"""Faults for which an older copy may stand in: no answer, 5xx or "not now". Any other 4xx is an answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from pullgate.faults import Fault
+from pullgate.faults import Fault, UpstreamTimeout
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.held import Held
@@ -23,6 +23,11 @@ from pullgate_proxy.pull_log import Record
 from pullgate_proxy.tokens import SigningKeys
 
 AT_ONCE: Final = 256
+OPEN_SECONDS: Final = 4.0
+"""Seconds to the first byte of a blob. A slow upstream is not this replica's failure: the other one asks it itself.
+
+Less than the other one waits (`client.ANSWER_SECONDS`), which takes silence for a replica that is down.
+"""
 
 MakeAsk = Callable[[Wanted], Ask | None]
 """None where there is no such Registry. Raises a fault where it cannot be asked."""
@@ -53,7 +58,10 @@ def build_peer_server(
 async def _send(request: web.Request, blobs: BlobCache, make_ask: MakeAsk, wanted: Wanted) -> web.StreamResponse:
     try:
         ask = make_ask(wanted)
-        held: Held | None = await blobs.open(ask) if ask is not None else None
+        async with asyncio.timeout(OPEN_SECONDS):
+            held: Held | None = await blobs.open(ask) if ask is not None else None
+    except TimeoutError:
+        return web.Response(status=404, headers={"X-Pullgate-Reason": UpstreamTimeout.reason})
     except Fault as fault:
         # Not a failure of this replica: the other one asks the upstream, and tells its client what that says.
         return web.Response(status=404, headers={"X-Pullgate-Reason": fault.reason})

@@ -10,13 +10,14 @@ from urllib.parse import parse_qs
 
 from multidict import CIMultiDictProxy
 
-from pullgate.faults import NotEntitled, UpstreamProtocol
+from pullgate.faults import NotEntitled, UpstreamForbidden, UpstreamProtocol
 from pullgate.oci.manifest import INDEX_TYPES, parse_manifest
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.client import FetchedManifest, Upstream
-from pullgate.upstream.ranges import Range, parse_range
+from pullgate.upstream.parts import PartsStream, is_multipart
+from pullgate.upstream.ranges import Range, TooManyRanges, parse_ranges
 from pullgate.upstream.request import Method, UpstreamRequest
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.blobs import BlobCache
@@ -34,6 +35,7 @@ from pullgate_proxy.pipeline.lists import (
     filter_by_type,
     render_tags,
 )
+from pullgate_proxy.pipeline.multipart import Multipart
 from pullgate_proxy.pipeline.request import Kind, PullRequest
 
 ACCEPT_LIMIT = 32
@@ -169,6 +171,10 @@ class Forwarder:
             self._prefetcher.add(Ask(pull.where, repository, digest, pull.current) for digest in manifest.blobs)
 
     async def _forward_blob(self, pull: Pull, upstream: Upstream) -> Answer:
+        try:
+            _wanted_ranges(pull)
+        except TooManyRanges:
+            return Answer(416, {"Content-Length": "0"})
         redirects = pull.route.registry.delivery == "Redirect"
         # Redirect is there to keep blobs off the proxy: only the first pull passes through it, on its way to a store.
         if self._blobs is None or not pull.where.blobs or _wants_fresh(pull) or (redirects and not self._blobs.store):
@@ -179,8 +185,9 @@ class Forwarder:
         if redirects and not is_head and (url := await self._blobs.locate(ask)) is not None:
             headers = {"Location": url, "Docker-Content-Digest": pull.request.reference, **_cache_headers("store")}
             return Answer(307, headers, cache="store")
-        wanted = None if is_head else _wanted_range(pull)
-        first = wanted.first if wanted is not None else 0
+        wanted = () if is_head else _wanted_ranges(pull)
+        firsts = [each.first for each in wanted]
+        first = (None if None in firsts else max(each or 0 for each in firsts)) if firsts else 0
         held = await self._blobs.open(ask, first, begin=first == 0 and not is_head)
         if held is None:
             return await _stream_blob(pull, upstream)
@@ -228,17 +235,23 @@ def _manifest_request(pull: Pull) -> UpstreamRequest:
 
 async def _stream_blob(pull: Pull, upstream: Upstream) -> Answer:
     """Past the disk."""
-    wanted = pull.headers.get("Range", "")
+    wanted = _wanted_ranges(pull)
     redirect = pull.route.registry.delivery == "Redirect" and pull.request.method == "GET"
     request = UpstreamRequest(
         _method(pull),
         pull.route.repository,
         "blobs",
         pull.request.reference,
-        range=wanted if parse_range(wanted) is not None else None,
+        range=pull.headers["Range"] if wanted else None,
         follow_redirects=not redirect,
     )
-    response = await upstream.send(request)
+    try:
+        response = await upstream.send(request)
+    except UpstreamForbidden:
+        if len(wanted) < 2:
+            raise
+        # Google's storage refuses several ranges by 400. The stargz snapshotter then asks for one at a time.
+        return Answer(400, {"Content-Length": "0"})
     if response.location is not None:
         response.release()
         return Answer(307, {"Location": str(response.location), "Docker-Content-Digest": pull.request.reference})
@@ -250,25 +263,30 @@ async def _stream_blob(pull: Pull, upstream: Upstream) -> Answer:
     if pull.request.method == "HEAD" or response.status == 416:
         response.release()
         return Answer(response.status, headers)
+    if len(wanted) > 1 and is_multipart(response):
+        return Answer(206, headers, stream=PartsStream(response))
     if "Content-Length" not in headers and response.status == 206:
         response.release()
         raise UpstreamProtocol(upstream.config.host, "a part without its length")
     return Answer(response.status, headers, stream=stream_blob(upstream, request, response, current=pull.current))
 
 
-def _wanted_range(pull: Pull) -> Range | None:
-    """What part of a blob is asked for; If-Range with another validator asks for all (RFC 9110, section 13.1.5)."""
+def _wanted_ranges(pull: Pull) -> tuple[Range, ...]:
+    """The parts of a blob that are asked for; If-Range with another validator asks for all (RFC 9110, 13.1.5).
+
+    Raises TooManyRanges.
+    """
     validator = pull.headers.get("If-Range")
     if validator is not None and validator != _etag(pull):
-        return None
-    return parse_range(pull.headers.get("Range", ""))
+        return ()
+    return parse_ranges(pull.headers.get("Range", ""))
 
 
 def _etag(pull: Pull) -> str:
     return f'"{pull.request.reference}"'
 
 
-def _answer_held(pull: Pull, held: Held, wanted: Range | None) -> Answer:
+def _answer_held(pull: Pull, held: Held, wanted: tuple[Range, ...]) -> Answer:
     """A blob from its file (RFC 9110, section 15.3.7)."""
     headers = {
         "Content-Type": "application/octet-stream",
@@ -278,13 +296,18 @@ def _answer_held(pull: Pull, held: Held, wanted: Range | None) -> Answer:
         "Accept-Ranges": "bytes",
         **_cache_headers(held.result),
     }
-    if wanted is None:
+    parts = [part for each in wanted if (part := each.within(held.size)) is not None]
+    if not wanted or (len(parts) > 1 and sum(end - first for first, end in parts) >= held.size):
+        # Ranges that overlap would cost more than the whole (RFC 9110, section 14.2: they may be ignored).
         return Answer(200, headers, stream=held, cache=held.result)
-    part = wanted.within(held.size)
-    if part is None:
+    if not parts:
         headers |= {"Content-Range": f"bytes */{held.size}", "Content-Length": "0"}
         return Answer(416, headers, cache=held.result)
-    first, end = part
+    if len(parts) > 1:
+        body = Multipart(held, parts)
+        headers |= {"Content-Type": body.content_type, "Content-Length": str(body.length)}
+        return Answer(206, headers, cache=held.result, stream=body)
+    first, end = parts[0]
     held.cut(first, end)
     headers |= {"Content-Range": f"bytes {first}-{end - 1}/{held.size}", "Content-Length": str(end - first)}
     return Answer(206, headers, cache=held.result, stream=held)

@@ -6,10 +6,14 @@ import asyncio
 import errno
 import os
 from collections import defaultdict
+from typing import Final
 
 from pullgate_proxy.cache.keeper import Keeper
 
 Worker = int
+
+JOIN_SECONDS: Final = 20.0
+"""Seconds that a worker waits for another one's first byte; less than a call may take (`line.CALL_SECONDS`)."""
 
 
 class Desk:
@@ -37,7 +41,11 @@ class Desk:
             return self._claimed.get(digest)
         waiter: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._waiting[digest].append(waiter)
-        return await waiter
+        try:
+            async with asyncio.timeout(JOIN_SECONDS):
+                return await waiter
+        except TimeoutError:
+            return None
 
     async def claim(self, worker: Worker, digest: str, size: int) -> bool:
         """See Keeper; the path is where BlobDir says."""

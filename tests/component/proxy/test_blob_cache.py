@@ -209,7 +209,7 @@ async def test_a_part_beyond_the_end_is_416_and_nonsense_is_ignored(world: World
     await world.pull()
     status, _, headers = await world.part(f"bytes={SIZE}-")
     assert (status, headers["Content-Range"]) == (416, f"bytes */{SIZE}")
-    for nonsense in ("bytes=9-3", "lines=0-5", "bytes=0-1,4-5", "bytes=-"):
+    for nonsense in ("bytes=9-3", "lines=0-5", "bytes=0-1,a-5", "bytes=-"):
         status, body, _ = await world.part(nonsense)
         assert (status, len(body)) == (200, SIZE)
 

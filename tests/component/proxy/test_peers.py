@@ -53,13 +53,13 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world_of(directory: Path, count: int = 3) -> AsyncIterator[World]:
+async def world_of(directory: Path, count: int = 3, first_byte_timeout: float = 2.0) -> AsyncIterator[World]:
     async with ScriptedRegistry() as upstream:
         await upstream.push("my-org/large", "1", LARGE)
         ports = [free_port() for _ in range(count)]
         settings = {
             "peer_fetch": tuple(("127.0.0.1", port) for port in ports),
-            "first_byte_timeout": 2.0,
+            "first_byte_timeout": first_byte_timeout,
             "idle_timeout": 1.0,
         }
         documents = [registry("upstream", upstream.host), license_("acme")]

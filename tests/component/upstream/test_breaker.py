@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.support.upstreams import faults as spoil
 
 REQUEST = UpstreamRequest("GET", WORKER, "manifests", "1.0.0", accept=MANIFEST_TYPES)
 DEAD = faults.UpstreamUnreachable("quay.io", "connection refused")
+DEAD.no_connection = True
 
 
 class Clock:
@@ -34,7 +36,7 @@ def opened(clock: Clock) -> Breaker:
     breaker = Breaker("my-app/quay", clock)
     for _ in range(FAILURES):
         breaker.enter()
-        breaker.failed(DEAD)
+        breaker.failed(DEAD, REQUEST)
     return breaker
 
 
@@ -42,7 +44,7 @@ def test_some_failures_in_a_row_open_it_and_one_success_in_between_does_not() ->
     breaker = Breaker("my-app/quay", Clock())
     for _ in range(3 * FAILURES):
         breaker.enter()
-        breaker.failed(DEAD)
+        breaker.failed(DEAD, REQUEST)
         breaker.succeeded()
     assert not breaker.is_open
     assert opened(Clock()).is_open
@@ -70,7 +72,7 @@ def test_one_at_a_time_asks_again_and_later_each_time() -> None:
         pauses.append(clock.now - began)
         with pytest.raises(faults.UpstreamUnreachable):
             breaker.enter()  # another one, meanwhile
-        breaker.failed(DEAD)
+        breaker.failed(DEAD, REQUEST)
     assert pauses == [2, 4, 8, 16, LONGEST_PAUSE, LONGEST_PAUSE]
 
 
@@ -92,9 +94,9 @@ async def test_a_registry_that_fails_is_asked_no_more_and_serves_again_when_it_i
         config = UpstreamConfig("my-app/up", registry.host, registry.host, plain_http=True, allow_private=True)
         async with Upstream(config, clock=clock) as upstream:
             registry.on("GET", "/manifests/", spoil.answer(500))
-            for _ in range(FAILURES):
+            for number in range(FAILURES):
                 with pytest.raises(faults.UpstreamError):
-                    await upstream.fetch_manifest(REQUEST)
+                    await upstream.fetch_manifest(replace(REQUEST, reference=f"1.0.{number}"))
             asked = len(registry.requests)
             with pytest.raises(faults.UpstreamError, match="asked again"):
                 await upstream.fetch_manifest(REQUEST)

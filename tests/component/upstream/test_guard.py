@@ -269,7 +269,7 @@ async def test_a_challenge_of_a_redirects_target_is_not_answered() -> None:
     async with Stage(lambda _: BASIC_CHALLENGE, bind="127.0.0.2") as cdn:
         async with Stage(lambda _: redirect(cdn.url + "/x")) as stage:
             async with Upstream(stage.config(credentials=CREDENTIALS, allow_private=True)) as upstream:
-                with pytest.raises(faults.UpstreamError, match="answered 401"):
+                with pytest.raises(faults.UpstreamForbidden, match="answered 401"):
                     await upstream.send(BLOB)
         assert [asked.headers.get("Authorization") for asked in cdn.asked] == [None]
 

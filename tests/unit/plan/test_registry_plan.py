@@ -15,7 +15,9 @@ from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.login import LoginResult
 from pullgate_operator.plan.check import Checked
 from pullgate_operator.plan.registry import RegistryInputs, RegistryPlan, plan_registry
+from tests.support.tls import Authority
 
+CA = Authority().pem.encode()
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SECRET = secret_document("my-app", "robot", {"username": b"u", "password": b"SECRET"}, type_="kubernetes.io/basic-auth")
 
@@ -123,6 +125,18 @@ def test_a_refusal_is_told_with_the_providers_own_next_step() -> None:
     words = "renew the credentials in Secret robot: copy the token of the robot account u again"
     assert words in message(refused, "Authenticated")
     assert words in message(refused, "Ready")
+
+
+def test_a_registry_that_names_its_ca_is_not_told_to_name_it() -> None:
+    fault = faults.UpstreamTLS("quay.io", "certificate is not valid (Missing Authority Key Identifier)")
+    inputs: dict[str, Any] = {
+        "resource": registry(tls={"caSecretRef": {"name": "ca"}}),
+        "ca_secret": secret_document("my-app", "ca", {"ca.crt": CA}),
+    }
+    words = message(decide(checked=checked(fault, failures=1, **inputs), **inputs), "Reachable")
+    assert "(Missing Authority Key Identifier)" in words
+    assert "compare its certificate with the CA in ca.crt of Secret ca" in words
+    assert "name its CA" not in words
 
 
 def test_a_user_that_is_the_token_is_in_no_condition() -> None:

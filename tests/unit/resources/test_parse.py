@@ -147,6 +147,8 @@ def test_a_mistake_in_a_license_is_named_with_field_and_fix(path: str, value: ob
         ("spec.domains", ["images"], "spec.domains[0]: 'images' is not a domain"),
         ("spec.domains", ["10.0.0.1"], "is not a domain"),
         ("spec.check.interval", "10ms", "spec.check.interval: is shorter than a second"),
+        ("spec.timeouts", {"connect": "61s"}, "spec.timeouts.connect: is not between 1s and 1m; write it like 5s"),
+        ("spec.timeouts", {"firstByte": "11m"}, "spec.timeouts.firstByte: is not between 1s and 10m"),
         ("spec.tls.plainHttp", True, "spec.tls.plainHttp: is not a field; did you mean plainHTTP?"),
         ("spec.tls.plainHTTP", "maybe", "spec.tls.plainHTTP: 'maybe' is not true or false"),
         ("spec.repositories", [], "spec.repositories: is empty"),

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullgate.upstream.ranges import Range, answers_range, parse_content_range, parse_range
+from pullgate.upstream.ranges import (
+    RANGES_LENGTH,
+    RANGES_LIMIT,
+    Range,
+    TooManyRanges,
+    answers_range,
+    parse_content_range,
+    parse_range,
+    parse_ranges,
+)
 
 SIZES = st.integers(0, 2**40)
 
@@ -62,3 +71,17 @@ def test_a_part_lies_within_the_whole_and_is_what_the_header_says(size: int, fir
     told = parse_content_range(f"bytes {begin}-{end - 1}/{size}")
     assert told is not None
     assert answers_range(text, told)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("bytes=0-1,3-4", 2), ("bytes=0-1, -5", 2), ("bytes=5-", 1), ("bytes=0-1,a-5", 0), ("lines=0-1,3-4", 0), ("", 0)],
+)
+def test_several_ranges_are_all_read_or_none(text: str, count: int) -> None:
+    assert len(parse_ranges(text)) == count
+
+
+@pytest.mark.parametrize("text", ["bytes=" + "0-0," * RANGES_LIMIT + "0-0", "bytes=0-0," + " " * RANGES_LENGTH + "2-2"])
+def test_ranges_beyond_the_bounds_are_too_many(text: str) -> None:
+    with pytest.raises(TooManyRanges):
+        parse_ranges(text)

@@ -19,7 +19,7 @@ from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.manifest import fetch_manifest
 from pullgate.upstream.probe.result import ProbeOptions
-from pullgate.upstream.request import UpstreamRequest
+from pullgate.upstream.request import Kind, UpstreamRequest
 from pullgate.upstream.retry import wait_before
 
 CONFIG_LIMIT = 4 * 1024 * 1024
@@ -137,7 +137,9 @@ class Run:
 
     async def _fetch_manifest(self, source: Source, reference: str) -> Found:
         request = source.request("GET", "manifests", reference)
-        fetched = await self._patiently(source, lambda: _bounded(source, fetch_manifest(source.upstream, request)))
+        fetched = await self._patiently(
+            source, lambda: _bounded(source, fetch_manifest(source.upstream, request), "manifests")
+        )
         try:
             return Found(fetched.digest, parse_manifest(fetched.body, fetched.media_type))
         except ValueError as error:
@@ -166,8 +168,9 @@ class Run:
         raise fault
 
     def _note(self, config: UpstreamConfig, fault: faults.Fault) -> None:
-        """What a proxy says of being down is about one upstream of many."""
-        if isinstance(fault, _OF_THE_HOST) and config not in self._answered and not config.pullgate:
+        """Remember a host that cannot be reached. A proxy's word is about one upstream of many."""
+        is_down = isinstance(fault, _OF_THE_HOST) and fault.no_connection and not fault.elsewhere
+        if is_down and config not in self._answered and not config.pullgate:
             self._down.setdefault(config, fault)
 
     @contextlib.asynccontextmanager
@@ -179,9 +182,9 @@ class Run:
             yield
 
 
-async def _bounded(source: Source, answer: Awaitable[T]) -> T:
-    """`answer`, within the time that one may take: token, redirects and headers together."""
-    total = source.upstream.config.timeouts.total
+async def _bounded(source: Source, answer: Awaitable[T], kind: Kind = "blobs") -> T:
+    """`answer`, within the time that one of `kind` may take: token, redirects and headers together."""
+    total = source.upstream.config.timeouts.total_of(kind)
     try:
         async with asyncio.timeout(total):
             return await answer
