@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,13 @@ async def reason(gate: Gate, name: str) -> str:
     return str(read_condition(document, "Ready")["reason"])
 
 
+async def until_reason(gate: Gate, name: str, wanted: str) -> None:
+    """Wait until a Registry's Ready has this reason."""
+    async with asyncio.timeout(10):
+        while await reason(gate, name) != wanted:
+            await asyncio.sleep(0.05)
+
+
 @pytest.fixture
 async def harbor() -> Any:
     async with DockerRegistry("none") as held:
@@ -106,11 +114,47 @@ async def test_without_repositories_of_its_own_the_provider_refuses_the_wrong_ro
         assert asked_by == {robot("first")[0], robot("second")[0]}
 
 
-async def test_the_younger_says_host_conflict_and_serves_by_its_name(harbor: Front, tmp_path: Path) -> None:
+async def test_two_robots_of_one_host_are_both_ready_and_a_pull_by_the_host_finds_its_own(
+    harbor: Front, tmp_path: Path
+) -> None:
+    async with running(tmp_path / "resources", *documents(harbor), license_("acme"), **TIMEOUTS) as gate:
+        key = gate.key("acme")
+        for project in PROJECTS:
+            by_host = await gate.get(f"/v2/{project}/api/manifests/1?ns={harbor.host}", key)
+            assert by_host.status == 200, by_host.message
+            for client in (Crane(), Skopeo()):
+                reference = f"{gate.host}/proxy/{APP}/{project}/{project}/api:1"
+                pulled = await client.pull(reference, "acme", key, tmp_path / f"{client.name}-{project}")
+                assert pulled.exit_code == 0, pulled.output
+        assert harbor.reads == {(robot(project)[0], f"{project}/api") for project in PROJECTS}
+        nobodys = await gate.get(f"/v2/third/api/manifests/1?ns={harbor.host}", key)
+        assert (nobodys.status, nobodys.fault) == (403, "NotEntitled")
+        for project in PROJECTS:
+            await until_reason(gate, project, "Ready")
+
+
+async def test_a_registry_without_patterns_takes_what_no_other_registry_of_its_host_names(
+    harbor: Front, tmp_path: Path
+) -> None:
+    found = documents(harbor)
+    found[1]["spec"].pop("repositories")
+    async with running(tmp_path / "resources", *found, license_("acme"), **TIMEOUTS) as gate:
+        key = gate.key("acme")
+        for project in PROJECTS:
+            answer = await gate.get(f"/v2/{project}/api/manifests/1?ns={harbor.host}", key)
+            assert answer.status == 200, answer.message
+        assert harbor.reads == {(robot(project)[0], f"{project}/api") for project in PROJECTS}
+
+
+async def test_of_equal_patterns_the_younger_says_host_conflict_and_serves_by_its_name(
+    harbor: Front, tmp_path: Path
+) -> None:
     async with Gate(tmp_path / "resources", **TIMEOUTS) as gate:
-        first, second = documents(harbor)[:2], documents(harbor)[2:]
-        await gate.apply(*first)
-        await gate.apply(*second, license_("acme"))
+        found = documents(harbor)
+        for document in found:
+            document.get("spec", {}).pop("repositories", None)
+        await gate.apply(*found[:2])
+        await gate.apply(*found[2:], license_("acme"))
         key = gate.key("acme")
         younger = {await reason(gate, name): name for name in PROJECTS}["HostConflict"]
         assert (await gate.get(path(younger, younger), key)).status == 200

@@ -2,60 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import AsyncIterator, Callable
-
 import pytest
 
 from pullgate import faults
-from pullgate.oci.manifest import MANIFEST_TYPES
 from pullgate.providers.credentials import Credentials
-from pullgate.providers.resolve import resolve_credentials
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
-from pullgate.upstream.request import UpstreamRequest
+from tests.providers.asking import CHILD, asking, blob, manifest
 from tests.providers.stage import SMALL
 from tests.support.fakes.flavours import FLAVOURS, LOGINS
 from tests.support.fakes.front import Front
 
 pytestmark = pytest.mark.asyncio
-
-REPOSITORY = "my-org/small"
-CHILD = SMALL.children[0]
-
-
-@contextlib.asynccontextmanager
-async def asking(
-    type_: str, held: str, login: dict[str, str] | None = None, clock: Callable[[], float] = time.monotonic
-) -> AsyncIterator[tuple[Front, Upstream]]:
-    """A front, and the client of it with the right login."""
-    async with Front(FLAVOURS[type_], held) as front:
-        data = {k: v.encode() for k, v in (login or LOGINS[type_]).items()}
-        found = resolve_credentials(type_, "Opaque", data, front.host)
-        assert isinstance(found, Credentials)
-        front.accept(found.username, found.password)
-        config = UpstreamConfig(
-            "my-app/up",
-            front.host,
-            front.host,
-            found,
-            plain_http=True,
-            allow_private=True,
-            realm_hosts=frozenset({front.token_host}),
-        )
-        async with Upstream(config, clock=clock) as upstream:
-            yield front, upstream
-
-
-def manifest(
-    front: Front, method: str = "GET", reference: str = "1", accept: tuple[str, ...] = MANIFEST_TYPES
-) -> UpstreamRequest:
-    return UpstreamRequest(method, front.flavour.prefix + REPOSITORY, "manifests", reference, accept=accept)  # type: ignore[arg-type]
-
-
-def blob(front: Front) -> UpstreamRequest:
-    return UpstreamRequest("GET", front.flavour.prefix + REPOSITORY, "blobs", CHILD.config)
 
 
 async def test_docker_hubs_head_stays_a_head_for_it_is_not_counted(held: str) -> None:

@@ -35,18 +35,18 @@ FIXES = {
 """What `registry test` says where the login is refused."""
 DENIED = {
     "DockerHub": "Read-only access to {repository} at Docker Hub",
-    "ECR": "ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on {repository}",
+    "ECR": "ecr:BatchGetImage and ecr:GetDownloadUrlForLayer (tags: ecr:ListImages) on {repository}",
     "ECRPublic": "check the alias of the registry in {repository}",
-    "GAR": "Artifact Registry Reader on the repository of {repository}",
-    "GCR": "Artifact Registry Reader on the repository of {repository}",
+    "GAR": "Artifact Registry Reader (downloadArtifacts) on the repository of {repository}",
+    "GCR": "Artifact Registry Reader (downloadArtifacts) on the repository of {repository}",
     "GHCR": "SSO authorization",
     "Quay": "give the robot account my-org+puller read access to {repository}",
-    "ACR": "AcrPull",
-    "Harbor": "pull from the project of {repository}",
+    "ACR": "Container Registry Repository Reader",
+    "Harbor": "Repository: Pull in the project of {repository}",
     "GitLab": "read_registry of the project or group of {repository}",
     "Artifactory": "Read on {repository} to the permission target of puller",
     "Nexus": "read and browse on the Docker repository of {repository}",
-    "DigitalOcean": "of the team that has {repository}",
+    "DigitalOcean": "registry: read for {repository}",
     "Generic": "read access to {repository}",
 }
 """What it says where the repository is denied."""

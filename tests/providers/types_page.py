@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pullgate.providers.types import GUIDES, PROVIDERS
 from tests.support.fakes.flavours import FLAVOURS
+from tests.support.fakes.front import Flavour
 from tests.support.fakes.kinds import kinds_of
 from tests.support.proven import COLUMNS
 
@@ -30,7 +31,8 @@ TABLE = """
 
 Written by `make docs` from the tests that ran (`tests/providers`): ✓ stands for a test that passed. Each type is pulled
 through the proxy by real clients from a fake of the provider, which speaks its login over HTTP in front of a real
-registry; no provider was asked itself.
+registry. A fake gives the answers of the real service; `tests/support/fakes/flavours.py` names the source beside each.
+No provider was asked itself.
 
 """
 
@@ -45,6 +47,16 @@ A comma stands before the mode of the host, or what is special about it.
 
 | type | |
 |---|---|
+"""
+
+REFUSALS = """
+## How each provider refuses
+
+The columns "wrong secret" and "denied", and `tests/providers/test_refusals.py`, are tested with these answers. Pullgate
+reports a wrong login as UpstreamUnauthorized and a missing permission as UpstreamForbidden.
+
+| type | a wrong login | a good login without permission |
+|---|---|---|
 """
 
 _STATIC = "the credentials are static: Pullgate warns of their end, and there is nothing to renew"
@@ -94,7 +106,19 @@ def render(shown: set[tuple[str, str]]) -> str:
         lines.append(f"| {name} | {' | '.join(cells)} | [✓]({name}.md) | {FLAVOURS[name].name} |")
     lines += ["", *(f"<sup>{number}</sup> {reason}  " for number, reason in enumerate(reasons, 1))]
     lines += [KINDS + "\n".join(f"| {name} | {_kinds(name, shown)} |" for name in GUIDES)]
+    lines += [REFUSALS + "\n".join(_refusals(name, FLAVOURS[name]) for name in GUIDES)]
     return "\n".join(lines).replace(TABLE + "\n", TABLE) + "\n"
+
+
+def _refusals(name: str, flavour: Flavour) -> str:
+    at = flavour.denied_at if flavour.scheme == "bearer" else "registry"
+    where = {"bearer": "token server", "basic": "registry"}[flavour.scheme]
+    wrong = f"{flavour.wrong[0]} of the {where}"
+    if flavour.strangers_get_tokens:
+        wrong += " without a scope; with one, a token without access"
+    challenges = {"none": "", "bearer": ", Bearer", "insufficient scope": ", Bearer with insufficient_scope"}
+    challenge = challenges.get(flavour.denied_challenge, f', Basic realm="{flavour.basic_realm}"')
+    return f"| {name} | {wrong} | {flavour.denied[0]} of the {at}{challenge} |"
 
 
 def _kinds(name: str, shown: set[tuple[str, str]]) -> str:

@@ -89,8 +89,18 @@ def _route(directory: RegistryDirectory, license: LicenseFacts, reference: Refer
     if route is not None:
         form = "its path" if route.prefix else "its domain" if host in route.registry.domains else "containerd's mirror"
         text = f"{reference.host}/{reference.repository} is {route.repository} on {route.registry.host}, by {form}"
-        return route, Step("route", True, text, f"Registry {route.registry.name}")
+        return route, Step("route", True, text + _rivals(directory, route), f"Registry {route.registry.name}")
     return None, _no_route(directory, license, reference)
+
+
+def _rivals(directory: RegistryDirectory, route: Route) -> str:
+    """Why this one of several Registries of the host; nothing where a pull needs no choice."""
+    registry = route.registry
+    others = [r.name for r in directory.registries_for_host(registry.namespace, registry.host) if r != registry]
+    named = route.prefix == f"proxy/{registry.namespace}/{registry.name}/"
+    if not others or named or not registry.repositories.match(route.repository):
+        return ""
+    return f"; its spec.repositories match closer than those of {', '.join(others)}, or it is older"
 
 
 def _no_route(directory: RegistryDirectory, license: LicenseFacts, reference: Reference) -> Step:  # noqa: A002

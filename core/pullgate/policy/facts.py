@@ -6,6 +6,7 @@ equal.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -65,13 +66,13 @@ class RegistryFacts:
 
 
 class RegistryDirectory(Protocol):
-    """The look-ups that routing needs, each O(1). A conflict is already decided: the older Registry is found."""
+    """The look-ups that routing needs, each O(1) in the number of resources."""
 
     def registry_named(self, namespace: str, name: str) -> RegistryFacts | None:
         """The Registry `name` of app `namespace`."""
 
-    def registry_for_host(self, namespace: str, host: str) -> RegistryFacts | None:
-        """The Registry of app `namespace` whose upstream is `host` (canonical or an alias such as index.docker.io)."""
+    def registries_for_host(self, namespace: str, host: str) -> Sequence[RegistryFacts]:
+        """The Registries of app `namespace` for `host` (canonical, or an alias: index.docker.io), oldest first."""
 
     def registry_for_domain(self, domain: str) -> RegistryFacts | None:
-        """The Registry that claims the custom `domain` (lower case, no port)."""
+        """The oldest Registry that claims the custom `domain` (lower case, no port)."""

@@ -42,6 +42,15 @@ class Globs:
         """Whether the whole of `text` matches a pattern."""
         return self._regex.match(text + "/") is not None
 
+    def specificity(self, text: str) -> tuple[int, bool] | None:
+        """How closely `text` is matched: characters before the first wildcard, and whether there is none.
+
+        It is that of the closest pattern; None if no pattern matches.
+        """
+        if not self.match(text):
+            return None
+        return max(_specificity(pattern) for pattern in self.patterns if _compile((pattern,)).match(text + "/"))
+
     @property
     def exact(self) -> tuple[str, ...] | None:
         """The patterns, if none has a wildcard: then they are the only texts that match."""
@@ -53,6 +62,11 @@ def _compile(patterns: tuple[str, ...]) -> re.Pattern[str]:
     """A regular expression over a name with a slash behind it, so that every segment ends in one."""
     alternatives = "|".join(_translate(pattern) for pattern in patterns)
     return re.compile(rf"(?:{alternatives})\Z" if patterns else r"(?!)")
+
+
+def _specificity(pattern: str) -> tuple[int, bool]:
+    literal = re.split(r"[*?]", pattern, maxsplit=1)[0]
+    return len(literal), literal == pattern
 
 
 _SEGMENTS = "(?:[^/]+/)*"

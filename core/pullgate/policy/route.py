@@ -2,10 +2,14 @@
 
 Four forms: /proxy/<app>/<host>/…, /proxy/<app>/<registry name>/…, a custom domain at its root, and containerd's mirror
 mode (`?ns=<host>`). A Registry's name has no dot and a host has one, so a segment is never ambiguous.
+
+Several Registries of an app may have one host (two organisations of GHCR): the closest pattern of `repositories`
+decides.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pullgate.policy.facts import RegistryDirectory, RegistryFacts
@@ -43,17 +47,32 @@ def _find(
     if path.startswith(_PROXY):
         app, _, rest = path.removeprefix(_PROXY).partition("/")
         first, _, repository = rest.partition("/")
-        find = directory.registry_for_host if "." in first else directory.registry_named
-        registry = find(app, first)
+        registry = None if "." in first else directory.registry_named(app, first)
         if registry is None:  # localhost and in-cluster names have no dot, and are hosts all the same
-            registry = directory.registry_for_host(app, first)
+            registry = closest_registry(directory.registries_for_host(app, first), repository)
         return registry, repository, f"{_PROXY}{app}/{first}/"
     domain = directory.registry_for_domain(host)
     if domain is not None:
         return domain, path, ""
     if ns is not None:
-        return directory.registry_for_host(namespace, ns), path, ""
+        return closest_registry(directory.registries_for_host(namespace, ns), path), path, ""
     return None, path, ""
+
+
+def closest_registry(registries: Sequence[RegistryFacts], repository: str) -> RegistryFacts | None:
+    """The one of several `registries` of one host (oldest first) to ask for `repository`; None if there are none.
+
+    The Registry with the closest matching pattern of `repositories` wins, then the older one. If no pattern matches, it
+    is the oldest: the request is refused there.
+    """
+    if len(registries) < 2:
+        return registries[0] if registries else None
+    found, closest = registries[0], (-1, False)
+    for registry in registries:
+        match = registry.repositories.specificity(upstream_repository(registry, repository))
+        if match is not None and match > closest:
+            found, closest = registry, match
+    return found
 
 
 def upstream_repository(registry: RegistryFacts, repository: str) -> str:

@@ -8,17 +8,19 @@ from datetime import UTC, datetime
 from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import ExchangeFailed, Http
+from pullgate.providers.exchanges.github import github_api
 
 _GITHUB_TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (UTC|[+-]\d{4})\Z")
 
 
 async def ask_github(credentials: Credentials, http: Http, host: str) -> datetime | None:
     """The end of a personal access token: the header github-authentication-token-expiration of any answer."""
-    if host != "ghcr.io" or not credentials.password.startswith(("ghp_", "github_pat_")):
+    api = github_api(host)
+    if api is None or not credentials.password.startswith(("ghp_", "github_pat_")):
         return None
     headers = {"Authorization": f"Bearer {credentials.password}", "Accept": "application/vnd.github+json"}
     try:
-        reply = await http.send("GET", "https://api.github.com/rate_limit", headers)
+        reply = await http.send("GET", f"{api}/rate_limit", headers)
     except ExchangeFailed:
         return None
     return read_github_time(reply.headers.get("github-authentication-token-expiration", ""))

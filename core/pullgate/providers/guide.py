@@ -37,6 +37,20 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """A registry that has no type of its own."""
+
+    name: str
+    host: str
+    """The form of spec.host."""
+    user: str
+    password: str
+    realm_hosts: str = ""
+    """The entry of spec.network.realmHosts, if the token server is on another domain."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Guide:
     """One type. Texts hold placeholders such as {host}, {name}, {app}, {repository}."""
 
@@ -60,6 +74,8 @@ class Guide:
     notes: tuple[str, ...] = ()
     user_example: str = "my-org"
     identity: Identity | None = None
+    others: tuple[Other, ...] = ()
+    """Registries that have no type of their own."""
 
 
 GENERAL = (
@@ -91,7 +107,11 @@ def render_guide(guide: Guide, values: Mapping[str, str]) -> str:
         parts += _render_identity(guide, guide.identity)
     parts += ["", "## Test it", *_block("pullgate registry test {name} -n {app} --image {repository}:{tag}")]
     parts += ["", "## What you may see", "", "| | means | do |", "|---|---|---|"]
-    parts += [f"| {t.seen} | {t.means} | {t.do} |" for t in (*guide.troubles, *GENERAL)]
+    own = {trouble.seen.partition(",")[0] for trouble in guide.troubles}
+    general = (trouble for trouble in GENERAL if trouble.seen not in own)
+    parts += [f"| {t.seen} | {t.means} | {t.do} |" for t in (*guide.troubles, *general)]
+    if guide.others:
+        parts += _render_others(guide.others)
     if guide.notes:
         parts += ["", "## Good to know", "", *[f"- {note}" for note in guide.notes]]
     return fill("\n".join(parts) + "\n", values)
@@ -99,6 +119,15 @@ def render_guide(guide: Guide, values: Mapping[str, str]) -> str:
 
 def _block(text: str, language: str = "") -> list[str]:
     return ["", f"```{language}", text, "```"]
+
+
+def _render_others(others: tuple[Other, ...]) -> list[str]:
+    parts = ["", "## Further registries", "", "| registry | spec.host | user | password | spec.network.realmHosts | |"]
+    parts += ["|---|---|---|---|---|---|"]
+    return [
+        *parts,
+        *(" | ".join(("| " + o.name, o.host, o.user, o.password, o.realm_hosts, o.note)) + " |" for o in others),
+    ]
 
 
 def _render_identity(guide: Guide, identity: Identity) -> list[str]:

@@ -70,7 +70,7 @@ def canonical_host(text: str) -> str:
     return "docker.io" if host in DOCKER_HUB_HOSTS else host
 
 
-DOCKER_HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io")
+DOCKER_HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 
 
 def is_label(text: str) -> bool:

@@ -132,6 +132,7 @@ async def _ping(stranger: Upstream) -> str:
     challenges = response.headers.getall("WWW-Authenticate", ())
     response.release()
     if response.status == 200:
+        response.refuse_page()
         return "it lets everybody in"
     if response.status in {401, 403}:
         return f"it asks for a login: {_describe(challenges)}"

@@ -61,6 +61,7 @@ async def check_login(config: UpstreamConfig, quota_of: tuple[str, str] | None =
     async with Upstream(config) as upstream:
         try:
             response = await upstream.ping()
+            response.refuse_page()
         except faults.Fault as fault:
             return LoginResult(time.monotonic() - began, fault)
         response.release()

@@ -59,6 +59,7 @@ async def fetch_manifest(client: Client, request: UpstreamRequest) -> FetchedMan
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         response.abort()
         raise faults.UpstreamProtocol(host, "the manifest is compressed, which was not asked for")
+    response.refuse_page()
     body = await _read(response)
     expected = _expected_digest(request, response)
     digest = digest_of(body, expected.partition(":")[0] if expected else "sha256")

@@ -121,6 +121,17 @@ class UpstreamResponse:
         return self._host
 
     @property
+    def is_page(self) -> bool:
+        """Whether it is a web page: another program listens there (Nexus' own port shows its UI)."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
+
+    def refuse_page(self) -> None:
+        """Raise UpstreamProtocol if it is a web page."""
+        if self.is_page:
+            self.abort()
+            raise faults.UpstreamProtocol(self._host, "it answered with a web page; is a registry at this port?")
+
+    @property
     def phrase(self) -> str:
         """The reason phrase."""
         return self._raw.reason or ""

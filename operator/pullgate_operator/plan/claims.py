@@ -24,6 +24,8 @@ class Claim:
     created: datetime
     name: Name
     host: str
+    repositories: frozenset[str]
+    """Patterns of spec.repositories."""
     domains: tuple[str, ...]
     secrets: tuple[Name, ...]
 
@@ -41,6 +43,7 @@ def build_claim(resource: Registry) -> Claim:
         created=meta.creation_timestamp or _LATEST,
         name=(meta.namespace, meta.name),
         host=spec.host,
+        repositories=frozenset(spec.repositories),
         domains=spec.domains,
         secrets=tuple((meta.namespace, name) for name in names),
     )
@@ -101,9 +104,15 @@ class Claims:
         return set(self._by_secret.get(secret, ()))
 
     def older_by_host(self, name: Name) -> Name | None:
-        """The Registry that holds the host of `name`, if that is another one."""
+        """The oldest Registry of the same host with a pattern of `name`, if older ones have all of its patterns.
+
+        Then no pull by the host's name is for `name`: of equal patterns the older Registry's counts.
+        """
         claim = self._claims[name]
-        return self._older(claim, self._by_host.get((name[0], claim.host), ()))
+        rivals = (self._claims[rival] for rival in self._by_host.get((name[0], claim.host), ()))
+        older = [r for r in rivals if r.age < claim.age and r.repositories & claim.repositories]
+        held = frozenset[str]().union(*(rival.repositories for rival in older))
+        return min(older, key=lambda c: c.age).name if older and claim.repositories <= held else None
 
     def older_by_domain(self, name: Name) -> tuple[str, Name] | None:
         """The first domain of `name` that another Registry holds, and that Registry."""

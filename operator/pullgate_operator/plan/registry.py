@@ -213,8 +213,8 @@ def _summary(conditions: Conditions, inputs: RegistryInputs, checked: Checked | 
         return False, "DomainConflict", f"{domain} is held by the older {whose}; remove the domain from one of them"
     if inputs.older_by_host is not None:
         own = f"/proxy/{namespace}/{inputs.resource.metadata.name}/"
-        held = f"{spec.host} is held by the older Registry {inputs.older_by_host[1]}"
-        return False, "HostConflict", f"{held}; this one answers under {own} only"
+        held = f"the older Registry {inputs.older_by_host[1]} has the same repositories of {spec.host}"
+        return False, "HostConflict", f"{held}; this one answers under {own} only; change spec.repositories"
     for type_ in ("CredentialsAvailable", "Reachable", "Authenticated"):
         condition = conditions.find(type_)
         if condition is not None and condition.status != "True":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pullgate.faults import Fault
 from pullgate.oci.reference import InvalidReference, Reference, parse_reference
 from pullgate.policy.facts import RegistryFacts
-from pullgate.policy.route import find_route
+from pullgate.policy.route import closest_registry, find_route
 from pullgate.providers.exchange import Issued
 from pullgate.providers.hints import hint
 from pullgate.resources.compile import registry_facts, registry_hosts
@@ -52,12 +52,12 @@ class Sources:
         """`customer` is None for the vendor."""
         self._app, self._customer = app, customer
         self._by_name: dict[str, Source] = {}
-        self._by_host: dict[str, Source] = {}
+        self._by_host: dict[str, list[Source]] = {}
         self._by_domain: dict[str, Source] = {}
         for source in sources:
             self._by_name.setdefault(source.resource.metadata.name, source)
             for host in registry_hosts(source.resource):
-                self._by_host.setdefault(host, source)
+                self._by_host.setdefault(host, []).append(source)
             for domain in source.resource.spec.domains:
                 self._by_domain.setdefault(domain, source)
 
@@ -96,11 +96,11 @@ class Sources:
         proxy = customer.proxies.get(reference.host)
         if proxy is not None:  # as a customer writes it
             return license_target(image, reference, proxy, self._app)
-        source = self._by_host.get(reference.host)
-        if source is None:
+        registry = closest_registry(self.registries_for_host(self._app, reference.host), reference.repository)
+        if registry is None:
             return self._unknown(image, reference)
         own = next(iter(customer.proxies.values()))
-        return license_target(image, reference, own, self._app, registry=source.resource.metadata.name)
+        return license_target(image, reference, own, self._app, registry=registry.name)
 
     def _unknown(self, image: str, reference: Reference) -> ImageResult:
         hosts = ", ".join(sorted(self._by_host)) or "none"
@@ -118,9 +118,10 @@ class Sources:
         """See RegistryDirectory."""
         return self._facts(namespace, self._by_name.get(name))
 
-    def registry_for_host(self, namespace: str, host: str) -> RegistryFacts | None:
+    def registries_for_host(self, namespace: str, host: str) -> Sequence[RegistryFacts]:
         """See RegistryDirectory."""
-        return self._facts(namespace, self._by_host.get(host))
+        sources = self._by_host.get(host, ()) if namespace == self._app else ()
+        return [registry_facts(source.resource) for source in sources]
 
     def registry_for_domain(self, domain: str) -> RegistryFacts | None:
         """See RegistryDirectory."""

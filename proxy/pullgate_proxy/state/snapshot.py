@@ -5,6 +5,7 @@ One change alters one entry; nothing is rebuilt. Every look-up is O(1) in the nu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class RegistryEntry:
     upstream: Any
     """An `UpstreamTemplate`; opaque here."""
     created: str
-    """creationTimestamp (RFC 3339): the older one wins a conflict."""
+    """creationTimestamp (RFC 3339): of two that match alike, the older one is asked."""
     aliases: tuple[str, ...]
     """Every host by which a reference may name the upstream."""
 
@@ -80,10 +81,9 @@ class Snapshot:
         entry = self._registries.get((namespace, name))
         return entry.facts if entry else None
 
-    def registry_for_host(self, namespace: str, host: str) -> RegistryFacts | None:
+    def registries_for_host(self, namespace: str, host: str) -> Sequence[RegistryFacts]:
         """See RegistryDirectory."""
-        entries = self._by_host.get((namespace, host))
-        return entries[0].facts if entries else None
+        return [entry.facts for entry in self._by_host.get((namespace, host), ())]
 
     def registry_for_domain(self, domain: str) -> RegistryFacts | None:
         """See RegistryDirectory."""

@@ -88,6 +88,20 @@ async def test_each_step_names_the_rule_that_decided_and_the_next_move(gate: Gat
     assert "ManifestUnknown; vendor: check the tag, or push it" in missing
 
 
+async def test_the_registry_of_several_for_one_host_is_named_with_the_others(
+    gate: Gate, upstream: DockerRegistry
+) -> None:
+    more = registry("workers", upstream.host, secret="vendor", repositories=[WORKER])
+    await gate.apply(more)
+    by_host = await explained(gate, "all", f"{upstream.host}/{WORKER}:1.0.0", "--offline")
+    assert "Registry workers" in by_host
+    assert "closer than those of upstream" in by_host
+    assert "Registry upstream" in await explained(gate, "all", f"{upstream.host}/{API}:{STABLE}", "--offline")
+    named = await explained(gate, "all", f"{gate.host}/proxy/{APP}/upstream/{WORKER}:1.0.0", "--offline")
+    assert "Registry upstream" in named
+    assert "closer than" not in named
+
+
 async def test_a_day_to_come_can_be_asked_for(gate: Gate) -> None:
     reference = f"{gate.host}/proxy/{APP}/upstream/{WORKER}:1.0.0"
     assert "may be pulled" in await explained(gate, "over", reference, "--at", "2025-12-31")

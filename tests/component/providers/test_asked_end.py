@@ -45,7 +45,24 @@ async def test_github_tells_the_end_of_a_token_in_a_header() -> None:
     assert await ask_github(Credentials("bot", "ghp_CANARY"), github("2026-12-01 12:00:00 +0200"), "ghcr.io") == END
 
 
-@pytest.mark.parametrize(("password", "host"), [("ghp_CANARY", "ghcr.example.com"), ("CANARY", "ghcr.io")])
+async def test_a_ghe_com_tenant_tells_the_end_at_its_own_api() -> None:
+    provider = github("2026-12-01 10:00:00 UTC")
+    assert await ask_github(Credentials("bot", "ghp_CANARY"), provider, "containers.octo-corp.ghe.com") == END
+    assert provider.asked[0][0] == "https://api.octo-corp.ghe.com/rate_limit"
+
+
+@pytest.mark.parametrize(
+    ("password", "host"),
+    [
+        ("ghp_CANARY", "ghcr.example.com"),
+        ("CANARY", "ghcr.io"),
+        ("ghp_CANARY", "containers.ghe.com"),
+        ("ghp_CANARY", "containers.a.b.ghe.com"),
+        ("ghp_CANARY", "containers.a.ghe.com.example.com"),
+        ("ghp_CANARY", "containers.a.ghe.com:444"),
+        ("ghp_CANARY", "containers.-a.ghe.com"),
+    ],
+)
 async def test_no_other_password_is_shown_to_github(password: str, host: str) -> None:
     provider = github("2026-12-01 10:00:00 UTC")
     assert await ask_github(Credentials("bot", password), provider, host) is None

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import CredentialsInvalid, Exchange
+from pullgate.providers.exchanges.github import GitHubApp
 from pullgate.providers.resolve import resolve_credentials
 from tests.component.providers.issuing import CANARY, failure, issue
 from tests.support.fakes.clouds.scripted import ScriptedClouds
@@ -33,6 +34,13 @@ def app(api: str = "", **more: bytes) -> Exchange:
     found = resolve_credentials("GHCR", "Opaque", data, "ghcr.io")
     assert not isinstance(found, Credentials)
     return found
+
+
+def test_an_app_of_a_ghe_com_tenant_asks_the_api_of_that_tenant() -> None:
+    data = {"appID": b"1234", "installationID": b"5678", "privateKey": pem(KEY)}
+    found = resolve_credentials("GHCR", "Opaque", data, "containers.octo-corp.ghe.com")
+    assert isinstance(found, GitHubApp)
+    assert found.api == "https://api.octo-corp.ghe.com"
 
 
 async def test_the_apps_key_signs_for_its_installation_and_brings_an_hour(clouds: ScriptedClouds) -> None:

@@ -68,6 +68,7 @@ _ALL: Final = Globs(("**",))
 _REGISTRIES: Final = (
     RegistryFacts("my-app", "quay", "Quay", "quay.io", _ALL, domains=("images.myapp.com",)),
     RegistryFacts("my-app", "hub", "DockerHub", "docker.io", _ALL),
+    RegistryFacts("my-app", "hub-of-one", "DockerHub", "docker.io", Globs(("my-org/**", "library/nginx"))),
     RegistryFacts("my-app", "local", "Generic", "localhost:5000", _ALL),
     RegistryFacts("other", "quay", "Quay", "quay.io", _ALL, domains=("images.other.com",)),
 )
@@ -77,8 +78,8 @@ class _Directory:
     def registry_named(self, namespace: str, name: str) -> RegistryFacts | None:
         return next((r for r in _REGISTRIES if (r.namespace, r.name) == (namespace, name)), None)
 
-    def registry_for_host(self, namespace: str, host: str) -> RegistryFacts | None:
-        return next((r for r in _REGISTRIES if (r.namespace, r.host) == (namespace, host)), None)
+    def registries_for_host(self, namespace: str, host: str) -> list[RegistryFacts]:
+        return [r for r in _REGISTRIES if (r.namespace, r.host) == (namespace, host)]
 
     def registry_for_domain(self, domain: str) -> RegistryFacts | None:
         return next((r for r in _REGISTRIES if domain in r.domains), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -10,7 +11,8 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
+from urllib.parse import urlencode
 
 import aiohttp
 import jwt
@@ -41,7 +43,33 @@ class Flavour:
     )
     """What a token that is over is answered, and whether with a challenge."""
     denied: tuple[int, dict[str, Any]] = (401, {"errors": [{"code": "UNAUTHORIZED", "message": "access denied"}]})
-    """What a repository that may not be read is answered."""
+    """The answer to a good login that may not read the repository."""
+    denied_at: Literal["registry", "token server"] = "registry"
+    """Where such a login is refused."""
+    denied_challenge: Literal["none", "bearer", "insufficient scope", "basic"] = "none"
+    """The challenge beside it, if the registry refuses."""
+    unknown: tuple[int, dict[str, Any]] | None = None
+    """The answer for a repository that is not there; None: 404 NAME_UNKNOWN."""
+    basic_realm: str = ""
+    """Basic is taken at the registry, too, and its challenge answers every request that sent an Authorization."""
+    strangers_get_tokens: bool = False
+    """A wrong login that asks for a scope gets a token without access; only a scope-less request is refused."""
+    challenge_scope: str = ""
+    """Of every challenge; empty: that of the repository."""
+    tags_action: str = "pull"
+    """The action that a list of tags needs in a token."""
+    checks_actions: bool = False
+    """Whether a token without the needed action is refused; a challenge names the action that is needed."""
+    realm_has_scope: bool = False
+    """Whether the realm carries `?scope=…` instead of a parameter of the challenge."""
+    ban_after: int | None = None
+    """Failed logins after which the address is banned."""
+    head_blob_status: int | None = None
+    """The answer to HEAD of a blob, if it does not work."""
+    last_status: int | None = None
+    """The answer to tags/list?last=, if it does not work."""
+    referrers_status: int | None = None
+    """The answer to a request for referrers, if there is no such API."""
     limited: tuple[int, dict[str, Any]] = (429, {"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]})
     rate_headers: dict[str, str] = field(default_factory=dict)
     """Of manifests."""
@@ -81,8 +109,19 @@ class Front:
         self.over: set[str] = set()
         """Basic passwords that have expired."""
         self.denied: set[str] = set()
+        self.granted: dict[str, frozenset[str]] = {}
+        """Bearer token -> `REPOSITORY:ACTION` that it may use."""
+        self.failed_logins = 0
+        self.refused: dict[str, tuple[int, str, str]] = {}
+        """Part of a path ("" is every path) -> status, code and sentence of a policy that refuses it."""
+        self.page: str | None = None
+        """Set: HTML with which every request is answered (another program's port)."""
+        self.locked_out = False
+        """The token server answers 429 to every login."""
+        self.first_byte_delay = 0.0
+        """Seconds before a blob begins."""
         self.retry_after: str | None = None
-        """Set: everything is limited."""
+        """Set: the registry limits every request for an image. "" is a 429 without Retry-After."""
         self.cut_after: int | None = None
         """Bytes of the next blob after which the connection breaks."""
         self.expire_at_the_cut = False
@@ -144,7 +183,7 @@ class Front:
 
     # --- the token server ---
 
-    async def _token(self, request: web.Request) -> web.Response:
+    async def _token(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.method, request.path))
         form = dict(await request.post()) if request.method == "POST" else {}
         if request.method == "POST" and self.flavour.post_status is not None:
@@ -153,14 +192,49 @@ class Front:
         if request.method == "POST":
             user, password = str(form.get("username", "")), str(form.get("password", ""))
         self.logins.append((user, password))
-        if self.retry_after is not None:
-            return self._limited()
-        if not self.takes(user, password):
-            return _answer(*self.flavour.wrong)
+        scopes = [
+            s for value in (*request.query.getall("scope", []), str(form.get("scope", ""))) for s in value.split()
+        ]
+        refusal = self._login_refusal(request, user, password, scopes)
+        if refusal is not None:
+            return refusal
         token = f"CANARY-{secrets.token_urlsafe(18)}"
         self.tokens[token] = True
-        self.owners[token] = user
+        self.owners[token] = user if self.takes(user, password) else ""
+        self.granted[token] = frozenset(grant for scope in scopes for grant in _grants(scope))
         return web.json_response({self.flavour.token_field: token, "expires_in": self.flavour.expires_in})
+
+    def _login_refusal(
+        self, request: web.Request, user: str, password: str, scopes: list[str]
+    ) -> web.StreamResponse | None:
+        """The refusal of the token server, in the order in which it looks."""
+        flavour = self.flavour
+        policy = self._policy(request.path)
+        if policy is not None:
+            return policy
+        known = self.takes(user, password)
+        self.failed_logins += not known
+        if flavour.ban_after is not None and self.failed_logins > flavour.ban_after:
+            return web.Response(status=403, text="Forbidden\n")
+        if self.locked_out:
+            return _answer(*flavour.limited)
+        if not known:
+            return None if flavour.strangers_get_tokens and scopes else _answer(*flavour.wrong)
+        names = {grant.rpartition(":")[0] for scope in scopes for grant in _grants(scope)}
+        if flavour.denied_at == "token server" and any(not self._reads(user, name) for name in names):
+            return _answer(*flavour.denied)
+        return None
+
+    def _reads(self, user: str, repository: str) -> bool:
+        return bool(user) and repository not in self.denied and self.may(user, repository)
+
+    def _policy(self, path: str) -> web.StreamResponse | None:
+        if self.page is not None:
+            return web.Response(text=self.page, content_type="text/html")
+        for part, (status, code, sentence) in self.refused.items():
+            if part in path:
+                return _answer(status, {"errors": [{"code": code, "message": sentence}]})
+        return None
 
     async def _exchange(self, request: web.Request) -> web.Response:
         """ACR: an access token of Entra ID for a refresh token."""
@@ -178,7 +252,7 @@ class Front:
         self.asked.append((request.method, request.path))
         rest = request.match_info["rest"]
         repository = rest.rpartition("/")[0].rpartition("/")[0] if "/" in rest else ""
-        refusal = self._refusal(request, repository)
+        refusal = self._policy(request.path) or self._refusal(request, repository, rest)
         if refusal is not None:
             return refusal
         if not rest:
@@ -187,10 +261,13 @@ class Front:
             return self._limited()
         user = self._user_of(request)
         self.reads.add((user, repository))
-        if repository in self.denied or not self.may(user, repository):
-            return _answer(*self.flavour.denied, self._challenge(repository, "insufficient_scope"))
+        if not self._reads(user, repository):
+            return _answer(*self.flavour.denied, self._denied_challenge(repository))
         if not repository.startswith(self.flavour.prefix):
-            return _answer(404, {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known"}]})
+            return self._unknown(repository)
+        unsupported = self._unsupported(request, rest)
+        if unsupported is not None:
+            return web.Response(status=unsupported, headers=self._challenge(repository) if unsupported == 401 else None)
         path = request.path.replace(f"/v2/{self.flavour.prefix}", "/v2/", 1)
         if "/blobs/" in path and self.flavour.redirects_blobs:
             where = f"{self.scheme}://{self.store_host}/blob{path}?X-Amz-Signature=signed"
@@ -203,9 +280,36 @@ class Front:
             return self.owners.get(given.removeprefix("Bearer "), "")
         return _basic(given)[0]
 
-    def _refusal(self, request: web.Request, repository: str) -> web.Response | None:
+    def _unsupported(self, request: web.Request, rest: str) -> int | None:
+        """The status of a request that this provider does not serve."""
+        if "/blobs/" in rest and request.method == "HEAD":
+            return self.flavour.head_blob_status
+        if rest.endswith("/tags/list") and "last" in request.query:
+            return self.flavour.last_status
+        return self.flavour.referrers_status if "/referrers/" in rest else None
+
+    def _unknown(self, repository: str) -> web.Response:
+        if self.flavour.unknown is not None:
+            return _answer(*self.flavour.unknown, self._denied_challenge(repository))
+        return _answer(404, {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known"}]})
+
+    def _denied_challenge(self, repository: str) -> dict[str, str]:
+        match self.flavour.denied_challenge:
+            case "basic":
+                return {"WWW-Authenticate": f'Basic realm="{self.flavour.basic_realm}"'}
+            case "bearer":
+                return self._challenge(repository)
+            case "insufficient scope":
+                return self._challenge(repository, "insufficient_scope")
+        return {}
+
+    def _refusal(self, request: web.Request, repository: str, rest: str) -> web.Response | None:
         given = request.headers.get("Authorization", "")
         flavour = self.flavour
+        if flavour.basic_realm and given.startswith("Basic "):
+            user, password = _basic(given)
+            self.logins.append((user, password))
+            return None if self.takes(user, password) else self._expired(repository)
         if flavour.scheme == "basic":
             user, password = _basic(given)
             if not given:
@@ -214,26 +318,37 @@ class Front:
             if password in self.over:
                 return self._expired(repository)
             return None if self.takes(user, password) else _answer(*flavour.wrong)
-        serves = self.tokens.get(given.removeprefix("Bearer ")) if given.startswith("Bearer ") else None
+        token = given.removeprefix("Bearer ") if given.startswith("Bearer ") else ""
+        serves = self.tokens.get(token)
+        action = flavour.tags_action if rest.endswith("/tags/list") else "pull"
+        if serves and flavour.checks_actions and repository and f"{repository}:{action}" not in self.granted[token]:
+            return _answer(401, flavour.expired[1], self._challenge(repository, "insufficient_scope", action))
         if serves:
             return None
-        if serves is False:
+        if serves is False or (given and flavour.basic_realm):
             return self._expired(repository)
-        return _answer(401, flavour.expired[1], self._challenge(repository))
+        return _answer(401, flavour.expired[1], self._challenge(repository, action=action))
 
     def _expired(self, repository: str) -> web.Response:
         status, body, challenged = self.flavour.expired
+        if self.flavour.basic_realm:
+            return _answer(status, body, {"WWW-Authenticate": f'Basic realm="{self.flavour.basic_realm}"'})
         return _answer(status, body, self._challenge(repository, "invalid_token") if challenged else None)
 
-    def _challenge(self, repository: str, error: str = "") -> dict[str, str]:
-        if self.flavour.scheme == "basic":
+    def _challenge(self, repository: str, error: str = "", action: str = "pull") -> dict[str, str]:
+        flavour = self.flavour
+        if flavour.scheme == "basic":
             return {}
-        text = f'Bearer realm="{self.realm}",service="{self.flavour.service}"'
-        text += f',scope="repository:{repository}:pull"' if repository else ""
+        scope = flavour.challenge_scope or (f"repository:{repository}:{action}" if repository else "")
+        in_realm = f"?{urlencode({'scope': scope})}" if scope and flavour.realm_has_scope else ""
+        text = f'Bearer realm="{self.realm}{in_realm}"'
+        text += f',service="{flavour.service}"' if flavour.service else ""
+        text += f',scope="{scope}"' if scope and not flavour.realm_has_scope else ""
         return {"WWW-Authenticate": text + (f',error="{error}"' if error else "")}
 
     def _limited(self) -> web.Response:
-        return _answer(*self.flavour.limited, {"Retry-After": self.retry_after or "", **self.flavour.rate_headers})
+        after = {"Retry-After": self.retry_after} if self.retry_after else {}
+        return _answer(*self.flavour.limited, {**after, **self.flavour.rate_headers})
 
     async def _stored(self, request: web.Request) -> web.StreamResponse:
         """The store of signed URLs, as S3: two sorts of credentials at once are an error."""
@@ -243,6 +358,8 @@ class Front:
 
     async def _pass(self, request: web.Request, path: str) -> web.StreamResponse:
         manifest = "/manifests/" in path
+        if "/blobs/" in path and self.first_byte_delay:
+            await asyncio.sleep(self.first_byte_delay)
         if manifest and request.method == "HEAD" and self.flavour.head_status is not None:
             return web.Response(status=self.flavour.head_status)
         wanted = {name: request.headers[name] for name in ("Accept", "Range") if name in request.headers}
@@ -284,6 +401,13 @@ class Front:
 
 async def _at_once() -> None:
     pass
+
+
+def _grants(scope: str) -> list[str]:
+    """`repository:NAME:ACTION,ACTION` as NAME:ACTION each; nothing for another form ("aws")."""
+    kind, _, rest = scope.partition(":")
+    name, _, actions = rest.rpartition(":")
+    return [f"{name}:{action}" for action in actions.split(",")] if kind == "repository" and name else []
 
 
 def _basic(header: str) -> tuple[str, str]:

@@ -9,9 +9,18 @@ from pullgate_operator.plan.claims import Claim, Claims
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
-def claim(name: str, *, app: str = "a", age: int = 0, host: str = "quay.io", domains: tuple[str, ...] = ()) -> Claim:
+def claim(
+    name: str,
+    *,
+    app: str = "a",
+    age: int = 0,
+    host: str = "quay.io",
+    domains: tuple[str, ...] = (),
+    repositories: tuple[str, ...] = ("**",),
+) -> Claim:
     """A claim that is `age` days old."""
-    return Claim(NOW - timedelta(days=age), (app, name), host, domains, ((app, f"{name}-robot"),))
+    created, secrets = NOW - timedelta(days=age), ((app, f"{name}-robot"),)
+    return Claim(created, (app, name), host, frozenset(repositories), domains, secrets)
 
 
 def test_the_older_holds_the_host_within_its_app_only() -> None:
@@ -22,6 +31,28 @@ def test_the_older_holds_the_host_within_its_app_only() -> None:
     assert claims.older_by_host(("a", "young")) == ("a", "old")
     assert claims.older_by_host(("a", "old")) is None
     assert claims.older_by_host(("b", "elsewhere")) is None
+
+
+def test_registries_of_one_host_with_different_repositories_are_in_no_conflict() -> None:
+    claims = Claims()
+    claims.put(claim("first", age=2, repositories=("first/**",)))
+    assert claims.put(claim("second", age=1, repositories=("second/**",))) == {("a", "first")}
+    claims.put(claim("rest"))
+    assert [claims.older_by_host(("a", name)) for name in ("first", "second", "rest")] == [None, None, None]
+
+
+def test_a_registry_whose_patterns_older_ones_have_is_in_conflict_with_the_oldest_of_these() -> None:
+    claims = Claims()
+    claims.put(claim("first", age=3, repositories=("first/**", "shared/**")))
+    claims.put(claim("second", age=2, repositories=("second/**", "shared/**")))
+    claims.put(claim("both", age=1, repositories=("second/**", "first/**")))
+    claims.put(claim("more", repositories=("first/**", "third/**")))
+    assert claims.older_by_host(("a", "second")) is None
+    assert claims.older_by_host(("a", "both")) == ("a", "first")
+    assert claims.older_by_host(("a", "more")) is None
+    affected = claims.put(claim("first", age=3, repositories=("moved/**",)))
+    assert ("a", "both") in affected
+    assert claims.older_by_host(("a", "both")) is None
 
 
 def test_the_older_holds_the_domain_in_all_apps() -> None:

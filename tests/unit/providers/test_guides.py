@@ -194,3 +194,118 @@ def test_a_hint_speaks_of_the_provider() -> None:
 def test_a_secret_of_no_use_is_told_by_type() -> None:
     with pytest.raises(CredentialsInvalid, match="username"):
         resolve_credentials("Quay", BASIC_AUTH, {"password": b"x"}, "quay.io")
+
+
+def lines_of(name: str) -> list[str]:
+    return render_guide(GUIDES[name], values_of(GUIDES[name])).splitlines()
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_a_guide_lists_each_error_once(name: str) -> None:
+    seen = [line.split("|")[1].strip() for line in lines_of(name) if re.match(r"\| [A-Z]\w+[a-z][A-Z]", line)]
+    assert len(seen) == len(set(seen))
+    assert "UpstreamRateLimited" in " ".join(seen)
+
+
+def test_docker_hubs_two_limits_have_two_texts() -> None:
+    rows = [line for line in lines_of("DockerHub") if line.startswith("| UpstreamRateLimited")]
+    assert len(rows) == 2
+    assert "plan's pulls" in rows[0]
+    assert "failed logins" in rows[1]
+
+
+FACTS = [
+    ("DigitalOcean", "doctl registry docker-config --expiry-seconds", "--read-only"),
+    ("DigitalOcean", "doctl registries docker-config", ""),
+    ("ECR", '"sts:TagSession"', ""),
+    ("ECR", "pods.eks.amazonaws.com", ""),
+    ("ECR", "ecr:BatchImportUpstreamImage", ""),
+    ("ECR", "ecr:CreateRepository", ""),
+    ("ECR", "ecr:ListImages", ""),
+    ("GHCR", "Not for private packages", "without letting it read every private package"),
+    ("GHCR", "containers.SUBDOMAIN.ghe.com", ""),
+    ("GHCR", "https://api.SUBDOMAIN.ghe.com", ""),
+    ("ACR", "Container Registry Repository Reader", ""),
+    ("ACR", "REGION.geo.azurecr.io", ""),
+    ("ACR", "the `service` that the registry's challenge names", ""),
+    ("Harbor", "expired or disabled", "List for tags"),
+    ("Quay", "there is no such repository: Quay answers 401", "RepositoryUnknown"),
+    ("Quay", "This namespace is disabled", ""),
+    ("GitLab", "one registered domain", "not at the registry's: list it"),
+    ("DockerHub", "registry.hub.docker.com", ""),
+]
+"""Type, a fact of its provider, and words of an older guide that contradicted it."""
+
+
+@pytest.mark.parametrize(("name", "fact", "wrong"), FACTS, ids=[f"{row[0]}-{row[1][:30]}" for row in FACTS])
+def test_a_guide_says_what_its_provider_does(name: str, fact: str, wrong: str) -> None:
+    text = "\n".join(lines_of(name))
+    assert fact in text
+    assert not wrong or wrong not in text
+
+
+def test_acrs_role_with_abac_stands_before_acrpull() -> None:
+    text = "\n".join(lines_of("ACR"))
+    assert text.index("Container Registry Repository Reader") < text.index("AcrPull")
+
+
+PERMISSIONS = {
+    "DockerHub": "Read-only access",
+    "ECR": "ecr:BatchGetImage",
+    "GAR": "Artifact Registry Reader",
+    "GCR": "Artifact Registry Reader",
+    "GHCR": "read:packages",
+    "Quay": "read access",
+    "ACR": "Container Registry Repository Reader",
+    "Harbor": "Repository: Pull",
+    "GitLab": "read_registry",
+    "Artifactory": "Read on",
+    "Nexus": "read and browse",
+    "DigitalOcean": "registry: read",
+    "Generic": "read access",
+}
+"""ECR Public has no permission to give: its images are for everybody."""
+
+
+@pytest.mark.parametrize("name", PERMISSIONS)
+def test_a_hint_names_the_permission_that_is_missing(name: str) -> None:
+    assert {*PERMISSIONS, "ECRPublic"} == set(GUIDES)
+    refused = fault_in_words("UpstreamForbidden", "x")
+    text = hint(name, refused, username="robot$my-org+puller", repository="my-organization/some-repository/api")
+    assert PERMISSIONS[name] in text
+    assert "my-organization/some-repository/api" in text
+    assert not text.endswith("...")
+
+
+FURTHER = (
+    "ocir.io",
+    "icr.io",
+    "scw.cloud",
+    "aliyuncs.com",
+    "myhuaweicloud.com",
+    "tencentcloudcr.com",
+    "registry.redhat.io",
+    "cgr.dev",
+    "dhi.io",
+    "nvcr.io",
+    "registry1.dso.mil",
+    "Gitea, Forgejo",
+    "docker.cloudsmith.io",
+    "jfrog.io",
+    "docker.elastic.co",
+    "ghe.com",
+)
+
+
+@pytest.mark.parametrize("part", FURTHER)
+def test_the_generic_guide_has_a_row_for_each_further_registry(part: str) -> None:
+    (row,) = (line for line in lines_of("Generic") if line.startswith("|") and part in line)
+    assert len(re.split(r"(?<!\\)\|", row)) == 8
+
+
+def test_the_generic_guide_lists_the_realms_that_are_elsewhere() -> None:
+    rows = [o for o in GUIDES["Generic"].others if o.realm_hosts]
+    assert {(o.host, o.realm_hosts) for o in rows} == {
+        ("rg.REGION.scw.cloud", "api.scaleway.com"),
+        ("registry.REGION.aliyuncs.com", "dockerauth.REGION.aliyuncs.com"),
+    }

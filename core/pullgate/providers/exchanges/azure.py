@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pullgate.oci.challenge import parse_challenges
 from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import (
@@ -237,7 +238,12 @@ def _of_refusal(error: Any, source: str, refused: str, core: Any) -> ExchangeFai
 
 async def _exchange(tools: Tools, host: str, tenant: str, access_token: str) -> Issued:
     """The registry's refresh token for Entra ID's access token."""
-    form = {"grant_type": "access_token", "service": host, "tenant": tenant, "access_token": access_token}
+    form = {
+        "grant_type": "access_token",
+        "service": await _service(tools, host),
+        "tenant": tenant,
+        "access_token": access_token,
+    }
     reply = await tools.http.send("POST", f"https://{host}/oauth2/exchange", {}, form)
     if reply.status != 200:
         raise _refusal(host, reply)
@@ -248,12 +254,20 @@ async def _exchange(tools: Tools, host: str, tenant: str, access_token: str) -> 
     return Issued(Credentials(NOBODY, refresh, end_of_token(refresh)), "ACRRefreshToken")
 
 
+async def _service(tools: Tools, host: str) -> str:
+    """The `service` of the registry's challenge: with a custom domain it is another name than `host`."""
+    reply = await tools.http.send("GET", f"https://{host}/v2/", {})
+    challenges = parse_challenges([reply.headers.get("www-authenticate", "")])
+    named = next((c.parameters.get("service", "") for c in challenges if c.scheme == "bearer"), "")
+    return named or host
+
+
 def _refusal(host: str, reply: Reply) -> ExchangeFailed:
     if reply.status in {401, 403}:
         return ExchangeFailed(
             "PermissionMissing",
             f"{host} gives this identity no token (it answered {reply.status})",
-            "give it AcrPull on the registry; look at the registry's firewall, too",
+            "give it Container Registry Repository Reader (without ABAC: AcrPull) on the registry; look at its firewall, too",
         )
     if reply.status == 429:
         words = f"{host} limits its token server"

@@ -19,7 +19,9 @@ from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import CredentialsInvalid, ExchangeFailed, Issued, Reply, Tools
 from pullgate.resources.fields import parse_time
 
-API: Final = "https://api.github.com"
+_API: Final = "https://api.github.com"
+_TENANT = re.compile(r"containers\.([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.ghe\.com\Z")
+"""GitHub Enterprise Cloud with data residency: its registry's host."""
 _DIGITS = re.compile(r"\d{1,20}\Z")
 _APP = re.compile(r"[A-Za-z0-9.]{1,40}\Z")
 _HTTPS = re.compile(r"https://[a-z0-9.-]+(:\d{1,5})?(/[a-z0-9/]*)?\Z", re.I)
@@ -95,6 +97,14 @@ class GitHubApp:
         return ExchangeFailed("ExchangeError", f"GitHub answered {reply.status}", "it is tried again")
 
 
+def github_api(host: str) -> str | None:
+    """The REST API that belongs to the registry at `host`; None for a host that is not GitHub's own."""
+    if host == "ghcr.io":
+        return _API
+    tenant = _TENANT.match(host)
+    return f"https://api.{tenant[1]}.ghe.com" if tenant is not None else None
+
+
 def exchange_of_keys(data: Mapping[str, str], host: str) -> GitHubApp:
     """`KeyExchange.make`."""
     if not _APP.match(data["appID"]):
@@ -103,7 +113,7 @@ def exchange_of_keys(data: Mapping[str, str], host: str) -> GitHubApp:
         raise CredentialsInvalid(
             "installationID in it is no number", "take the number at the end of the installation's address"
         )
-    api = data.get("apiURL", API).rstrip("/")
+    api = data.get("apiURL", github_api(host) or _API).rstrip("/")
     if not _HTTPS.match(api):
         raise CredentialsInvalid("apiURL in it is no https address", "write it like https://github.example.com/api/v3")
     try:

@@ -34,7 +34,11 @@ _GUIDE = Guide(
     host="mycompany.jfrog.io",
     troubles=(
         WRONG_LOGIN,
-        Trouble("UpstreamForbidden", "the permission target lacks the repository", "add Read"),
+        Trouble(
+            "UpstreamForbidden",
+            "the permission target lacks the repository; or Xray blocks the image, as the answer says",
+            "add Read; or see the policy in Xray",
+        ),
         Trouble(
             "RepositoryUnknown",
             "path and subdomain modes differ",
@@ -49,6 +53,8 @@ _GUIDE = Guide(
     notes=(
         "Names by mode: mycompany.jfrog.io/docker-local/api (path) or mycompany-docker-local.jfrog.io/api in JFrog's cloud, docker-local.artifactory.example.com/api or artifactory.example.com:8876/api on your own.",
         "The end of an access token stands in it (it is a JSON Web Token) and is told 30, 7 and 1 days before. A reference token tells nobody: note the day as the annotation `pullgate.dev/expires-at` of the Secret.",
+        "A remote repository fetches a cold image first, so a first byte may take 15 s and more.",
+        "Artifactory answers a request for referrers with 406; Pullgate then asks for the tag `sha256-…`.",
         "A HEAD may lack the digest; Pullgate then fetches the manifest and hashes it.",
         "API keys (AKCp…) are deprecated and may be switched off: use a token.",
     ),
@@ -57,7 +63,7 @@ _GUIDE = Guide(
 
 _HINTS = {
     "UpstreamUnauthorized": "generate a new access token for {username}: this one is wrong, revoked or over; API keys may be switched off",
-    "UpstreamForbidden": "add Read on {repository} to the permission target of {username}",
+    "UpstreamForbidden": "add Read on {repository} to the permission target of {username}; if Xray blocks it, see its policy",
     "RepositoryUnknown": "check the Docker repository in the path, or its subdomain in spec.host",
 }
 

@@ -34,7 +34,24 @@ _OWN_TRUST = """\
 {"Version": "2012-10-17", "Statement": [
   {"Effect": "Allow", "Action": "sts:AssumeRole",
    "Principal": {"AWS": "arn:aws:iam::{account}:role/{operator}"},
-   "Condition": {"StringEquals": {"sts:ExternalId": "pullgate/{app}"}}}]}"""
+   "Condition": {"StringEquals": {"sts:ExternalId": "pullgate/{app}"}}},
+  {"Effect": "Allow", "Action": "sts:TagSession",
+   "Principal": {"AWS": "arn:aws:iam::{account}:role/{operator}"}}]}"""
+_POD_TRUST = """\
+{"Version": "2012-10-17", "Statement": [
+  {"Effect": "Allow", "Action": ["sts:AssumeRole", "sts:TagSession"],
+   "Principal": {"Service": "pods.eks.amazonaws.com"}}]}"""
+_OPERATOR_POLICY = """\
+{"Version": "2012-10-17", "Statement": [
+  {"Effect": "Allow", "Action": ["sts:AssumeRole", "sts:TagSession"],
+   "Resource": "arn:aws:iam::{account}:role/pullgate-{app}"}]}"""
+_CACHE_POLICY = """\
+{"Version": "2012-10-17", "Statement": [
+  {"Effect": "Allow", "Resource": "arn:aws:ecr:{region}:{account}:repository/*",
+   "Action": ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"]}]}"""
+_TAGS_POLICY = """\
+{"Version": "2012-10-17", "Statement": [
+  {"Effect": "Allow", "Resource": "arn:aws:ecr:{region}:{account}:repository/*", "Action": "ecr:ListImages"}]}"""
 _IDENTITY = Identity(
     cloud="aws",
     fields='{roleARN: "arn:aws:iam::{account}:role/pullgate-{app}"}',
@@ -45,7 +62,9 @@ _IDENTITY = Identity(
     ),
     trust={
         "The role's trust policy, for a ServiceAccount (trust.json)": _TRUST,
-        "The role's trust policy, for the operator's own identity": _OWN_TRUST,
+        "The role's trust policy, for the operator's own identity (EKS Pod Identity sends session tags, so it needs sts:TagSession)": _OWN_TRUST,
+        "With EKS Pod Identity, the trust policy of the operator's own role": _POD_TRUST,
+        "A role of another account also needs this permission on the operator's own role ({account} is the role's)": _OPERATOR_POLICY,
         "By commands": (
             "aws iam create-role --role-name pullgate-{app} --assume-role-policy-document file://trust.json\n"
             "aws iam put-role-policy --role-name pullgate-{app} --policy-name pull --policy-document file://policy.json"
@@ -87,7 +106,11 @@ _PRIVATE = Guide(
         "Repositories of another account: add this identity to the repository's own policy there. spec.host names the account that has the repository.",
     ),
     permission=_POLICY,
-    policies={"For a repository of another account, its own policy there (other-account.json)": _OTHER_ACCOUNT},
+    policies={
+        "To list tags, in the same policy": _TAGS_POLICY,
+        "For a pull-through cache, in the same policy": _CACHE_POLICY,
+        "For a repository of another account, its own policy there (other-account.json)": _OTHER_ACCOUNT,
+    },
     commands=(
         _CREATE_USER,
         "# in the other account\naws ecr set-repository-policy --repository-name {repository} --policy-text file://other-account.json",
@@ -103,8 +126,8 @@ _PRIVATE = Guide(
         ),
         Trouble(
             "UpstreamForbidden",
-            "the identity lacks an action, or the repository's policy does",
-            "compare with the policy above",
+            "the identity lacks an action, or the repository's policy does; AWS's sentence names the action, the resource and the kind of policy",
+            "add that action there",
         ),
         Trouble("RepositoryUnknown", "no such repository in this account and region", "check spec.host"),
     ),
@@ -149,7 +172,7 @@ _PUBLIC = Guide(
 
 _HINTS = {
     "UpstreamUnauthorized": "renew the access key or role of the Registry; as basic-auth, write the password anew: it lives 12 hours",
-    "UpstreamForbidden": "allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on {repository}, also in its own policy if the account differs",
+    "UpstreamForbidden": "allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer (tags: ecr:ListImages) on {repository}, also in its own policy if the account differs",
     "RepositoryUnknown": "check account and region in spec.host, and the repository name",
 }
 _PUBLIC_HINTS = {

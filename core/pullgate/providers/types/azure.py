@@ -16,19 +16,20 @@ _REGISTRY_PASSWORD = re.compile(r"[A-Za-z0-9+/]{42}\+ACR[A-D][A-Za-z0-9+/]{5}\Z"
 _GUIDE = Guide(
     type="ACR",
     title="Azure Container Registry",
-    summary="A service principal with AcrPull, or a token of the registry with a scope map.",
+    summary="A service principal that may read the repositories, or a token of the registry with a scope map.",
     steps=(
-        "Create a service principal for Pullgate alone, with AcrPull on this registry and nothing else.",
+        "Create a service principal for Pullgate alone, with Container Registry Repository Reader on this registry and nothing else. A registry without ABAC (Properties, Role assignment permissions mode) wants AcrPull instead.",
         "Put its id, its secret and the tenant into the Secret. The secret ends (a year by default): note the day as the annotation `pullgate.dev/expires-at` of the Secret, and Pullgate warns in time.",
         (
             "Or, for some repositories only: the registry, Repository permissions, Tokens: a token with content/read and metadata/read; its name and "
             "password are the user and password of a basic-auth Secret. Its password may have an end, too."
         ),
     ),
-    permission="AcrPull",
+    permission="Container Registry Repository Reader (with ABAC), or AcrPull (without)",
     commands=(
         (
-            "az ad sp create-for-rbac --name pullgate --role AcrPull \\\n"
+            "# without ABAC: --role AcrPull\n"
+            'az ad sp create-for-rbac --name pullgate --role "Container Registry Repository Reader" \\\n'
             '  --scopes "$(az acr show --name {registry} --query id --output tsv)" --query "{clientID: appId, clientSecret: password, tenantID: tenant}"'
         ),
         (
@@ -50,37 +51,42 @@ _GUIDE = Guide(
             "compare issuer, subject and audience with the commands above",
         ),
         Trouble(
-            "PermissionMissing", "the registry gives the identity no token", "AcrPull on the registry; its firewall"
+            "PermissionMissing", "the registry gives the identity no token", "the role on the registry; its firewall"
         ),
         Trouble(
-            "UpstreamUnauthorized", "the secret is over, or was reset", "az ad sp credential reset; change the Secret"
+            "UpstreamUnauthorized",
+            "the secret is over, or was reset; a registry that answers 401 to a login without any role looks the same",
+            "az ad sp credential reset; change the Secret; az role assignment list",
         ),
         Trouble(
             "UpstreamForbidden",
-            "no AcrPull here (or it is not heeded: see below), or the token's scope map lacks the repository",
+            "the role is missing here (ABAC wants another one, see step 1), or the token's scope map lacks the repository",
             "az role assignment list; az acr token show",
         ),
         Trouble(
-            "UpstreamForbidden, from outside only", "the registry's firewall", "Networking: allow the proxy's addresses"
+            "UpstreamForbidden, `client with IP … is not allowed access`",
+            "the registry's firewall",
+            "Networking: allow that address",
         ),
     ),
     notes=(
-        "A registry whose role assignments are by repository (ABAC) does not heed AcrPull: give the role Container Registry Repository Reader instead.",
+        "A registry with ABAC ignores AcrPull, and a registry without it ignores Container Registry Repository Reader. ABAC is to become the default.",
         "The admin user (its name is that of the registry) works where it is switched on, and should not be used: it cannot be limited.",
-        "A geo-replicated registry redirects blobs to a data endpoint of its own domain.",
+        "A geo-replicated registry redirects blobs to a data endpoint of its own domain; one of its regions is `myregistry.REGION.geo.azurecr.io`.",
+        "A custom domain may stand in spec.host: Pullgate sends the `service` that the registry's challenge names.",
     ),
     identity=Identity(
         cloud="azure",
         fields="{tenantID: {tenant}, clientID: {client}}",
         steps=(
-            "Create a managed identity for the app, with AcrPull on this registry and nothing else.",
+            "Create a managed identity for the app, with Container Registry Repository Reader on this registry and nothing else (without ABAC: AcrPull).",
             "Let it trust the ServiceAccount: the cluster's OIDC issuer (AKS: `az aks show --query oidcIssuerProfile.issuerUrl`), and the audience api://AzureADTokenExchange.",
             "Or the operator's own identity: leave out serviceAccountName, and start the operator with `--own-identity {app}`.",
         ),
         trust={
             "By commands": (
                 "az identity create --name pullgate-{app} --resource-group {group}\n"
-                'az role assignment create --role AcrPull --assignee {client} --scope "$(az acr show --name {registry} --query id --output tsv)"\n'
+                'az role assignment create --role "Container Registry Repository Reader" --assignee {client} --scope "$(az acr show --name {registry} --query id --output tsv)"\n'
                 "az identity federated-credential create --name pullgate --identity-name pullgate-{app} --resource-group {group} \\\n"
                 "  --issuer {issuer} --subject system:serviceaccount:{app}:{name}-puller --audiences api://AzureADTokenExchange"
             ),
@@ -91,7 +97,7 @@ _GUIDE = Guide(
 
 _HINTS = {
     "UpstreamUnauthorized": "the secret of the service principal is over or was reset: az ad sp credential reset",
-    "UpstreamForbidden": "give the service principal AcrPull on the registry, or the token a scope map with {repository}; look at the firewall, too",
+    "UpstreamForbidden": "give the identity Container Registry Repository Reader (without ABAC: AcrPull), or the token a scope map, for {repository}; see the firewall",
 }
 
 

@@ -11,14 +11,21 @@ _GUIDE = Guide(
     summary="An API token that may read the registry, as user and password both.",
     steps=(
         "API, Tokens, Generate: custom scopes, registry: read; with an expiration.",
-        "Or doctl registry docker-config --read-only, whose file is a dockerconfigjson Secret.",
+        "Or `doctl registry docker-config` (several registries: `doctl registries docker-config NAME`). It prints a read-only login unless --read-write is set; put it into a dockerconfigjson Secret.",
     ),
     permission="registry:read",
-    commands=("doctl registry docker-config --read-only --expiry-seconds 7776000",),
+    commands=(
+        "doctl registry docker-config --expiry-seconds 7776000",
+        "# one of several registries\ndoctl registries docker-config {registry} --expiry-seconds 7776000",
+    ),
     secret={"token": "{token}"},
     troubles=(
         Trouble("UpstreamUnauthorized", "the token is wrong, revoked or over", "generate a new one, change the Secret"),
-        Trouble("UpstreamForbidden", "the token may not read the registry", "generate one with registry: read"),
+        Trouble(
+            "UpstreamForbidden",
+            "the token is valid and may not read the registry: the token server answers 403 or 400",
+            "generate one with registry: read, in the team that has the registry",
+        ),
         Trouble(
             "RepositoryUnknown",
             "the path lacks the registry's name",
@@ -33,7 +40,7 @@ _GUIDE = Guide(
 
 _HINTS = {
     "UpstreamUnauthorized": "generate a new API token with registry read",
-    "UpstreamForbidden": "generate an API token with registry read, of the team that has {repository}",
+    "UpstreamForbidden": "the API token lacks registry: read for {repository}: generate one in the team that has the registry",
     "RepositoryUnknown": "images read REGISTRY/IMAGE: check the name of the registry",
 }
 

@@ -32,11 +32,19 @@ _GUIDE = Guide(
             "give its team Read-only access",
         ),
         Trouble(
-            "UpstreamRateLimited", "the plan's pulls are used up", "see status.lastCheck.rateLimit; use a paid account"
+            "UpstreamRateLimited, at a manifest",
+            "the plan's pulls are used up, for a window of hours",
+            "see status.lastCheck.rateLimit; use a paid account",
+        ),
+        Trouble(
+            "UpstreamRateLimited, at the login",
+            "too many failed logins from this address: Docker Hub locks it for about 15 minutes",
+            "correct the Secret, then wait",
         ),
     ),
     notes=(
         "Official images are asked below `library/`: `HOST/proxy/{app}/docker.io/nginx` is `library/nginx`.",
+        "`docker.io`, `index.docker.io`, `registry-1.docker.io` and `registry.hub.docker.com` are one registry: a reference may name any of them.",
         "A HEAD of a manifest is not counted against the limit; Pullgate checks by HEAD.",
         "An organization's token (dckr_oat_…) logs in with the organization's name as the user.",
         "Where an organization enforces single sign-on, its members cannot log in with a password here: only a token does.",

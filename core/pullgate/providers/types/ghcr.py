@@ -44,24 +44,25 @@ _GUIDE = Guide(
         ),
         Trouble(
             "UpstreamForbidden",
-            "no read:packages, no SSO authorization, or the package does not let the account (or the app) in",
-            "Package settings, Manage access; Configure SSO",
+            "no read:packages, no SSO authorization, or the package does not let the account in; an app's token for a private package",
+            "Package settings, Manage access; Configure SSO; a classic token instead of an app",
         ),
         Trouble("ManifestUnknown", "no such tag; also where the account cannot see the package", "check both"),
     ),
     notes=(
-        "A GitHub App instead of a person's token: Packages: Read, installed in the organization; an Opaque Secret with `appID`, `installationID` and `privateKey` (the .pem file; GitHub Enterprise Server: `apiURL`, too). Pullgate gets a token of an hour and renews it. GitHub documents only classic tokens for its registry, and lets an app's token in without letting it read every private package: run the test below with an image before you rely on it.",
+        "A GitHub App instead of a person's token: Packages: Read, installed in the organization; an Opaque Secret with `appID`, `installationID` and `privateKey` (the .pem file; GitHub Enterprise Server: `apiURL`, too). Pullgate gets a token of an hour and renews it. Not for private packages: GitHub lets an app's token log in and then refuses it an organization's private packages. Use a classic token for these.",
         "The end of a classic token is read from GitHub's own answer and told 30, 7 and 1 days before.",
         "gh cannot make a classic token; the web page can: github.com/settings/tokens/new?scopes=read:packages.",
         "A fine-grained token (github_pat_…) cannot read packages: it must be a classic one (ghp_…).",
         "The user name is not checked, but must not be empty.",
+        "GitHub Enterprise Cloud with data residency: spec.host is `containers.SUBDOMAIN.ghe.com`, and its API `https://api.SUBDOMAIN.ghe.com` (Pullgate finds it by itself). The end of a token is read there as well.",
     ),
     user_example="my-bot",
 )
 
 _HINTS = {
     "UpstreamUnauthorized": "generate a new classic token with read:packages: this one is wrong or expired",
-    "UpstreamForbidden": "the token needs read:packages, SSO authorization where the organization requires it, and access to the package {repository}",
+    "UpstreamForbidden": "the token needs read:packages, SSO authorization if required, and access to {repository}; the token of an app reads no private package",
     "ManifestUnknown": "check the tag, and that the account may see the package",
 }
 

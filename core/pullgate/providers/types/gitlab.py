@@ -32,13 +32,14 @@ _GUIDE = Guide(
         Trouble("UpstreamForbidden", "the token is of another project, or lacks read_registry", "use one of the group"),
         Trouble(
             "RealmRefused",
-            "GitLab's own host gives the tokens",
+            "GitLab's own host gives the tokens, and is on another domain than the registry",
             "list it (gitlab.example.com) in spec.network.realmHosts",
         ),
     ),
     notes=(
-        "A self-managed GitLab gives tokens at its own host, not at the registry's: list it in spec.network.realmHosts.",
+        "A self-managed GitLab gives tokens at its own host. If both have one registered domain (gitlab.example.com and registry.example.com), nothing is needed; if not, list GitLab's host in spec.network.realmHosts.",
         "GitLab's tokens live 5 to 15 minutes; Pullgate renews them.",
+        "GitLab may ban an address for an hour after 30 failed logins in 3 minutes. Pullgate remembers a refused login and asks again with growing pauses.",
         "A group or project access token (glpat-…) with read_registry works, too; gitlab.com is asked when it ends. A deploy token tells nobody: note the day as the annotation `pullgate.dev/expires-at` of the Secret.",
         "A personal access token sees what its person sees and ends with the account; a CI job token ends with its job.",
     ),

@@ -59,7 +59,9 @@ _TROUBLES = (
         "create a new key; use --from-file",
     ),
     Trouble(
-        "UpstreamForbidden", "the account lacks Artifact Registry Reader on this repository", "add the binding above"
+        "UpstreamForbidden",
+        "the account lacks Artifact Registry Reader on this repository (Google's sentence names artifactregistry.repositories.downloadArtifacts), the API is not enabled, or billing is off",
+        "add the binding above, or do as the sentence says",
     ),
 )
 _SUMMARY = "A key of a service account that has the role Artifact Registry Reader on the repository."
@@ -118,7 +120,7 @@ _GCR = Guide(
 
 _HINTS = {
     "UpstreamUnauthorized": "create a new key of the service account and put the whole JSON into serviceAccountKey",
-    "UpstreamForbidden": "give the service account Artifact Registry Reader on the repository of {repository}",
+    "UpstreamForbidden": "give the service account Artifact Registry Reader (downloadArtifacts) on the repository of {repository}",
 }
 _GAR_HINTS = {**_HINTS, "RepositoryUnknown": "images read PROJECT/REPOSITORY/IMAGE: check all three"}
 _GCR_HINTS = {**_HINTS, "RepositoryUnknown": "images read PROJECT/IMAGE: check both"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pullgate.providers.guide import WRONG_LOGIN, Guide, Trouble
+from pullgate.providers.guide import Guide, Trouble
 from pullgate.providers.provider import Provider
 
 _GUIDE = Guide(
@@ -12,7 +12,7 @@ _GUIDE = Guide(
     title="Harbor",
     summary="A robot account of the project that may pull.",
     steps=(
-        "The project, Robot Accounts, New: pullgate, with an expiration; permission Repository: Pull (and List for tags).",
+        "The project, Robot Accounts, New: pullgate, with an expiration; permission Repository: Pull. Tags need no other permission.",
         "Copy name and secret: the secret is shown once. The name has a prefix, by default `robot$project+`.",
         "Several projects: a robot and a Registry for each (see below), or one system robot (Administration, Robot Accounts) that may pull from all of them.",
     ),
@@ -29,9 +29,15 @@ _GUIDE = Guide(
     secret_type="kubernetes.io/basic-auth",  # noqa: S106 - a type's name
     host="harbor.example.com",
     troubles=(
-        WRONG_LOGIN,
         Trouble(
-            "UpstreamForbidden", "the robot is over, disabled, or of another project", "look at the project's robots"
+            "UpstreamUnauthorized",
+            "the name or the secret is wrong, or the robot is expired or disabled: Harbor answers 401 for all of these",
+            "look at the project's robots; change the Secret",
+        ),
+        Trouble(
+            "UpstreamForbidden",
+            "the robot is of another project, or lacks Repository: Pull",
+            "give it Repository: Pull in the project",
         ),
         Trouble(
             "RealmRefused",
@@ -40,16 +46,16 @@ _GUIDE = Guide(
         ),
         Trouble(
             "HostConflict",
-            "another Registry of the namespace is for this host, too",
-            "nothing, where pulls name the Registry: HOST/proxy/APP/REGISTRY/…",
+            "an older Registry of the namespace has the same host and the same repositories",
+            "write the project's own pattern into spec.repositories",
         ),
     ),
     notes=(
         "In YAML and shells, put the name in single quotes: it has a `$`.",
         (
-            "Several robots at one host: a Registry for each, with `repositories` for its project alone. Pulls name the Registry instead of the host: "
-            "`PROXY/proxy/{app}/{name}/my-org/api`. Logins and tokens are kept apart by Registry, so a robot's are never shown for another's. "
-            "The oldest is also found by the host's name; the others say `HostConflict`, and serve by their own names. A namespace for each is the way without that."
+            "Several robots at one host: a Registry for each, with `repositories` for its project alone (`my-org/**`). A pull by the host's name goes to the Registry "
+            "whose pattern fits best; a pull may also name the Registry: `PROXY/proxy/{app}/{name}/my-org/api`. Logins and tokens are separate for each Registry, so "
+            "a robot's are never sent for another's project."
         ),
         "A person's account works and should not be used; where people log in by OIDC, its password is the CLI secret of the user profile.",
         "Harbor tells nobody when a robot ends: note the day as the annotation `pullgate.dev/expires-at` of the Secret, and Pullgate warns in time.",
@@ -58,8 +64,8 @@ _GUIDE = Guide(
 )
 
 _HINTS = {
-    "UpstreamUnauthorized": "renew the secret of the robot account {username} in Harbor",
-    "UpstreamForbidden": "let the robot account {username} pull from the project of {repository}; it may be disabled or over",
+    "UpstreamUnauthorized": "look at the robot account {username} in Harbor: its secret is wrong, or it is expired or disabled",
+    "UpstreamForbidden": "give the robot account {username} Repository: Pull in the project of {repository}",
     "RealmRefused": "mend the external URL of Harbor, or list its host in spec.network.realmHosts",
 }
 

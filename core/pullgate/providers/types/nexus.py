@@ -41,7 +41,7 @@ _GUIDE = Guide(
         Trouble("UpstreamForbidden", "the role lacks read or browse on the repository", "add both privileges"),
         Trouble(
             "UpstreamProtocol",
-            "spec.host is Nexus' own port, not the Docker connector's",
+            "spec.host is Nexus' own port, not the Docker connector's: it answers with HTML, or 400 Not a Docker request",
             "name the connector's port, or allow path based routing",
         ),
         Trouble(

@@ -33,10 +33,14 @@ _GUIDE = Guide(
         ),
         Trouble(
             "UpstreamForbidden",
-            "the robot has no Read on this repository",
+            "the robot has no Read on this repository, or there is no such repository: Quay answers 401 for both",
             "Repository, Settings, User and Robot Permissions",
         ),
-        Trouble("RepositoryUnknown", "no such repository", "check the image's name"),
+        Trouble(
+            "UpstreamForbidden, `This namespace is disabled`",
+            "the organization is disabled: Quay answers 405",
+            "ask Quay's support, or the administrator",
+        ),
     ),
     notes=(
         "The user name has a plus: `my-org+pullgate`. A person's own name and password work and should not be used.",
@@ -48,7 +52,7 @@ _GUIDE = Guide(
 
 _HINTS = {
     "UpstreamUnauthorized": "copy the token of the robot account {username} again: it was regenerated, or the robot deleted",
-    "UpstreamForbidden": "give the robot account {username} read access to {repository}",
+    "UpstreamForbidden": "give the robot account {username} read access to {repository}, and check that this repository exists",
 }
 
 

@@ -44,6 +44,8 @@ class ScriptedClouds:
         self.life = timedelta(hours=1)
         self.host = ""
         """127.0.0.1:PORT, by TLS."""
+        self.service = ""
+        """The `service` in the challenge of the registry of Azure, if it is not the host that was asked."""
         self.metadata = ""
         """127.0.0.1:PORT of Google's metadata server, without TLS."""
 
@@ -52,6 +54,7 @@ class ScriptedClouds:
         app.router.add_get("/common/discovery/instance", self._instance)
         app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", self._configuration)
         app.router.add_post("/{tenant}/oauth2/v2.0/token", self._entra_token)
+        app.router.add_get("/v2/", self._acr_challenge)
         app.router.add_post("/oauth2/exchange", self._acr)
         app.router.add_post("/app/installations/{id}/access_tokens", self._github)
         app.router.add_post("/v1/token", self._sts)
@@ -111,6 +114,12 @@ class ScriptedClouds:
 
     async def _entra_token(self, _: web.Request) -> web.Response:
         return web.json_response({"token_type": "Bearer", "expires_in": 3600, "access_token": "ENTRA-ACCESS"})
+
+    async def _acr_challenge(self, request: web.Request) -> web.Response:
+        """ACR, to a request without a token; with a custom domain `service` is NAME.azurecr.io [AAD-OAuth.md]."""
+        service = self.service or request.host
+        challenge = f'Bearer realm="https://{request.host}/oauth2/token",service="{service}"'
+        return web.json_response({"errors": []}, status=401, headers={"WWW-Authenticate": challenge})
 
     async def _acr(self, _: web.Request) -> web.Response:
         end = int(time.time() + 3 * 3600)
