@@ -16,7 +16,7 @@ import math
 import unicodedata
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 MESSAGE_LIMIT = 200
 """Characters of a message, and of message and hint together where both are sent."""
@@ -76,6 +76,10 @@ class Fault(Exception):
     status: int = 500
     code: str = "UNKNOWN"
     default_hint: ClassVar[str] = ""
+    said: str = ""
+    """The upstream's own sentence, for the vendor and the log. It is never sent to a customer."""
+    step: str = ""
+    """The vendor's next step, if this fault knows it better than the hints of its reason."""
     cause: str = ""
     """Of what there was too little, where the proxy itself has no room; for the metric."""
     no_connection: bool = False
@@ -94,6 +98,16 @@ class Fault(Exception):
         cls.reason = cls.__name__
         if not cls.__name__.startswith("_"):
             FAULTS[cls.reason] = cls
+
+    def quote(self, said: str) -> Self:
+        """This fault with the upstream's own sentence; `said` is cleaned."""
+        self.said = said
+        return self
+
+    @property
+    def for_vendor(self) -> str:
+        """The message, and the upstream's own sentence if there is one."""
+        return f"{self.message}; it says: {self.said}" if self.said else self.message
 
     def turn_into_login_refusal(self) -> None:
         """Make a 403 the 401 of a failed login: at the token endpoint clients print the body of a 401, not of a 403."""
@@ -117,6 +131,13 @@ def fault_in_words(reason: str, message: str, *, hint: str | None = None, retry_
     fault = kind.__new__(kind)
     Fault.__init__(fault, message, hint=hint, retry_after=retry_after)
     return fault
+
+
+def copy_of(fault: Fault) -> Fault:
+    """A fault like `fault`, without its traceback: one that is raised again and again."""
+    twin = fault_in_words(fault.reason, fault.message, hint=fault.hint, retry_after=fault.retry_after)
+    twin.said, twin.step, twin.cause = fault.said, fault.step, fault.cause
+    return twin
 
 
 # --- who is asking -----------------------------------------------------------------------------------------------
@@ -375,6 +396,7 @@ class UpstreamForbidden(Fault):
             super().__init__(f"the vendor's credentials may not read {repository} on {host}")
             return
         super().__init__(f"{host} refuses the request for {repository or 'it'}: it answered {status}")
+        self.step = "see what the registry says: its policy, or a limit of its API, refuses this request"
 
 
 class ManifestUnknown(Fault):
@@ -421,10 +443,16 @@ class UpstreamRateLimited(Fault):
     code = "TOOMANYREQUESTS"
     default_hint = ""
 
-    def __init__(self, host: str, retry_after: float) -> None:
-        super().__init__(
-            f"{host} limits the vendor's account; retry in {max(1, round(retry_after))} s", retry_after=retry_after
-        )
+    def __init__(self, host: str, retry_after: float | None = None, *, logins: bool = False) -> None:
+        """`retry_after` only if the upstream named it. `logins`: its token server refuses them, not pulls."""
+        what = "refuses logins to the vendor's account for now" if logins else "limits the vendor's account"
+        wait = f"; retry in {max(1, round(retry_after))} s" if retry_after is not None else ""
+        super().__init__(f"{host} {what}{wait}", retry_after=retry_after)
+        if logins:
+            self.step = (
+                "too many logins came from this address, most often failed ones: check the user name and password, "
+                "then wait (Docker Hub: about 15 minutes)"
+            )
 
 
 class UpstreamUnreachable(Fault):
@@ -507,8 +535,13 @@ class RealmRefused(Fault):
     code = "UNAVAILABLE"
     default_hint = "the vendor can list it in network.realmHosts"
 
-    def __init__(self, host: str, registry: str) -> None:
-        super().__init__(f"{host} names a token server that Registry {registry} does not allow")
+    def __init__(self, host: str, registry: str, server: str = "", why: str = "") -> None:
+        """`server` is the host of the token server; `why` the cause if it is not just that the host is not listed."""
+        named = f": {server}" if server else ""
+        because = f": {why}" if why else ""
+        super().__init__(f"{host} names a token server that Registry {registry} does not allow{named}{because}")
+        if server and not why:
+            self.step = f"list {server} in spec.network.realmHosts, if it is the registrys own"
 
 
 class RedirectRefused(Fault):

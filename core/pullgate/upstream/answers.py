@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
+from typing import Final
 
 from pullgate import faults
 from pullgate.oci.errors import decode_detail, decode_errors
+from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.ratelimit import seconds_of
 from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
 
 ERROR_LIMIT = 8 * 1024
 """Bytes of an error's body that are read; the rest is not (CVE-2020-1702)."""
+
+ERROR_SECONDS: Final = 5.0
+"""An error's body is waited for so long at most: its status is the answer, the words are a help."""
+SAID_LIMIT: Final = 400
+"""Characters of an upstream's own sentence; AWS's with action, principal and resource has about 300."""
+
+_SECRET = re.compile(
+    r"eyJ[\w-]+(?:\.[\w-]*){1,2}"  # a JWT
+    r"|(?i:\b(?:bearer|basic)\s+)[\w.+/=~-]{8,}"
+    r"|(?<=\?)[^\s?]{16,}"  # a query, which may be signed
+)
+_CODE_OF_NOTHING = "UNKNOWN"
 
 _TOKEN_CODES = frozenset({"DENIED", "UNAUTHORIZED"})
 _NO_REFERRERS_API = frozenset({400, 405, 406, 410, 501})
@@ -50,9 +66,27 @@ async def read_told_fault(response: UpstreamResponse) -> faults.Fault | None:
 
 async def _read_body(response: UpstreamResponse) -> bytes:
     try:
-        return await response.read(ERROR_LIMIT)
+        async with asyncio.timeout(ERROR_SECONDS):
+            return await response.read(ERROR_LIMIT)
     except faults.Fault:
         return b""
+    except TimeoutError:
+        response.abort()
+        return b""
+
+
+def said_of(errors: Errors, config: UpstreamConfig) -> str:
+    """The first error's code and message as the upstream wrote them, cleaned, cut and without a secret."""
+    for code, message in errors:
+        words = code if not message or message == code else f"{code}: {message}"
+        if code == _CODE_OF_NOTHING:
+            words = message
+        if config.credentials is not None and config.credentials.password:
+            words = words.replace(config.credentials.password, "...")
+        words = faults.plain_text(_SECRET.sub("...", words[: SAID_LIMIT * 4]), SAID_LIMIT)
+        if words:
+            return words
+    return ""
 
 
 def fault_of_answer(host: str, request: UpstreamRequest, status: int, errors: Errors) -> faults.Fault:

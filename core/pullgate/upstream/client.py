@@ -17,7 +17,14 @@ from yarl import URL
 
 from pullgate import faults
 from pullgate.upstream import manifest
-from pullgate.upstream.answers import fault_of_answer, fault_of_storage, read_errors, read_told_fault
+from pullgate.upstream.answers import (
+    Errors,
+    fault_of_answer,
+    fault_of_storage,
+    read_errors,
+    read_told_fault,
+    said_of,
+)
 from pullgate.upstream.auth import Authorization, Authorizer
 from pullgate.upstream.breaker import Breaker
 from pullgate.upstream.budget import BodyBudget
@@ -29,6 +36,7 @@ from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
 from pullgate.upstream.parts import is_multipart
 from pullgate.upstream.ranges import answers_range, parse_content_range
 from pullgate.upstream.ratelimit import RateLimit
+from pullgate.upstream.refusals import Refusals
 from pullgate.upstream.request import Kind, Method, UpstreamRequest, UpstreamResponse
 from pullgate.upstream.retry import with_retries
 from pullgate.upstream.tokenserver import HttpTokenServer
@@ -51,10 +59,14 @@ class Upstream:
         config: UpstreamConfig,
         *,
         budget: BodyBudget | None = None,
+        refusals: Refusals | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`budget` is what manifests and lists may take of the memory while they are read; without it they just do."""
+        """`budget` is what manifests and lists may take of the memory while they are read; without it they just do.
+
+        `refusals`: shared by all clients of a process, so that a refused login is remembered beyond this one.
+        """
         self.config = config
         self._budget = budget
         self._clock = clock
@@ -63,13 +75,15 @@ class Upstream:
         self._origin = self._guard.origin.origin()
         self._transport = Transport(config, self._guard)
         self._breaker = Breaker(config.registry, clock)
-        self._limit = RateLimit(config.host, clock, wall_clock)
         self._limits: dict[Kind, RateLimit] = {
             kind: RateLimit(config.host, clock, wall_clock) for kind in get_args(Kind)
         }
         """One for each kind: Docker Hub limits manifests, GitLab single routes; neither says anything of blobs."""
         self._heads = BlobHeads(clock)
-        self._auth = Authorizer(config, self._guard, HttpTokenServer(config, self._transport, self._limit), clock)
+        logins = RateLimit(config.host, clock, wall_clock, logins=True)
+        server = HttpTokenServer(config, self._guard, self._transport, logins)
+        remembered = (refusals or Refusals(clock)).of(config)
+        self._auth = Authorizer(config, self._guard, server, clock, remembered)
 
     async def __aenter__(self) -> Self:
         return self
@@ -148,29 +162,54 @@ class Upstream:
             return response
         if status in {206, 416} and request.range is not None:
             return _checked_part(request, response)
-        is_own = response.url.origin() == self._origin
-        if status in _PASSING or (status == 429 and not is_own):
-            response.release()
-            raise Transient(self._failure(response))
-        if status == 429:
-            response.release()
-            raise self._limits[request.kind].remember(response.headers.get("Retry-After"))
-        errors = await read_errors(response) if status in {400, 403, 404} else []
+        errors = await read_errors(response)
         response.release()
-        raise self._final_fault(request, response, errors)
+        said = said_of(errors, self.config)
+        if status in _PASSING or (status == 429 and response.url.origin() != self._origin):
+            raise Transient(self._failure(response).quote(said))
+        if status == 429:
+            raise self._limits[request.kind].remember(response.headers.get("Retry-After"), said)
+        fault = await self._final_fault(request, response, errors)
+        raise fault.quote(said or fault.said)
 
-    def _final_fault(
-        self, request: UpstreamRequest, response: UpstreamResponse, errors: list[tuple[str, str]]
-    ) -> faults.Fault:
-        status = response.status
+    async def _final_fault(self, request: UpstreamRequest, response: UpstreamResponse, errors: Errors) -> faults.Fault:
+        status, host = response.status, self.config.host
         if status >= 500 and status != 501:
             return self._failure(response)
         if status >= 400 and status != 404 and response.url.origin() != self._origin:
             return fault_of_storage(response.host, request, status)
+        if status != 401:
+            return fault_of_answer(host, request, status, errors)
         challenge = " ".join(response.headers.getall("WWW-Authenticate", ()))[:8192]
-        if status == 401 and (self.config.credentials is None or "insufficient_scope" in challenge):
-            return faults.UpstreamForbidden(self.config.host, request.repository)
-        return fault_of_answer(self.config.host, request, status, errors)
+        if self.config.credentials is None or "insufficient_scope" in challenge:
+            return faults.UpstreamForbidden(host, request.repository)
+        refused = faults.UpstreamUnauthorized(host).quote(said_of(errors, self.config))
+        if response.shown is None:
+            return refused
+        if request.kind == "ping":
+            self._auth.note_refused(refused)
+            return refused
+        good = await self._is_login_good(request, response.shown)
+        if good:
+            return faults.UpstreamForbidden(host, request.repository)
+        self._auth.note_refused(refused, request.repository if good is None else "")
+        return refused
+
+    async def _is_login_good(self, request: UpstreamRequest, shown: Authorization) -> bool | None:
+        """Whether the upstream takes the login that it refused for a repository; None if nothing tells."""
+        try:
+            realm = self._auth.realm_of(request.repository, request.kind, shown)
+            if realm is not None:
+                return await self._auth.proof.is_good(realm)
+            ping = await self._follow(_PING, "GET", shown)
+            ping.release()
+            if ping.status != 200:
+                return False if ping.status in {401, 403} else None
+            stranger = await self.knock()
+            stranger.release()
+        except (Transient, faults.Fault):
+            return None
+        return True if stranger.status == 401 else None
 
     def _failure(self, response: UpstreamResponse) -> faults.UpstreamError:
         fault = faults.UpstreamError(response.host, response.status)
@@ -181,21 +220,50 @@ class Upstream:
         """The upstream's answer, whatever it is, after a challenge was answered and redirects were followed."""
         self._limits[request.kind].check()
         since = self._clock()
-        authorization = await self._auth.authorize(request.repository)
-        response = await self._follow(request, method, authorization)
-        if response.status not in _REFUSALS or response.url.origin() != self._origin:
-            return response
-        challenges = response.headers.getall("WWW-Authenticate", ()) if response.status == 401 else ()
+        shown = await self._auth.authorize(request.repository, request.kind)
+        response = await self._follow(request, method, shown)
         try:
-            better = await self._auth.answer(request.repository, authorization, challenges, since)
+            better = await self._better(request, response, shown, since)
         except BaseException:
             response.release()
             raise
-        if better is None:
-            return response
-        # The little that a refusal says is read, so that its connection can be used again.
-        await read_errors(response)
-        return await self._follow(request, method, better)
+        if better is not None:
+            # The little that a refusal says is read, so that its connection can be used again.
+            await read_errors(response)
+            first, response, shown = response, await self._follow(request, method, better), better
+            first.release()
+        if shown is not None and shown.header:
+            response.shown = shown
+            if response.status not in _REFUSALS or response.url.origin() != self._origin:
+                self._auth.accepted(request.repository, request.kind, shown)
+        return response
+
+    async def _better(
+        self, request: UpstreamRequest, response: UpstreamResponse, shown: Authorization | None, since: float
+    ) -> Authorization | None:
+        """What to show instead after `response`; None if it stands. Raises a fault of the login."""
+        status, failed = response.status, shown.failed if shown is not None else None
+        if response.url.origin() != self._origin or status < 400:
+            return None
+        if status in _REFUSALS:
+            challenges = response.headers.getall("WWW-Authenticate", ()) if status == 401 else ()
+            better = await self._auth.answer(request.repository, shown, challenges, since, request.kind)
+            if better is None and failed is not None:
+                raise failed
+            return better
+        if status == 404 and failed is not None:
+            raise failed  # a stranger's 404 says nothing
+        hides = status == 404 and shown is None and request.kind != "ping" and not self.config.pullgate
+        if hides and self.config.credentials is not None:
+            return await self._introduce(request)
+        return None
+
+    async def _introduce(self, request: UpstreamRequest) -> Authorization:
+        """Some registries hide a private repository from strangers by 404, and ask nobody for a login."""
+        ping = await self.knock()
+        challenges = ping.headers.getall("WWW-Authenticate", ()) if ping.status == 401 else ()
+        ping.release()
+        return await self._auth.introduce(request.repository, challenges)
 
     async def _follow(
         self, request: UpstreamRequest, method: Method, authorization: Authorization | None
@@ -241,7 +309,7 @@ class Upstream:
 
 def _build_headers(request: UpstreamRequest, authorization: Authorization | None) -> dict[str, str]:
     headers: dict[str, str] = {}
-    if authorization is not None:
+    if authorization is not None and authorization.header:
         headers["Authorization"] = authorization.header
     if request.accept:
         headers["Accept"] = ", ".join(request.accept)

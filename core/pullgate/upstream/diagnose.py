@@ -20,6 +20,7 @@ from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.guard import name_of, parse_url
+from pullgate.upstream.ratelimit import seconds_of
 from pullgate.upstream.request import UpstreamRequest
 
 PORTS = {"https": 443, "http": 80}
@@ -136,7 +137,8 @@ async def _ping(stranger: Upstream) -> str:
     if response.status in {401, 403}:
         return f"it asks for a login: {_describe(challenges)}"
     if response.status == 429:
-        raise faults.UpstreamRateLimited(stranger.config.host, 60)
+        wait = response.headers.get("Retry-After")
+        raise faults.UpstreamRateLimited(stranger.config.host, seconds_of(wait, time.time()))
     if response.status >= 500:
         raise faults.UpstreamError(stranger.config.host, response.status)
     raise faults.UpstreamProtocol(stranger.config.host, f"status {response.status} for /v2/: is this a registry?")

@@ -87,11 +87,27 @@ class Guard:
         lists; by https, or http where the Registry is plain HTTP and the host is its own or listed.
         """
         url = parse_url(text)
-        if url is None or not url.absolute or not self._realm_is_pinned(url):
-            raise faults.RealmRefused(self._config.host, self._config.registry)
+        if url is None or not url.absolute:
+            raise self.refused_realm(None, "its address is not well-formed")
+        if url.scheme != "https" and not (url.scheme == "http" and self._config.plain_http):
+            raise self.refused_realm(url, f"it is named with {url.scheme}, not https")
+        if not self._realm_is_pinned(url):
+            raise self.refused_realm(url)
         if not self.literal_is_allowed(url):
-            raise faults.RealmRefused(self._config.host, self._config.registry)
+            raise self.refused_realm(url, "a private address")
         return url
+
+    def refused_realm(self, url: URL | None, why: str = "") -> faults.RealmRefused:
+        """The fault of a token server that may not see the credentials."""
+        server = ""
+        if url is not None:
+            server = name_of(url) if url.is_default_port() else f"{name_of(url)}:{url.port}"
+        fault = faults.RealmRefused(self._config.host, self._config.registry, server, why)
+        if url is not None and url.scheme == "http" and not self._config.plain_http:
+            fault.step = "set the registrys external URL to https, or spec.tls.plainHTTP if it has no TLS"
+        elif why == "a private address":
+            fault.step = "set spec.network.allowPrivate, if the registry is in your own network"
+        return fault
 
     def redirect(self, source: URL, location: str | None) -> URL:
         """Where a redirect from `source` leads. Raises RedirectRefused where that is no place to follow to."""
@@ -152,9 +168,7 @@ class Guard:
         host = name_of(url)
         listed = host in self._config.realm_hosts or f"{host}:{url.port}" in self._config.realm_hosts
         vouched = listed or self.is_own(host)
-        if url.scheme == "https":
-            return vouched or same_registered_domain(host, self._own_name)
-        return url.scheme == "http" and self._config.plain_http and vouched
+        return vouched or (url.scheme == "https" and same_registered_domain(host, self._own_name))
 
 
 def same_registered_domain(one: str, other: str) -> bool:

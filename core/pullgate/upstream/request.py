@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -14,6 +14,9 @@ from pullgate import faults
 from pullgate.upstream.budget import BodyBudget, Loan
 from pullgate.upstream.failures import fault_of_body
 from pullgate.upstream.large_body import BUFFERS, LARGE, LargeBody, take_over
+
+if TYPE_CHECKING:
+    from pullgate.upstream.auth import Authorization
 
 Method = Literal["GET", "HEAD"]
 Kind = Literal["manifests", "blobs", "tags", "referrers", "ping"]
@@ -71,6 +74,7 @@ class UpstreamResponse:
         "broken",
         "headers",
         "location",
+        "shown",
         "status",
         "url",
     )
@@ -94,6 +98,8 @@ class UpstreamResponse:
         """Where the answer came from, after redirects; its query may hold a signature: never log it."""
         self.location: URL | None = location
         """Where a redirect leads that was not followed: a signed URL on another origin, safe to hand out."""
+        self.shown: Authorization | None = None
+        """The login that the upstream was shown; None for a stranger."""
         self._begun = False
         self._large: LargeBody | None = None
         self.broken = False

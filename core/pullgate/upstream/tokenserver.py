@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from yarl import URL
 
 from pullgate import faults
-from pullgate.upstream.answers import read_told_fault
+from pullgate.upstream.answers import read_errors, read_told_fault, said_of
 from pullgate.upstream.auth import basic_header
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
+from pullgate.upstream.guard import Guard
 from pullgate.upstream.ratelimit import RateLimit
 from pullgate.upstream.request import UpstreamResponse
 from pullgate.upstream.retry import with_retries
@@ -25,18 +26,22 @@ _CLIENT_ID = "pullgate"
 class HttpTokenServer:
     """Asks by GET with Basic; by a POSTed form where GET is not there (404, 405), which is remembered."""
 
-    def __init__(self, config: UpstreamConfig, transport: Transport, limit: RateLimit) -> None:
+    def __init__(self, config: UpstreamConfig, guard: Guard, transport: Transport, limit: RateLimit) -> None:
+        """`limit` is of the token server alone: a lock-out of logins concerns nobody who has a token."""
         self._config = config
+        self._guard = guard
         self._transport = transport
         self._limit = limit
         self._posts: set[Realm] = set()
 
     async def fetch(self, realm: Realm, scope: str, repository: str) -> Grant:
         """A token for `scope`. Raises a fault."""
+        self._limit.check()
         response = await self._ask(realm, scope)
         if response.status // 100 != 2:
+            said = said_of(await read_errors(response), self._config)
             response.release()
-            raise self._refusal(response, repository)
+            raise self._refusal(response, repository, said).quote(said)
         try:
             return parse_grant(await response.read(ANSWER_LIMIT))
         except ValueError as error:
@@ -75,7 +80,7 @@ class HttpTokenServer:
             raw = await self._transport.exchange(method, url, headers, form)
         except faults.RedirectRefused:
             # The guard refused its address.
-            raise faults.RealmRefused(self._config.host, self._config.registry) from None
+            raise self._guard.refused_realm(url, "a private address") from None
         response = UpstreamResponse(raw, host, self._config.timeouts.idle)
         told = await read_told_fault(response) if self._config.pullgate else None
         if response.status in {502, 503, 504}:
@@ -85,16 +90,18 @@ class HttpTokenServer:
             raise told
         return response
 
-    def _refusal(self, response: UpstreamResponse, repository: str) -> faults.Fault:
+    def _refusal(self, response: UpstreamResponse, repository: str, said: str) -> faults.Fault:
         """The fault of a token server's answer that is no token."""
         status, host = response.status, self._config.host
         if 300 <= status < 400:
             return faults.RedirectRefused(host, "its token server redirects")
         if status == 429:
-            return self._limit.remember(response.headers.get("Retry-After"))
+            return self._limit.remember(response.headers.get("Retry-After"), said)
         if self._config.credentials is not None and status in {400, 401, 403}:
             # GHCR answers an expired token 403; OAuth2 (RFC 6749, section 5.2) a bad password 400.
             return faults.UpstreamUnauthorized(host)
         if status in {401, 403}:
             return faults.UpstreamForbidden(host, repository or "anything")
+        if status < 500:
+            return faults.UpstreamProtocol(response.host, f"the token server answered {status}")
         return faults.UpstreamError(response.host, status)

@@ -98,7 +98,7 @@ async def test_refused_basic_credentials_are_not_sent_again_and_again() -> None:
     async with Stage(lambda _: refusal) as stage, Upstream(stage.config(credentials=CREDENTIALS)) as upstream:
         with pytest.raises(faults.UpstreamUnauthorized):
             await upstream.fetch_manifest(manifest())
-        assert len(stage.asked) == 2
+        assert [asked.path for asked in stage.asked] == ["/v2/a/b/manifests/1", "/v2/a/b/manifests/1", "/v2/"]
 
 
 async def test_the_expired_password_of_ecr_is_told_from_a_missing_permission() -> None:
@@ -128,9 +128,9 @@ async def test_a_token_that_is_refused_fresh_is_not_renewed() -> None:
         stage.script = lambda request: (
             token_reply() if request.path == "/token" else bearer(stage.url + "/token", "repository:a/b:pull")
         )
-        with pytest.raises(faults.UpstreamUnauthorized):
+        with pytest.raises(faults.UpstreamForbidden):
             await upstream.fetch_manifest(manifest())
-        assert len(registry.token_requests) == 1
+        assert ["scope=" in path for path in registry.token_requests] == [True, False]
 
 
 async def test_ecr_publics_400_after_a_renewal_means_rejected_credentials() -> None:
@@ -314,11 +314,11 @@ async def test_a_rate_limit_is_remembered_until_it_has_passed() -> None:
         ("99999999999999", 3600),
         ("0", 1),
         ("Thu, 01 Jan 1970 00:01:40 GMT", 50),
-        ("later", 60),
-        (None, 60),
+        ("later", None),
+        (None, None),
     ],
 )
-async def test_retry_after_is_seconds_or_a_date_and_bounded(retry_after: str | None, seconds: float) -> None:
+async def test_retry_after_is_seconds_or_a_date_and_bounded(retry_after: str | None, seconds: float | None) -> None:
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     async with Stage(lambda _: Reply(429, b"", headers)) as stage:
         async with Upstream(stage.config(), wall_clock=lambda: 50.0) as upstream:
