@@ -229,7 +229,7 @@ async def _look_at_proxy(url: str, ca: Path | None) -> AsyncIterator[Finding]:
     about = f"proxy {url}"
     timeout = aiohttp.ClientTimeout(total=10)
     try:
-        context: ssl.SSLContext | bool = relax_strict(ssl.create_default_context(cafile=ca)) if ca is not None else client_context()
+        context = relax_strict(ssl.create_default_context(cafile=ca)) if ca is not None else client_context()
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(f"{url.rstrip('/')}/v2/", allow_redirects=False, ssl=context) as answer,
