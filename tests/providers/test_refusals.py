@@ -149,7 +149,7 @@ async def test_the_vendor_reads_the_providers_own_sentence_and_a_customer_does_n
 
 
 POLICIES = [
-    ("ACR", 403, "DENIED", ACR_BLOCKED, "client with IP 203.0.113.7 is not allowed access"),
+    ("ACR", 403, "DENIED", ACR_BLOCKED, "client with IP '203.0.113.7' is not allowed access"),
     ("Artifactory", 403, "DENIED", XRAY_BLOCKED, "blocking policy configured in Xray"),
     ("Quay", 405, "DENIED", QUAY_DISABLED, "This namespace is disabled"),
     ("Nexus", 400, "UNSUPPORTED", "Not a Docker request", "Not a Docker request"),
