@@ -184,8 +184,12 @@ def test_no_word_about_a_secret_holds_any_of_its_content() -> None:
 @pytest.mark.parametrize(
     ("type_", "host", "hosts"),
     [
-        ("DockerHub", None, ("docker.io", "index.docker.io", "registry-1.docker.io")),
-        ("Generic", "registry-1.docker.io", ("docker.io", "index.docker.io", "registry-1.docker.io")),
+        ("DockerHub", None, ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")),
+        (
+            "Generic",
+            "registry-1.docker.io",
+            ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"),
+        ),
         ("GHCR", None, ("ghcr.io",)),
         ("Generic", "Registry.Example:5000", ("registry.example:5000",)),
     ],
