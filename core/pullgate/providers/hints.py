@@ -42,5 +42,7 @@ def hint(
     """
     if was_issued and fault.reason == "UpstreamUnauthorized":
         return _REFUSED
+    if fault.step:
+        return plain_text(fault.step)
     text = PROVIDERS[registry_type].hints.get(fault.reason) or _BY_REASON.get(fault.reason, fault.default_hint)
     return plain_text(text.format(repository=repository or "the repository", username=username or "the account"))
