@@ -46,6 +46,8 @@ SETTLE_SECONDS = 0.1
 """kopf has set its handlers of signals by then. They fail at a second signal, and stay when kopf has ended."""
 FIRST_AUDIT_SECONDS = 5.0
 """kopf has listed by then; what was deleted between the operator's list and kopf's, it cannot tell."""
+DISPENSABLE = frozenset({"ImageTest"})
+"""Kinds that no other one is made from: without their CRD the rest goes on."""
 DEAF_AUDITS = 2
 """So often in a row the audit found changes while the watch told of none: it is dead, and a new process helps."""
 
@@ -131,9 +133,7 @@ class Operator:
                     registry=HANDLERS,
                     settings=build_settings(),
                     memo=make_memo(self),
-                    identity=cast(
-                        Any, self._settings.identity
-                    ),  # kopf's own needs the user's name
+                    identity=cast(Any, self._settings.identity),  # kopf's own needs the user's name
                     standalone=True,
                     clusterwide=True,
                     stop_flag=self._stop,
@@ -217,15 +217,27 @@ class Operator:
         return UsagePoller(self._settings.proxies, reconciler.take_usage, self._settings.usage_seconds)
 
     async def _list_all(self, store: ClusterStore) -> None:
-        while True:
-            try:
-                for kind in sorted(KINDS):
-                    await store.relist(kind)
-            except (StoreUnavailable, Gone) as error:
-                log.warning("%s; it is tried again", error)
+        for kind in sorted(KINDS):
+            while not await self._list(store, kind):
                 await asyncio.sleep(LIST_AGAIN_SECONDS)
-            else:
-                return
+
+    async def _list(self, store: ClusterStore, kind: str) -> bool:
+        """Whether it is known what there is of `kind`."""
+        try:
+            await store.relist(kind)
+        except Missing as error:
+            # An API server that starts says so too, of kinds that it has. Without Licenses their keys would be deleted.
+            self._watches.absent.add(kind)
+            if kind in DISPENSABLE:
+                store.do_without(kind)
+                return True
+            log.warning("%s: is the CRD of %s there? It is tried again", error, kind)
+        except (StoreUnavailable, Gone) as error:
+            log.warning("%s; it is tried again", error)
+        else:
+            self._watches.absent.discard(kind)
+            return True
+        return False
 
     async def _audit_for_ever(self, store: ClusterStore) -> None:
         """kopf tells no deletion that happened while its watch was down, and its watch may end unseen (kopf #1276)."""
@@ -300,8 +312,9 @@ class Operator:
         return web.json_response(describe_status(leads=leads, watch=self._watch_state()))
 
     def _watch_state(self) -> WatchState | None:
-        if self._work is None:
+        if self._lead is None or not self._lead.holds:
             return None
         watches = self._watches
         age = time.monotonic() - watches.heard if watches.heard is not None else None
-        return WatchState(self.healthy and not watches.problem, age, watches.problem)
+        alive = self._work is not None and self.healthy and not watches.problem
+        return WatchState(alive, age, watches.problem)
