@@ -168,7 +168,8 @@ class Operator:
         await asyncio.sleep(SETTLE_SECONDS)
         self._cancel_at_signals()
         store = self._store = ClusterStore(self._connected, dict.fromkeys(KINDS, None), "pullgate-operator")
-        await self._list_all(store)
+        for kind in sorted(KINDS):
+            await self._list(store, kind)
         self._work = asyncio.create_task(self._do_work(store), name="work")
         self._work.add_done_callback(self._note_end)
 
@@ -216,28 +217,24 @@ class Operator:
     def _usage_poller(self, reconciler: Reconciler) -> UsagePoller:
         return UsagePoller(self._settings.proxies, reconciler.take_usage, self._settings.usage_seconds)
 
-    async def _list_all(self, store: ClusterStore) -> None:
-        for kind in sorted(KINDS):
-            while not await self._list(store, kind):
-                await asyncio.sleep(LIST_AGAIN_SECONDS)
-
-    async def _list(self, store: ClusterStore, kind: str) -> bool:
-        """Whether it is known what there is of `kind`."""
-        try:
-            await store.relist(kind)
-        except Missing as error:
-            # An API server that starts says so too, of kinds that it has. Without Licenses their keys would be deleted.
-            self._watches.absent.add(kind)
-            if kind in DISPENSABLE:
-                store.do_without(kind)
-                return True
-            log.warning("%s: is the CRD of %s there? It is tried again", error, kind)
-        except (StoreUnavailable, Gone) as error:
-            log.warning("%s; it is tried again", error)
-        else:
-            self._watches.absent.discard(kind)
-            return True
-        return False
+    async def _list(self, store: ClusterStore, kind: str) -> None:
+        """Return once it is known what there is of `kind`."""
+        while True:
+            try:
+                await store.relist(kind)
+            except Missing as error:
+                # An API server that starts says so too, of kinds that it has; without Licenses their keys would go.
+                self._watches.absent.add(kind)
+                if kind in DISPENSABLE:
+                    store.do_without(kind)
+                    return
+                log.warning("%s: is the CRD of %s there? It is tried again", error, kind)
+            except (StoreUnavailable, Gone) as error:
+                log.warning("%s; it is tried again", error)
+            else:
+                self._watches.absent.discard(kind)
+                return
+            await asyncio.sleep(LIST_AGAIN_SECONDS)
 
     async def _audit_for_ever(self, store: ClusterStore) -> None:
         """kopf tells no deletion that happened while its watch was down, and its watch may end unseen (kopf #1276)."""
