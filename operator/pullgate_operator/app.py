@@ -39,7 +39,7 @@ from pullgate_operator.status import WatchState, describe_status
 
 LEASE_NAME = "pullgate-operator"
 LIST_AGAIN_SECONDS = 2.0
-RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+RESTART_SECONDS = (0.5, 1.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Before kopf is started again, each time that it ended soon after its start."""
 SOON_SECONDS = 60.0
 SETTLE_SECONDS = 0.1
@@ -88,7 +88,7 @@ class Operator:
         self._work: asyncio.Task[None] | None = None
         """None for a standby, and until the first lists are in."""
         self._stop = asyncio.Event()
-        """Ends kopf: the work failed."""
+        """Ends kopf: the work failed, or kopf ends already, which would wait 5 s for it."""
         self._failure: BaseException | None = None
         """Of the work."""
         self._main: asyncio.Task[Any] | None = None
@@ -126,6 +126,7 @@ class Operator:
     async def _watch_for_ever(self) -> None:
         soon = 0
         while True:
+            self._stop.clear()
             self._watches.begin()
             begun = time.monotonic()
             try:
@@ -140,12 +141,12 @@ class Operator:
                 )
             except Exception as error:
                 log.debug("kopf ended", exc_info=True)
-                why = str(error) or type(error).__name__
+                why = str(error.args[0]) if error.args else type(error).__name__
             else:
                 self._give_up()
                 return
-            soon = soon + 1 if time.monotonic() - begun < SOON_SECONDS else 0
-            wait = RESTART_SECONDS[min(soon, len(RESTART_SECONDS) - 1)]
+            soon = soon if time.monotonic() - begun < SOON_SECONDS else 0
+            wait, soon = RESTART_SECONDS[soon], min(soon + 1, len(RESTART_SECONDS) - 1)
             log.warning("watching ended (%s); it is begun again in %g s", why, wait)
             await asyncio.sleep(wait)
 
@@ -153,8 +154,7 @@ class Operator:
         """kopf ended in peace: the work failed, or a signal came before `begin`."""
         if self._failure is not None:
             raise self._failure
-        if self._main is not None:
-            self._main.cancel()
+        self._cancel()
 
     def _note_end(self, work: asyncio.Task[None]) -> None:
         if not work.cancelled():
@@ -175,6 +175,7 @@ class Operator:
 
     async def end(self) -> None:
         """See `Hub.end`."""
+        self._stop.set()
         work, self._work = self._work, None
         if work is not None:
             work.cancel()
@@ -198,9 +199,14 @@ class Operator:
         return self._api
 
     def _cancel_at_signals(self) -> None:
-        loop, main = asyncio.get_running_loop(), self._main
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, lambda: main.cancel() if main is not None else None)
+            loop.add_signal_handler(number, self._cancel)
+
+    def _cancel(self) -> None:
+        logging.getLogger("kopf").setLevel(logging.CRITICAL)  # it tells of requests that its own end cuts as of errors
+        if self._main is not None:
+            self._main.cancel()
 
     # --- the work ---
 
