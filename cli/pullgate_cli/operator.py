@@ -81,25 +81,19 @@ def operator(
 def _run(settings: OperatorSettings) -> int:
     import asyncio
     import logging
-    import signal
 
     from pullgate.private_memory import keep_memory_private
     from pullgate.store.cluster.api import NotConnected
     from pullgate_operator.app import Operator
     from pullgate_operator.cluster.lease import LeadershipLost
+    from pullgate_operator.log import keep_kopf_brief
 
     keep_memory_private()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    async def work() -> None:
-        task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, lambda: task.cancel() if task is not None else None)
-        await Operator(settings).run()
+    keep_kopf_brief()
 
     try:
-        asyncio.run(work())
+        asyncio.run(Operator(settings).run())
     except (NotConnected, LeadershipLost, OSError) as error:
         click.echo(f"pullgate: {error}", err=True)
         return FAILED if isinstance(error, LeadershipLost) else COULD_NOT_RUN

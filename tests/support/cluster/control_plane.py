@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import ssl
 import time
 import urllib.error
 import urllib.request
@@ -15,13 +14,16 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from pullgate.tls_context import build_client_context
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.process import Program
 from tests.support.ports import free_port
+from tests.support.tls import Authority
 from tests.support.tools import tool
 
 READY_SECONDS = 90.0
 ADMIN_TOKEN = "admin-of-the-tests"
+SERVER_NAMES = ("kubernetes.default.svc", "kubernetes.default", "kubernetes", "localhost", "127.0.0.1", "10.96.0.1")
 NODE_NAME = "node-of-the-tests"
 NODE_TOKEN = "kubelet-of-the-tests"
 
@@ -29,6 +31,8 @@ NODE_TOKEN = "kubelet-of-the-tests"
 class ControlPlane(Kubectl):
     """A cluster without nodes; one may join as NODE_NAME with NODE_TOKEN.
 
+    Its certificates have no key identifiers, as those of EKS (kubernetes-client/python#2394): Python's strict check
+    would refuse them.
     The API server can be stopped and comes back with its data on the same port.
     """
 
@@ -37,7 +41,10 @@ class ControlPlane(Kubectl):
         self._port = free_port()
         self.url = f"https://127.0.0.1:{self._port}"
         self.kubeconfig = directory / "admin.kubeconfig"
-        self._ca = directory / "pki" / "apiserver.crt"
+        authority = Authority("Test cluster", identifiers=False)
+        self.ca = authority.pem
+        """PEM."""
+        certificate, key = authority.write_pair(directory, SERVER_NAMES)
         etcd, peer = free_port(), free_port()
         self._etcd = self._program(
             "etcd",
@@ -53,6 +60,8 @@ class ControlPlane(Kubectl):
             f"--secure-port={self._port}",
             "--bind-address=127.0.0.1",
             f"--cert-dir={directory / 'pki'}",
+            f"--tls-cert-file={certificate}",
+            f"--tls-private-key-file={key}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={directory / 'sa.pub'}",
             f"--service-account-signing-key-file={directory / 'sa.key'}",
@@ -103,7 +112,7 @@ class ControlPlane(Kubectl):
 
     def kubeconfig_for(self, token: str) -> str:
         """A kubeconfig of whoever has `token`."""
-        authority = base64.b64encode(self._ca.read_bytes()).decode()
+        authority = base64.b64encode(self.ca.encode()).decode()
         return json.dumps(
             {
                 "apiVersion": "v1",
@@ -121,11 +130,9 @@ class ControlPlane(Kubectl):
         return Program([tool(name), *arguments], self._directory / f"{name}.log")
 
     def _is_ready(self) -> bool:
-        if not self._ca.exists():
-            return False
         request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
         try:
-            context = ssl.create_default_context(cafile=str(self._ca))
+            context = build_client_context(self.ca)
             with urllib.request.urlopen(request, timeout=5, context=context) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
