@@ -364,3 +364,43 @@ async def test_a_file_that_breaks_costs_no_key(folder: Folder) -> None:
 
         await eventually(mended)
         assert (await at_work.facts())["key"] == key
+
+
+class RecordingStore(FolderStore):
+    """A folder that notes in which order Licenses are worked on."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.taken: list[str] = []
+
+    async def get(self, key: Key) -> Document | None:
+        if key.kind == "License":
+            self.taken.append(key.name)
+        return await super().get(key)
+
+
+async def test_what_changed_while_nobody_led_goes_before_the_pass_of_a_new_leader(folder: Folder) -> None:
+    for number in range(40):
+        folder.write(f"l{number}.yaml", license_text(f"l{number}"))
+    async with operator(folder) as at_work:
+        for number in range(40):
+            await at_work.until(Key("License", "my-app", f"l{number}"), "Valid", "True")
+    folder.write("l30.yaml", license_text("l30", suspended="{reason: unpaid}"))
+    folder.write("zoe.yaml", license_text("zoe"))
+    store = RecordingStore(folder.path)
+    await store.start()
+    reconciler = Reconciler(store, ReconcileSettings("https://images.example.com", workers=1))
+    task = asyncio.create_task(reconciler.run())
+    try:
+
+        async def done() -> bool:
+            return reconciler.settled
+
+        await eventually(done)
+        taken = list(dict.fromkeys(store.taken))
+        assert set(taken[:2]) == {"l30", "zoe"}
+        assert len(taken) == 42
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await store.stop()
