@@ -20,6 +20,7 @@ import yaml
 from yarl import URL
 
 from pullgate.store.folder import FolderStore
+from pullgate_operator.plan.image_test import WAIT
 from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
 from pullgate_proxy.app import Proxy
@@ -109,6 +110,7 @@ class Gate:
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.directory = directory
         self.log = io.StringIO()
+        self._wait = settings.pop("image_test_wait", WAIT)
         self._settings = settings
         self._stack = contextlib.AsyncExitStack()
         self.store: FolderStore
@@ -121,7 +123,8 @@ class Gate:
         await self.store.start()
         self._stack.push_async_callback(self.store.stop)
         external_url = self._settings.get("external_url", "http://localhost")
-        self._reconciler = Reconciler(self.store, ReconcileSettings(external_url, own_identity=frozenset({"*"})))
+        reconciling = ReconcileSettings(external_url, own_identity=frozenset({"*"}), image_test_wait=self._wait)
+        self._reconciler = Reconciler(self.store, reconciling)
         task = asyncio.create_task(self._reconciler.run())
         self._stack.push_async_callback(_cancel, task)
         self.proxy = await self.start_proxy()

@@ -59,9 +59,7 @@ class Reconciler:
         )
         self._ledger = UsageLedger(clock)
         self._license = LicenseReconciler(store, self._claims, self._signing, self._ledger, clock, settings)
-        self._image_test = ImageTestReconciler(
-            store, clock, settings.external_url, again=self._queue.add, runs=settings.runs
-        )
+        self._image_test = ImageTestReconciler(store, clock, settings, again=self._queue.add)
         self._synced = False
 
     @property
@@ -247,6 +245,7 @@ class Reconciler:
             else:
                 self._queue.add_at(key, due)
                 self._queue.done(key)
+                self._image_test.wake(key)
                 self._on_done(key.kind, "ok")
 
     def _tell(self, key: Key, error: Exception) -> None:

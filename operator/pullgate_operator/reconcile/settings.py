@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
+from pullgate_operator.plan.image_test import WAIT
+
 Clock = Callable[[], datetime]
 
 
@@ -26,6 +28,8 @@ class ReconcileSettings:
     """Registries that are asked at the same time."""
     runs: int = 4
     """ImageTests that run at the same time."""
+    image_test_wait: timedelta = WAIT
+    """How long an ImageTest waits for what it names and is not there yet."""
     usage_interval: timedelta = timedelta(minutes=10)
     """Least time between two writes of one License's usage, so that no pull costs a write."""
     longest_sleep: float = 30.0
