@@ -61,7 +61,9 @@ class Operator:
 
     async def _work(self, api: Api, lead: Leadership) -> None:
         store = self._store = ClusterStore(api, dict.fromkeys(KINDS, None), "pullgate-operator")
-        settings = ReconcileSettings(self._settings.external_url, own_identity=self._settings.own_identity)
+        settings = ReconcileSettings(
+            self._settings.external_url, own_identity=self._settings.own_identity, proxy_ca=self._settings.ca
+        )
         reconciler = self._reconciler = Reconciler(
             store, settings, on_done=self._count_done, on_renewed=self._count_renewal
         )

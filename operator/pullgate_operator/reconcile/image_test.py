@@ -13,6 +13,7 @@ from pullgate.oci.rendered import InvalidInput, parse_image_path, read_images
 from pullgate.resources import ImageTest, parse_resource
 from pullgate.resources.image_test import IMAGE_LIMIT
 from pullgate.store.port import Key, Store, StoreUnavailable
+from pullgate.tls_context import InvalidCA, read_ca_file
 from pullgate.upstream.probe import ImageResult, ProbeOptions, ProbeTarget, probe_all
 from pullgate_operator.plan.image_test import FIRST_RETRY, RETRY, Finished, Problem, plan_image_test
 from pullgate_operator.plan.license import secret_names
@@ -224,9 +225,15 @@ class ImageTestReconciler:
             words = f"License {name} has no pull Secret yet; it is looked for again"
             raise CannotRun("CredentialsMissing", words, may_come=True, awaited=awaited)
         try:
-            return build_customer(name, secret, self._settings.external_url)
+            return build_customer(name, secret, self._settings.external_url, await self._read_ca())
+        except InvalidCA as error:
+            raise CannotRun("CAInvalid", str(error)) from error
         except (ValueError, KeyError) as error:
             raise CannotRun("CredentialsMissing", str(error) or "the pull Secret cannot be read") from error
+
+    async def _read_ca(self) -> str | None:
+        path = self._settings.proxy_ca
+        return await asyncio.to_thread(read_ca_file, path) if path is not None else None
 
 
 def _lacking_of(resource: ImageTest) -> list[str]:
