@@ -17,6 +17,7 @@ from tests.support.catalog import API, STABLE, WORKER, seed
 from tests.support.folder import condition, eventually
 from tests.support.gate import API_VERSION, APP, Gate, license_, registry, running, secret
 from tests.support.ports import free_port
+from tests.support.tls import Authority
 from tests.support.upstreams import DockerRegistry, ScriptedRegistry, faults
 
 TEST = Key("ImageTest", APP, "release")
@@ -227,6 +228,32 @@ async def test_a_test_that_has_waited_long_enough_is_stalled_and_passes_once_its
         await stalled(gate)
     async with Gate(gate.directory, **reached()) as gate:
         write(gate, late_registry)
+        await outcome(gate, "Passed")
+
+
+async def test_a_private_ca_of_the_proxy_is_trusted_and_a_changed_one_without_a_restart(
+    docker_registry_basic: DockerRegistry, tmp_path: Path, authority: Authority
+) -> None:
+    upstream, port, ca = docker_registry_basic, free_port(), tmp_path / "ca.crt"
+    cert, key = authority.write_pair(tmp_path)
+    documents = [
+        secret("vendor", upstream.username, upstream.password),
+        registry("upstream", upstream.host, secret="vendor"),
+        license_("acme", {"repositories": ["my-org/*"]}),
+    ]
+    ca.write_text(Authority("Another authority").pem)
+    where = {"listen_port": port, "external_url": f"https://localhost:{port}", "tls_cert": cert, "tls_key": key}
+    async with running(tmp_path / "resources", *documents, proxy_ca=ca, **where) as gate:
+        test = image_test(f"{upstream.host}/{WORKER}:1.0.0", license_name="acme", retries=0)
+        write(gate, test)
+        document = await outcome(gate, "UpstreamTLS")
+        assert "unable to get local issuer certificate" in condition(document, "Ready")["message"]
+        ca.write_text("none")
+        write(gate, test | {"spec": {**test["spec"], "depth": "Manifest"}})
+        document = await outcome(gate, "CAInvalid")
+        assert f"CA file {ca} holds no certificate" in condition(document, "Ready")["message"]
+        ca.write_text(f"# Größe: what is no certificate is passed over\n{authority.pem}")
+        write(gate, test)
         await outcome(gate, "Passed")
 
 

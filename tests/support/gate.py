@@ -20,7 +20,6 @@ import yaml
 from yarl import URL
 
 from pullgate.store.folder import FolderStore
-from pullgate_operator.plan.image_test import WAIT
 from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
 from pullgate_proxy.app import Proxy
@@ -110,7 +109,7 @@ class Gate:
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.directory = directory
         self.log = io.StringIO()
-        self._wait = settings.pop("image_test_wait", WAIT)
+        self._reconciling = {name: settings.pop(name) for name in ("image_test_wait", "proxy_ca") if name in settings}
         self._settings = settings
         self._stack = contextlib.AsyncExitStack()
         self.store: FolderStore
@@ -123,7 +122,7 @@ class Gate:
         await self.store.start()
         self._stack.push_async_callback(self.store.stop)
         external_url = self._settings.get("external_url", "http://localhost")
-        reconciling = ReconcileSettings(external_url, own_identity=frozenset({"*"}), image_test_wait=self._wait)
+        reconciling = ReconcileSettings(external_url, own_identity=frozenset({"*"}), **self._reconciling)
         self._reconciler = Reconciler(self.store, reconciling)
         task = asyncio.create_task(self._reconciler.run())
         self._stack.push_async_callback(_cancel, task)
