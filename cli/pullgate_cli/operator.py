@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from pullgate_cli.options import FROM_ENVIRONMENT, admin_option, kubeconfig_option, parse_addresses
+from pullgate_cli.options import FROM_ENVIRONMENT, admin_option, ca_option, kubeconfig_option, parse_addresses
 from pullgate_cli.place.options import COULD_NOT_RUN, FAILED
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="A namespace whose Registries may use the operator's own cloud identity; '*' is all. Repeatable.",
 )
+@ca_option("CA of the proxy, PEM, for ImageTests as a customer; read again for each.")
 def operator(
     external_url: str,
     admin: tuple[str, int],
@@ -57,6 +58,7 @@ def operator(
     proxy_admin: tuple[tuple[str, int], ...],
     usage_seconds: float,
     own_identity: tuple[str, ...],
+    ca: Path | None,
 ) -> None:
     """Reconcile the Registries and Licenses of a cluster into Secrets, conditions and events."""
     from pullgate_operator.settings import OperatorSettings
@@ -74,6 +76,7 @@ def operator(
         proxy_admin,
         usage_seconds,
         frozenset(own_identity),
+        ca,
     )
     sys.exit(_run(settings))
 

@@ -211,7 +211,9 @@ class Operator:
     # --- the work ---
 
     async def _do_work(self, store: ClusterStore) -> None:
-        settings = ReconcileSettings(self._settings.external_url, own_identity=self._settings.own_identity)
+        settings = ReconcileSettings(
+            self._settings.external_url, own_identity=self._settings.own_identity, proxy_ca=self._settings.ca
+        )
         reconciler = self._reconciler = Reconciler(
             store, settings, on_done=self._count_done, on_renewed=self._count_renewal
         )

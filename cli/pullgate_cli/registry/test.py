@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,15 +31,16 @@ def test(
     username: str | None,
     password_stdin: bool,
     plain_http: bool,
+    ca: Path | None,
     image: str | None,
     output: str,
 ) -> None:
     """Reach a registry, log in, fetch an image: each step with its time, and at the first fault whose move it is.
 
-    NAME is a Registry of a cluster or folder; or describe one with --type, --host, --username, --password-stdin.
+    NAME is a Registry of a cluster or folder; or describe one with --type, --host, --username, --password-stdin, --ca.
     Exit code 0: all steps passed; 1: one failed; 2: it could not be tried.
     """
-    described = read_description(type_, host, username, password_stdin, plain_http)
+    described = read_description(type_, host, username, password_stdin, plain_http, ca)
     if (name is None) == (described is None):
         raise click.UsageError("name a Registry, or describe one with --type")
     if described is not None:
