@@ -8,6 +8,7 @@ import time
 from typing import Final
 
 from pullgate import faults
+from pullgate.oci.accept import takes_oci
 from pullgate.oci.errors import decode_detail, decode_errors
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.ratelimit import seconds_of
@@ -131,4 +132,7 @@ def _unknown(host: str, request: UpstreamRequest, codes: set[str]) -> faults.Fau
     # A registry without the referrers API answers its 404 without a code (distribution-spec, "Listing Referrers").
     if request.kind == "tags" or "NAME_UNKNOWN" in codes:
         return faults.RepositoryUnknown(host, request.repository)
-    return faults.ManifestUnknown(host, request.repository, request.reference)
+    unknown = faults.ManifestUnknown(host, request.repository, request.reference)
+    if request.kind == "manifests" and request.accept and not takes_oci(request.accept):
+        unknown.hint = "check the tag; if it is an OCI image, use a client that accepts these types"
+    return unknown
