@@ -139,6 +139,11 @@ class Upstream:
         return self._breaker.is_open
 
     @property
+    def is_login_proven(self) -> bool:
+        """Whether a token server took the credentials. False also says that it was not asked."""
+        return self._auth.proof.proven
+
+    @property
     def egress_proxy(self) -> str | None:
         """host:port of the egress proxy that the upstream is asked through; None: directly. Raises a fault."""
         return self._transport.way_to(self._origin)
