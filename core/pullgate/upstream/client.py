@@ -175,6 +175,7 @@ class Upstream:
         if status == 429:
             raise self._limits[request.kind].remember(response.headers.get("Retry-After"), said)
         fault = await self._final_fault(request, response, errors)
+        self._auth.answered(response.shown)
         raise fault.quote(said or fault.said)
 
     async def _final_fault(self, request: UpstreamRequest, response: UpstreamResponse, errors: Errors) -> faults.Fault:
@@ -226,7 +227,7 @@ class Upstream:
         self._limits[request.kind].check()
         since = self._clock()
         shown = await self._auth.authorize(request.repository, request.kind)
-        response = await self._follow(request, method, shown)
+        response = await self._show(request, method, shown)
         try:
             better = await self._better(request, response, shown, since)
         except BaseException:
@@ -235,13 +236,22 @@ class Upstream:
         if better is not None:
             # The little that a refusal says is read, so that its connection can be used again.
             await read_errors(response)
-            first, response, shown = response, await self._follow(request, method, better), better
+            first, response, shown = response, await self._show(request, method, better), better
             first.release()
         if shown is not None and shown.header:
             response.shown = shown
             if response.status not in _REFUSALS or response.url.origin() != self._origin:
                 self._auth.accepted(request.repository, request.kind, shown)
         return response
+
+    async def _show(
+        self, request: UpstreamRequest, method: Method, authorization: Authorization | None
+    ) -> UpstreamResponse:
+        try:
+            return await self._follow(request, method, authorization)
+        except BaseException:
+            self._auth.answered(authorization, told=False)
+            raise
 
     async def _better(
         self, request: UpstreamRequest, response: UpstreamResponse, shown: Authorization | None, since: float

@@ -13,6 +13,7 @@ from pullgate import faults
 from pullgate.oci.manifest import MANIFEST_TYPES
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.refusals import Refusals
 from pullgate.upstream.request import UpstreamRequest
 from pullgate.upstream.trial import Place, try_login
 
@@ -56,15 +57,19 @@ _ANSWERED = (faults.UpstreamUnauthorized, faults.UpstreamForbidden, faults.Upstr
 
 
 async def check_login(
-    config: UpstreamConfig, quota_of: tuple[str, str] | None = None, places: Sequence[Place] = ()
+    config: UpstreamConfig,
+    quota_of: tuple[str, str] | None = None,
+    places: Sequence[Place] = (),
+    refusals: Refusals | None = None,
 ) -> LoginResult:
     """`GET /v2/` with the credentials. Raises nothing of an upstream: its fault is in the result.
 
     `quota_of`: repository and tag whose HEAD tells the rate limit, where the ping does not (Docker Hub, which does not
     count a HEAD). `places`: where the credentials are tried if the upstream does not ask for them at /v2/.
+    `refusals`: logins that must not be tried now, see `Upstream`.
     """
     began = time.monotonic()
-    async with Upstream(config) as upstream:
+    async with Upstream(config, refusals=refusals) as upstream:
         try:
             response = await upstream.ping()
             response.refuse_page()
@@ -76,7 +81,7 @@ async def check_login(
             quota = await _ask_quota(upstream, *quota_of)
     if config.credentials is None or response.shown is not None:
         return LoginResult(latency, None, quota)
-    trial = await try_login(config, places)
+    trial = await try_login(config, places, refusals)
     return LoginResult(latency, trial.fault, quota, trial.unproven)
 
 

@@ -18,6 +18,7 @@ from pullgate.policy.glob import Globs
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.probe.check import parse_own_reference
+from pullgate.upstream.refusals import Refusals
 from pullgate.upstream.request import UpstreamRequest
 
 PLACES: Final = 3
@@ -59,10 +60,11 @@ def places_of(host: str, image: str | None, repositories: Sequence[str]) -> tupl
     return tuple(places[:PLACES])
 
 
-async def try_login(config: UpstreamConfig, places: Sequence[Place]) -> Trial:
+async def try_login(config: UpstreamConfig, places: Sequence[Place], refusals: Refusals | None = None) -> Trial:
     """Ask for `places` as a stranger and with the login, until one of them tells. Raises nothing of an upstream."""
     trial = Trial(unproven=f"{config.host} lets strangers in at /v2/, so the login was not tried")
-    async with Upstream(dataclasses.replace(config, credentials=None)) as stranger, Upstream(config) as upstream:
+    bare = dataclasses.replace(config, credentials=None)
+    async with Upstream(bare) as stranger, Upstream(config, refusals=refusals) as upstream:
         for place in places:
             trial = await _try_at(place, stranger, upstream)
             if not trial.unproven:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -21,6 +22,7 @@ from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.exchange_http import ExchangeHttp
 from pullgate.upstream.login import LoginResult, check_login
 from pullgate.upstream.probe import check_image
+from pullgate.upstream.refusals import Refusals
 from pullgate.upstream.trial import places_of
 from pullgate_operator.plan.check import Checked
 from pullgate_operator.plan.claims import Claims
@@ -53,6 +55,7 @@ class RegistryReconciler:
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.checks)
         self.renewals = Renewals(clock, store.request_token, again=again, on_done=on_renewed)
+        self._refusals = Refusals(time.monotonic)
         self._checked: dict[Key, Checked] = {}
         self._ends: dict[Key, tuple[Credentials, datetime, datetime | None]] = {}
         """What a provider told of the end of static credentials, and when it was asked."""
@@ -144,7 +147,7 @@ class RegistryReconciler:
             end: datetime | None = None
             try:
                 places = places_of(spec.host, image, spec.repositories)
-                result = await check_login(config, PROVIDERS[spec.type].quota, places)
+                result = await check_login(config, PROVIDERS[spec.type].quota, places, self._refusals)
                 if image is not None and result.fault is None:
                     image_fault = await check_image(config, image)
                 if result.fault is None:
