@@ -121,7 +121,7 @@ def _row(step: DiagnosedStep, subject: Subject, repository: str) -> dict[str, An
     found = {
         **row,
         "reason": step.fault.reason,
-        "text": step.fault.message,
+        "text": step.fault.for_vendor,
         "actors": [str(actor) for actor in step.fault.actors],
         "hint": hint(type_, step.fault, username=user, repository=repository, was_issued=subject.was_issued),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import time
 from typing import Final
@@ -76,14 +77,21 @@ async def _read_body(response: UpstreamResponse) -> bytes:
         return b""
 
 
-def said_of(errors: Errors, config: UpstreamConfig) -> str:
-    """The first error's code and message as the upstream wrote them, cleaned, cut and without a secret."""
+def said_of(errors: Errors, config: UpstreamConfig, shown: str = "") -> str:
+    """The first error's code and message as the upstream wrote them, cleaned, cut and without a secret.
+
+    `shown` is the Authorization that the upstream was sent.
+    """
+    secrets = [shown.partition(" ")[2]]
+    if config.credentials is not None:
+        login = f"{config.credentials.username}:{config.credentials.password}"
+        secrets += [config.credentials.password, base64.b64encode(login.encode()).decode()]
     for code, message in errors:
         words = code if not message or message == code else f"{code}: {message}"
         if code == _CODE_OF_NOTHING:
             words = message
-        if config.credentials is not None and config.credentials.password:
-            words = words.replace(config.credentials.password, "...")
+        for secret in filter(None, secrets):
+            words = words.replace(secret, "...")
         words = faults.plain_text(_SECRET.sub("...", words[: SAID_LIMIT * 4]), SAID_LIMIT)
         if words:
             return words

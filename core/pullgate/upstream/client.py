@@ -169,16 +169,18 @@ class Upstream:
             return _checked_part(request, response)
         errors = await read_errors(response)
         response.release()
-        said = said_of(errors, self.config)
+        said = said_of(errors, self.config, response.shown.header if response.shown is not None else "")
         if status in _PASSING or (status == 429 and response.url.origin() != self._origin):
             raise Transient(self._failure(response).quote(said))
         if status == 429:
             raise self._limits[request.kind].remember(response.headers.get("Retry-After"), said)
-        fault = await self._final_fault(request, response, errors)
+        fault = await self._final_fault(request, response, errors, said)
         self._auth.answered(response.shown)
         raise fault.quote(said or fault.said)
 
-    async def _final_fault(self, request: UpstreamRequest, response: UpstreamResponse, errors: Errors) -> faults.Fault:
+    async def _final_fault(
+        self, request: UpstreamRequest, response: UpstreamResponse, errors: Errors, said: str
+    ) -> faults.Fault:
         status, host = response.status, self.config.host
         if status >= 500 and status != 501:
             return self._failure(response)
@@ -189,7 +191,7 @@ class Upstream:
         challenge = " ".join(response.headers.getall("WWW-Authenticate", ()))[:8192]
         if self.config.credentials is None or "insufficient_scope" in challenge:
             return faults.UpstreamForbidden(host, request.repository)
-        refused = faults.UpstreamUnauthorized(host).quote(said_of(errors, self.config))
+        refused = faults.UpstreamUnauthorized(host).quote(said)
         if response.shown is None:
             return refused
         if request.kind == "ping":

@@ -23,7 +23,7 @@ STATUS_LIMIT = 900_000
 LONGEST_SPREAD = timedelta(minutes=1)
 RETRY = timedelta(seconds=30)
 """After a run that could not be made: what it lacks may come."""
-_TEXT_LIMITS = ((400, 240), (160, 0), (60, 0))
+_TEXT_LIMITS = ((700, 240), (160, 0), (60, 0))
 """Characters of message and hint: the first pair with which all results fit."""
 
 

@@ -182,7 +182,7 @@ def _words(fault: faults.Fault, resource: Registry, checked: Checked) -> str:
             repository=image.partition("@")[0].rpartition(":")[0] or image,
             was_issued=bool(checked.source),
         )
-    return f"{fault.message}; {step}" if step else fault.message
+    return f"{fault.for_vendor}; {step}" if step else fault.for_vendor
 
 
 # --- the summary -------------------------------------------------------------------------------------------------
