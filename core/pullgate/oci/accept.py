@@ -33,8 +33,8 @@ def accept_for_upstream(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def takes_oci(values: Iterable[str]) -> bool:
-    """Whether the types of OCI are among those that an upstream was asked for."""
-    return {OCI_INDEX, OCI_MANIFEST} <= _types(values)
+    """Whether a type of OCI is among those that an upstream was asked for."""
+    return bool(_types(values) & {OCI_INDEX, OCI_MANIFEST})
 
 
 def _types(values: Iterable[str]) -> set[str]:

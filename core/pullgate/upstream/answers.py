@@ -30,6 +30,7 @@ _SECRET = re.compile(
 )
 _CODE_OF_NOTHING = "UNKNOWN"
 
+_ADDRESS = re.compile(r"client with IP\b|\bIP address\b.*\b(?:allowed|blocked|denied|authorized)\b", re.I)
 _TOKEN_CODES = frozenset({"DENIED", "UNAUTHORIZED"})
 _NO_REFERRERS_API = frozenset({400, 405, 406, 410, 501})
 """What registries without the referrers API answer beside 404 (Artifactory: 406, go-containerregistry#1962, #2026)."""
@@ -96,6 +97,18 @@ def said_of(errors: Errors, config: UpstreamConfig, shown: str = "") -> str:
         if words:
             return words
     return ""
+
+
+def fault_of_address(host: str, status: int, said: str) -> faults.Fault | None:
+    """The fault of a firewall that refuses the address which asks, whoever logs in (Azure names it); None: it is none.
+
+    It says nothing of the login, so it must not be called a wrong password.
+    """
+    if status != 403 or _ADDRESS.search(said) is None:
+        return None
+    fault = faults.fault_in_words("UpstreamForbidden", f"{host} refuses the network address that asks")
+    fault.step = "let the address that the registry names through its firewall"
+    return fault
 
 
 def fault_of_answer(host: str, request: UpstreamRequest, status: int, errors: Errors) -> faults.Fault:

@@ -19,6 +19,7 @@ from pullgate import faults
 from pullgate.upstream import manifest
 from pullgate.upstream.answers import (
     Errors,
+    fault_of_address,
     fault_of_answer,
     fault_of_storage,
     read_errors,
@@ -187,7 +188,7 @@ class Upstream:
         if status >= 400 and status != 404 and response.url.origin() != self._origin:
             return fault_of_storage(response.host, request, status)
         if status != 401:
-            return fault_of_answer(host, request, status, errors)
+            return fault_of_address(host, status, said) or fault_of_answer(host, request, status, errors)
         challenge = " ".join(response.headers.getall("WWW-Authenticate", ()))[:8192]
         if self.config.credentials is None or "insufficient_scope" in challenge:
             return faults.UpstreamForbidden(host, request.repository)

@@ -167,6 +167,8 @@ def _holds_still(conditions: Conditions, resource: Registry) -> bool:
 
 def _words(fault: faults.Fault, resource: Registry, checked: Checked) -> str:
     """The fault, the next step, and what that is at this provider."""
+    if fault.step:
+        return f"{fault.for_vendor}; {fault.step}"
     step = STEPS.get(fault.reason, "").format(source=source_of(resource))
     trusted = resource.spec.tls.ca_secret_ref
     if isinstance(fault, faults.UpstreamTLS) and trusted is not None:

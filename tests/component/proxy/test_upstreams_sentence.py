@@ -114,6 +114,25 @@ async def test_a_refused_login_is_told_with_its_sentence(world: World) -> None:
     assert sentence in await world.condition("Registry", "upstream", "Authenticated", sentence)
 
 
+@pytest.mark.parametrize("target", ["/token", "/manifests/"])
+async def test_a_firewall_that_refuses_the_address_is_not_called_a_wrong_password(tmp_path: Path, target: str) -> None:
+    async with ScriptedRegistry("token") as upstream:
+        upstream.add(REPOSITORY, "1", image("sentence"))
+        upstream.on("GET|HEAD", target, faults.refuse(*SENTENCES["ACR"]), after_login=True)
+        vendor = secret("vendor", upstream.username, upstream.password)
+        spec: Any = {"check": {"image": f"{REPOSITORY}:1"}}
+        documents = [vendor, registry("upstream", upstream.host, secret="vendor", **spec), license_("acme")]
+        async with running(tmp_path / "resources", *documents) as gate:
+            world = World(gate, upstream)
+            answer = await gate.get(PATH, gate.key("acme"))
+            assert answer.fault == "UpstreamForbidden"
+            assert "refuses the network address that asks; your license is fine" in answer.message
+            assert "203.0.113.7" not in answer.message
+            ready = await world.condition("Registry", "upstream", "Ready", "203.0.113.7")
+            assert "let the address that the registry names through its firewall" in ready
+            assert "credentials" not in ready
+
+
 async def test_the_sentence_is_one_line_of_bounded_length_without_a_secret(world: World) -> None:
     login = f"{world.upstream.username}:{world.upstream.password}"
     hidden = [world.upstream.password, base64.b64encode(login.encode()).decode(), "eyJhbGciOiJub25lIn0.eyJhIjoxfQ.c2ln"]
