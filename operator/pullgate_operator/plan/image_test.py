@@ -28,7 +28,7 @@ RETRY = timedelta(seconds=30)
 """After a run that could not be made: what it lacks may come."""
 FIRST_RETRY = timedelta(seconds=5)
 """The same while the test waits."""
-_TEXT_LIMITS = ((400, 240), (160, 0), (60, 0))
+_TEXT_LIMITS = ((700, 240), (160, 0), (60, 0))
 """Characters of message and hint: the first pair with which all results fit."""
 
 
