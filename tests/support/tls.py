@@ -20,7 +20,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "127.0.0.2")
 class Authority:
     """Signs server certificates. A client trusts them with `pem`, and refuses them without."""
 
-    def __init__(self, name: str = "Pullgate test authority") -> None:
+    def __init__(self, name: str = "Pullgate test authority", *, key_identifiers: bool = True) -> None:
+        """Without `key_identifiers` its certificates are as EKS's API servers have them: RFC 5280 wants both."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         now = datetime.now(UTC)
@@ -38,8 +39,11 @@ class Authority:
             decipher_only=False,
         )
         self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        self._key_identifiers = key_identifiers
         builder = builder.add_extension(ca, critical=True).add_extension(usage, critical=True)
-        self._certificate = builder.add_extension(self._identifier, critical=False).sign(self._key, hashes.SHA256())
+        if key_identifiers:
+            builder = builder.add_extension(self._identifier, critical=False)
+        self._certificate = builder.sign(self._key, hashes.SHA256())
 
     @property
     def pem(self) -> str:
@@ -64,8 +68,10 @@ class Authority:
         builder = self._builder(_name(names[0]), key.public_key(), now - timedelta(days=7), end)
         alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
         builder = builder.add_extension(alternatives, critical=False)
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier)
-        certificate = builder.add_extension(issuer, critical=False).sign(self._key, hashes.SHA256())
+        if self._key_identifiers:
+            issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier)
+            builder = builder.add_extension(issuer, critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
         paths = directory / "tls.crt", directory / "tls.key"
         paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         paths[1].write_bytes(

@@ -16,6 +16,7 @@ from pullgate_cli.operator import operator
 from pullgate_cli.options import parse_size, read_settings
 from pullgate_cli.proxy import proxy
 from pullgate_proxy.settings import ProxySettings
+from tests.support.install_page import reader_folder
 from tests.support.kustomize import COMPONENTS, DEPLOY, Document, build, name_of, of_kind, write_overlay
 
 READ = {"get", "list", "watch"}
@@ -61,12 +62,7 @@ def test_all_stands_in_the_system_namespace(built: list[Document]) -> None:
 
 
 def test_the_overlay_of_the_install_page_builds_and_sets_what_it_says(tmp_path: Path) -> None:
-    found = re.search(r"```yaml\n(# overlay/kustomization.yaml\n.*?)```", INSTALL.read_text(), re.DOTALL)
-    assert found is not None
-    (tmp_path / "overlay").mkdir()
-    (tmp_path / "overlay" / "kustomization.yaml").write_text(found[1])
-    (tmp_path / "deploy").symlink_to(DEPLOY)
-    documents = build(tmp_path / "overlay")
+    documents = build(reader_folder(tmp_path) / "overlay")
     images = {c["image"] for pod in pods(documents) for c in pod["spec"]["containers"]}
     assert images == {"registry.example.com/pullgate:0.1.0"}
     settings = next(d for d in of_kind(documents, "ConfigMap") if d["metadata"]["name"].startswith("pullgate-"))

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -26,18 +27,30 @@ NODE_NAME = "node-of-the-tests"
 NODE_TOKEN = "kubelet-of-the-tests"
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where the API server is, and what it is told beside."""
+
+    address: str = "127.0.0.1"
+    port: int = field(default_factory=free_port)
+    ca: Path | None = None
+    """Of the certificate that `api_server` names; without it the API server makes one."""
+    api_server: tuple[str, ...] = ()
+    controllers: tuple[str, ...] = ()
+
+
 class ControlPlane(Kubectl):
     """A cluster without nodes; one may join as NODE_NAME with NODE_TOKEN.
 
     The API server can be stopped and comes back with its data on the same port.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, served: Served | None = None) -> None:
         self._directory = directory
-        self._port = free_port()
-        self.url = f"https://127.0.0.1:{self._port}"
+        served = served or Served()
+        self.url = f"https://{served.address}:{served.port}"
         self.kubeconfig = directory / "admin.kubeconfig"
-        self._ca = directory / "pki" / "apiserver.crt"
+        self._ca = served.ca or directory / "pki" / "apiserver.crt"
         etcd, peer = free_port(), free_port()
         self._etcd = self._program(
             "etcd",
@@ -50,8 +63,8 @@ class ControlPlane(Kubectl):
         self._api_server = self._program(
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{etcd}",
-            f"--secure-port={self._port}",
-            "--bind-address=127.0.0.1",
+            f"--secure-port={served.port}",
+            f"--bind-address={served.address}",
             f"--cert-dir={directory / 'pki'}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={directory / 'sa.pub'}",
@@ -60,6 +73,7 @@ class ControlPlane(Kubectl):
             "--authorization-mode=Node,RBAC",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--allow-privileged=true",
+            *served.api_server,
         )
         self._controllers = self._program(
             "kube-controller-manager",
@@ -69,6 +83,7 @@ class ControlPlane(Kubectl):
             f"--secure-port={free_port()}",
             "--bind-address=127.0.0.1",
             "--leader-elect=false",
+            *served.controllers,
         )
 
     def start(self) -> None:
@@ -133,9 +148,9 @@ class ControlPlane(Kubectl):
 
 
 @contextlib.contextmanager
-def control_plane(directory: Path) -> Iterator[ControlPlane]:
+def control_plane(directory: Path, served: Served | None = None) -> Iterator[ControlPlane]:
     """One that runs while the context is open."""
-    plane = ControlPlane(directory)
+    plane = ControlPlane(directory, served)
     try:
         plane.start()
         yield plane

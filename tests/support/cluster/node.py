@@ -1,6 +1,6 @@
 """A node of a test's control plane: containerd and a kubelet, which run pods on this machine for real.
 
-Pods need `hostNetwork: true` (no network plugin is here) and `nodeName`; what they run is on loopback.
+Without a network of its own pods need `hostNetwork: true` and `nodeName`; what they run is on loopback.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.cluster.control_plane import NODE_NAME, NODE_TOKEN, ControlPlane
-from tests.support.cluster.node_config import CNI, SANDBOX_IMAGE, containerd_config, kubelet_config
+from tests.support.cluster.network import NodeNetwork
+from tests.support.cluster.node_config import NO_CNI, SANDBOX_IMAGE, containerd_config, kubelet_config
 from tests.support.cluster.process import Program
 from tests.support.images import oci_layout, runnable
 from tests.support.ports import free_port
@@ -56,23 +57,21 @@ class Node:
 
     name = NODE_NAME
 
-    def __init__(self, plane: ControlPlane, directory: Path) -> None:
-        self.plane, self._directory = plane, directory
+    def __init__(self, plane: ControlPlane, directory: Path, network: NodeNetwork | None = None) -> None:
+        self.plane, self._directory, self._network = plane, directory, network
         self._socket = directory / "containerd.sock"
         self._before: dict[str, str] = {}
         self._own_images: list[str] = []
         config = directory / "containerd.toml"
-        self._containerd = Program([tool("containerd-2"), "--config", config], directory / "containerd.log")
-        self._kubelet = Program(
-            [
-                tool("kubelet"),
-                f"--config={directory / 'kubelet.json'}",
-                f"--kubeconfig={directory / 'kubelet.kubeconfig'}",
-                f"--root-dir={directory / 'kubelet'}",
-                f"--cert-dir={directory / 'pki'}",
-                f"--hostname-override={self.name}",
-            ],
-            directory / "kubelet.log",
+        self._containerd = self._program("containerd-2", "--config", config)
+        self._kubelet = self._program(
+            "kubelet",
+            f"--config={directory / 'kubelet.json'}",
+            f"--kubeconfig={directory / 'kubelet.kubeconfig'}",
+            f"--root-dir={directory / 'kubelet'}",
+            f"--cert-dir={directory / 'pki'}",
+            f"--hostname-override={self.name}",
+            *([f"--node-ip={network.node}"] if network else []),
         )
 
     def start(self) -> None:
@@ -164,13 +163,18 @@ class Node:
     def _images(self) -> list[str]:
         return self._ctr("images", "ls", "--quiet").stdout.split()
 
+    def _program(self, name: str, *arguments: str | Path) -> Program:
+        command = [tool(name), *arguments]
+        return Program(self._network.inside(*command) if self._network else command, self._directory / f"{name}.log")
+
     def _write_files(self) -> None:
-        ports = free_port(), free_port()
+        network, ports = self._network, (free_port(), free_port())
         cni = self._directory / "cni"
         cni.mkdir()
-        (cni / "none.conflist").write_text(json.dumps(CNI))
+        (cni / "node.conflist").write_text(json.dumps(network.cni if network else NO_CNI))
         (self._directory / "containerd.toml").write_text(containerd_config(self._directory, self._socket))
-        (self._directory / "kubelet.json").write_text(json.dumps(kubelet_config(self._directory, self._socket, ports)))
+        kubelet = kubelet_config(self._directory, self._socket, ports, dns=network.node if network else "")
+        (self._directory / "kubelet.json").write_text(json.dumps(kubelet))
         (self._directory / "kubelet.kubeconfig").write_text(self.plane.kubeconfig_for(NODE_TOKEN))
 
     def _ctr(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -190,10 +194,10 @@ class Node:
 
 
 @contextlib.contextmanager
-def node(plane: ControlPlane) -> Iterator[Node]:
+def node(plane: ControlPlane, network: NodeNetwork | None = None) -> Iterator[Node]:
     """One that runs while the context is open."""
     with tempfile.TemporaryDirectory(prefix="pullgate-node-", ignore_cleanup_errors=True) as directory:
-        found = Node(plane, Path(directory))
+        found = Node(plane, Path(directory), network)
         try:
             found.start()
             yield found

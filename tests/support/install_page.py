@@ -1,0 +1,41 @@
+"""docs/install.md as a reader follows it: its overlay and its commands, word by word."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from tests.support.cluster.kubectl import Kubectl
+from tests.support.kustomize import DEPLOY
+from tests.support.tools import tool
+
+PAGE = (DEPLOY.parent / "docs" / "install.md").read_text()
+
+
+def reader_folder(folder: Path) -> Path:
+    """`folder` as it is where the reader stands: deploy/, and the page's overlay beside it."""
+    found = re.search(r"```yaml\n(# overlay/kustomization.yaml\n.*?)```", PAGE, re.DOTALL)
+    assert found is not None
+    (folder / "overlay").mkdir()
+    (folder / "overlay" / "kustomization.yaml").write_text(found[1])
+    (folder / "deploy").symlink_to(DEPLOY)
+    return folder
+
+
+def commands(heading: str, block: int = -1) -> list[str]:
+    """The lines of the last block of commands of a part of the page, or of another one."""
+    part = PAGE.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+    blocks: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
+    return [text for language, text in blocks if not language][block].splitlines()
+
+
+def run(cluster: Kubectl, folder: Path, command: str) -> None:
+    """A command of the page, in `folder`."""
+    path = f"{tool('kubectl').parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(cluster.kubeconfig)}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
