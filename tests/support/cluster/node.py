@@ -149,6 +149,38 @@ class Node:
         lines = f'server = "http://{host}"\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
         (folder / "hosts.toml").write_text(lines)
 
+    def trust(self, host: str, authority: str) -> None:
+        """Take certificates of the CA `authority`, in PEM, from the registry `host`."""
+        folder = self._directory / "hosts" / host
+        folder.mkdir(parents=True)
+        (folder / "ca.crt").write_text(authority)
+        (folder / "hosts.toml").write_text(f'server = "https://{host}"\nca = "{folder / "ca.crt"}"\n')
+
+    def take_image(self, archive: Path, name: str, new_name: str) -> None:
+        """Take the image `name` of an OCI archive in as `new_name`. Raises ProgramFailed."""
+        for arguments in (
+            ("import", "--snapshotter", "native", "--local", archive),
+            ("tag", name, new_name),
+        ):
+            done = self._ctr("images", *arguments)
+            if done.returncode != 0:
+                raise self._containerd.failed(f"did not take {name}: {done.stderr}")
+        self._own_images = self._images()
+
+    def pid_of(self, container: str) -> int:
+        """Of the first process of a container, as this machine counts."""
+        tasks = (line.split() for line in self._ctr("tasks", "ls").stdout.splitlines())
+        return next(int(words[1]) for words in tasks if words[0] == container)
+
+    @property
+    def logs(self) -> Path:
+        """What containers print: NAMESPACE_POD_UID/CONTAINER/N.log."""
+        return self._directory / "logs"
+
+    def volume(self, pod_uid: str, name: str) -> Path:
+        """An emptyDir of a pod."""
+        return self._directory / "kubelet" / "pods" / pod_uid / "volumes" / "kubernetes.io~empty-dir" / name
+
     def blobs(self) -> list[Path]:
         """The files of containerd's content store, named by their digests."""
         store = self._directory / "root" / "io.containerd.content.v1.content" / "blobs" / "sha256"
