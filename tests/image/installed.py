@@ -26,12 +26,14 @@ from tests.support.background import in_background
 from tests.support.cluster.pullgate import ACCEPT, SYSTEM, license_
 from tests.support.cluster.wait import until
 from tests.support.cluster.whole import WholeCluster, whole_cluster
-from tests.support.install_page import commands, reader_folder, run
+from tests.support.install_page import commands, reader_folder, run, yaml_block
 from tests.support.tls import Authority
 from tests.support.upstreams.docker_registry import DockerRegistry
 
 NAME = "registry.example.com/pullgate:0.1.0"
 """The image's, in the page's overlay."""
+EXAMPLE_URL = "https://images.example.com"
+"""The external URL in the page's overlay."""
 DEPLOYMENTS = ("pullgate-operator", "pullgate-proxy")
 UPSTREAM_PORT = 443
 """The policies of deploy/ let the proxy out to 443 and 6443."""
@@ -203,34 +205,25 @@ def installed_pullgate(image: Image) -> Iterator[Installed]:
 
 
 def _settle(found: Installed) -> None:
-    """Make the page's overlay the reader's own: by the proxy's own TLS, at a load balancer's address."""
+    """Make the page's overlay the reader's own: TLS by the proxy itself, at a load balancer's address, and peers."""
     path = found.folder / "overlay" / "kustomization.yaml"
     text = path.read_text()
-    assert "https://images.example.com" in text
-    overlay = yaml.safe_load(text.replace("https://images.example.com", f"https://{found.host}"))
-    overlay["components"] = ["../deploy/components/tls", "../deploy/components/peers"]
-    balanced = [{"op": "add", "path": "/spec/type", "value": "LoadBalancer"}]
-    overlay["patches"] = [{"target": {"kind": "Service", "name": "pullgate-proxy"}, "patch": json.dumps(balanced)}]
-    path.write_text(yaml.safe_dump(overlay))
+    assert EXAMPLE_URL in text
+    overlay = yaml.safe_load(text.replace(EXAMPLE_URL, f"https://{found.host}"))
+    own = yaml.safe_load(yaml_block("# overlay/kustomization.yaml, beside what is there"))
+    own["components"].append("../deploy/components/peers")
+    path.write_text(yaml.safe_dump(overlay | own))
 
 
 def _give_certificate_and_address(found: Installed) -> None:
-    """What cert-manager and the cloud's load balancers do."""
+    """The certificate as the page says, and the address as a cloud does."""
     plane = found.whole.plane
-    certificate, key = found.authority.write_pair(found.folder, [found.host])
-    plane.kubectl("create", "secret", "tls", "pullgate-tls", "-n", SYSTEM, f"--cert={certificate}", f"--key={key}")
-    status = {"status": {"loadBalancer": {"ingress": [{"ip": found.host}]}}}
-    plane.kubectl(
-        "patch",
-        "service",
-        "pullgate-proxy",
-        "-n",
-        SYSTEM,
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        json.dumps(status),
-    )
+    found.authority.write_pair(found.folder, [found.host])
+    for command in commands("## Let customers in"):
+        run(plane, found.folder, command)
+    status = json.dumps({"status": {"loadBalancer": {"ingress": [{"ip": found.host}]}}})
+    patch = ("--subresource=status", "--type=merge", f"--patch={status}")
+    plane.kubectl("patch", "service", "pullgate-proxy", "-n", SYSTEM, *patch)
 
 
 @contextlib.contextmanager

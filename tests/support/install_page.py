@@ -16,12 +16,17 @@ PAGE = (DEPLOY.parent / "docs" / "install.md").read_text()
 
 def reader_folder(folder: Path) -> Path:
     """`folder` as it is where the reader stands: deploy/, and the page's overlay beside it."""
-    found = re.search(r"```yaml\n(# overlay/kustomization.yaml\n.*?)```", PAGE, re.DOTALL)
-    assert found is not None
     (folder / "overlay").mkdir()
-    (folder / "overlay" / "kustomization.yaml").write_text(found[1])
+    (folder / "overlay" / "kustomization.yaml").write_text(yaml_block("# overlay/kustomization.yaml"))
     (folder / "deploy").symlink_to(DEPLOY)
     return folder
+
+
+def yaml_block(first_line: str) -> str:
+    """The page's YAML that begins with that line."""
+    found = re.search(rf"^```yaml\n({re.escape(first_line)}\n.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    assert found is not None, first_line
+    return found[1]
 
 
 def commands(heading: str, block: int = -1) -> list[str]:
