@@ -95,6 +95,13 @@ class Authority:
         )
 
 
+def trusting(pem: str) -> ssl.SSLContext:
+    """For a client that trusts that CA, also one without key identifiers, as Go's clients do."""
+    context = ssl.create_default_context(cadata=pem)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 
 from pullgate.providers.handoff import SYSTEM_NAMESPACE
 from pullgate_cli.operator import operator
 from pullgate_cli.options import parse_size, read_settings
 from pullgate_cli.proxy import proxy
 from pullgate_proxy.settings import ProxySettings
-from tests.support.install_page import reader_folder
+from tests.support.install_page import reader_folder, yaml_block
 from tests.support.kustomize import COMPONENTS, DEPLOY, Document, build, name_of, of_kind, write_overlay
 
 READ = {"get", "list", "watch"}
@@ -74,6 +75,17 @@ def test_the_overlay_of_the_install_page_builds_and_sets_what_it_says(tmp_path: 
     assert images == {"registry.example.com/pullgate:0.1.0"}
     settings = next(d for d in of_kind(documents, "ConfigMap") if d["metadata"]["name"].startswith("pullgate-"))
     assert settings["data"]["PULLGATE_TRUSTED_PROXY"] == "10.0.0.0/8"
+
+
+def test_the_proxys_own_tls_of_the_install_page_is_a_load_balancer_on_443(tmp_path: Path) -> None:
+    overlay = reader_folder(tmp_path) / "overlay"
+    own = yaml.safe_load(yaml_block("# overlay/kustomization.yaml, beside what is there"))
+    path = overlay / "kustomization.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | own))
+    services = {d["metadata"]["name"]: d["spec"] for d in of_kind(build(overlay), "Service")}
+    assert services["pullgate-proxy"]["type"] == "LoadBalancer"
+    assert [port["port"] for port in services["pullgate-proxy"]["ports"]] == [443]
+    assert services["pullgate-proxy-admin"].get("type", "ClusterIP") == "ClusterIP"
 
 
 def test_changed_settings_roll_both_deployments() -> None:

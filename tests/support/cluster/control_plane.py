@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import ssl
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.process import Program
 from tests.support.ports import free_port
+from tests.support.tls import trusting
 from tests.support.tools import tool
 
 READY_SECONDS = 90.0
@@ -140,8 +140,7 @@ class ControlPlane(Kubectl):
             return False
         request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
         try:
-            context = ssl.create_default_context(cafile=str(self._ca))
-            with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=5, context=trusting(self._ca.read_text())) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -60,6 +60,7 @@ class Node:
     def __init__(self, plane: ControlPlane, directory: Path, network: NodeNetwork | None = None) -> None:
         self.plane, self._directory, self._network = plane, directory, network
         self._socket = directory / "containerd.sock"
+        self._snapshotter = _snapshotter(directory)
         self._before: dict[str, str] = {}
         self._own_images: list[str] = []
         config = directory / "containerd.toml"
@@ -82,7 +83,7 @@ class Node:
         self._until(lambda: self._ctr("version").returncode == 0, self._containerd)
         layout = self._directory / "pause.tar"
         layout.write_bytes(oci_layout(runnable("pause", tool("pause").read_bytes()), SANDBOX_IMAGE))
-        imported = self._ctr("images", "import", "--snapshotter", "native", "--local", layout)
+        imported = self._ctr("images", "import", "--snapshotter", self._snapshotter, "--local", layout)
         if imported.returncode != 0:
             raise self._containerd.failed(f"did not take the sandbox's image: {imported.stderr}")
         self._own_images = self._images()
@@ -159,7 +160,7 @@ class Node:
     def take_image(self, archive: Path, name: str, new_name: str) -> None:
         """Take the image `name` of an OCI archive in as `new_name`. Raises ProgramFailed."""
         for arguments in (
-            ("import", "--snapshotter", "native", "--local", archive),
+            ("import", "--snapshotter", self._snapshotter, "--local", archive),
             ("tag", name, new_name),
         ):
             done = self._ctr("images", *arguments)
@@ -204,7 +205,9 @@ class Node:
         cni = self._directory / "cni"
         cni.mkdir()
         (cni / "node.conflist").write_text(json.dumps(network.cni if network else NO_CNI))
-        (self._directory / "containerd.toml").write_text(containerd_config(self._directory, self._socket))
+        (self._directory / "containerd.toml").write_text(
+            containerd_config(self._directory, self._socket, self._snapshotter)
+        )
         kubelet = kubelet_config(self._directory, self._socket, ports, dns=network.node if network else "")
         (self._directory / "kubelet.json").write_text(json.dumps(kubelet))
         (self._directory / "kubelet.kubeconfig").write_text(self.plane.kubeconfig_for(NODE_TOKEN))
@@ -235,6 +238,20 @@ def node(plane: ControlPlane, network: NodeNetwork | None = None) -> Iterator[No
             yield found
         finally:
             found.stop()
+
+
+def _snapshotter(directory: Path) -> str:
+    """overlayfs, or native where the machine's own files are on an overlay: each container then copies its image."""
+    with tempfile.TemporaryDirectory(dir=directory) as name:
+        lower, upper, work, merged = (Path(name) / part for part in ("lower", "upper", "work", "merged"))
+        for path in (lower, upper, work, merged):
+            path.mkdir()
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, merged]
+        if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+            return "native"
+        subprocess.run(["umount", merged], check=True)
+        return "overlayfs"
 
 
 def _sysctl(name: str) -> Path:

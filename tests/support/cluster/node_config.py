@@ -20,8 +20,8 @@ _UNUSED = (
     "io.containerd.internal.v1.tracing",
 )
 
-# Without restrict_oom_score_adj runc may not lower its score where this runs in a container itself; native needs no
-# overlay on overlay; without runtime_path the shim of Debian's containerd is taken.
+# Without restrict_oom_score_adj runc may not lower its score where this runs in a container itself; without
+# runtime_path the shim of Debian's containerd is taken.
 _CONTAINERD = """\
 version = 3
 root = "{directory}/root"
@@ -34,14 +34,14 @@ disabled_plugins = [{unused}]
 [debug]
   level = "info"
 [plugins."io.containerd.cri.v1.images"]
-  snapshotter = "native"
+  snapshotter = "{snapshotter}"
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = "{sandbox}"
   [plugins."io.containerd.cri.v1.images".registry]
     config_path = "{directory}/hosts"
 [[plugins."io.containerd.transfer.v1.local".unpack_config]]
   platform = "linux/amd64"
-  snapshotter = "native"
+  snapshotter = "{snapshotter}"
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
@@ -53,18 +53,19 @@ disabled_plugins = [{unused}]
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
       runtime_path = "{shim}"
-      snapshotter = "native"
+      snapshotter = "{snapshotter}"
       [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
         BinaryName = "{runc}"
 """
 
 
-def containerd_config(directory: Path, socket: Path) -> str:
+def containerd_config(directory: Path, socket: Path, snapshotter: str) -> str:
     """containerd's config.toml: everything below `directory`."""
     return _CONTAINERD.format(
         directory=directory,
         plugins=CNI_PLUGINS,
         socket=socket,
+        snapshotter=snapshotter,
         sandbox=SANDBOX_IMAGE,
         shim=tool("containerd-shim-runc-v2"),
         runc=tool("runc"),

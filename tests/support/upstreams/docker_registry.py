@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import ssl
 import subprocess
 import tempfile
 import time
@@ -20,7 +19,7 @@ from tests.support.canaries import canary
 from tests.support.images import Image, referrers_index, referrers_tag
 from tests.support.ports import free_port
 from tests.support.push import push_image
-from tests.support.tls import Authority
+from tests.support.tls import Authority, trusting
 from tests.support.upstreams.token_server import ISSUER, SERVICE, TokenServer
 
 Auth = Literal["none", "basic", "token"]
@@ -95,9 +94,7 @@ class DockerRegistry:
             pass
 
     def _session(self, **options: Any) -> aiohttp.ClientSession:
-        trusted = ssl.create_default_context(cadata=self._authority.pem) if self._authority else True
-        if isinstance(trusted, ssl.SSLContext):
-            trusted.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        trusted = trusting(self._authority.pem) if self._authority else True
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted), **options)
 
     def _authorization(self, repository: str) -> dict[str, str]:
