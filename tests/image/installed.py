@@ -84,6 +84,12 @@ class Installed:
         found = json.loads(self.kubectl("get", "pods", "-n", SYSTEM, "-l", selector, "-o", "json"))["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
+    def ready_pods(self, deployment: str, number: int) -> list[Document]:
+        """Its pods, if there are so many and all are ready; else none."""
+        pods = self.pods(deployment)
+        ready = [container["ready"] for pod in pods for container in pod["status"].get("containerStatuses", ())]
+        return pods if ready == [True] * number else []
+
     def process_of(self, pod: Document) -> Path:
         """/proc/PID of the pod's container."""
         container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")

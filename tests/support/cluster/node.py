@@ -247,7 +247,7 @@ def _snapshotter(directory: Path) -> str:
         for path in (lower, upper, work, merged):
             path.mkdir()
         options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-        mount = ["mount", "-t", "overlay", "overlay", "-o", options, merged]
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(merged)]
         if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
             return "native"
         subprocess.run(["umount", merged], check=True)
