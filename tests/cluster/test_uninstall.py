@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,25 +10,18 @@ import pytest
 
 from tests.support.cluster.control_plane import ControlPlane, control_plane
 from tests.support.cluster.pullgate import license_
-from tests.support.kustomize import DEPLOY
-from tests.support.tools import tool
+from tests.support.install_page import commands, reader_folder, run
 
 pytestmark = pytest.mark.own_control_plane
 
-PAGE = (DEPLOY.parent / "docs" / "install.md").read_text()
 APP = "my-app"
 LICENSES = 100
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the reader stands: deploy/ and the page's overlay beside it."""
-    found = re.search(r"```yaml\n(# overlay/kustomization.yaml\n.*?)```", PAGE, re.DOTALL)
-    assert found is not None
-    (tmp_path / "overlay").mkdir()
-    (tmp_path / "overlay" / "kustomization.yaml").write_text(found[1])
-    (tmp_path / "deploy").symlink_to(DEPLOY)
-    return tmp_path
+    """Where the reader stands."""
+    return reader_folder(tmp_path)
 
 
 @pytest.fixture
@@ -60,22 +50,6 @@ def secret_of(owner: dict[str, dict[str, str]]) -> dict[str, object]:
     labels = {"app.kubernetes.io/managed-by": "pullgate", "pullgate.dev/license": name}
     metadata = {"name": f"{name}-license", "namespace": APP, "labels": labels, "ownerReferences": [reference]}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"license.yaml": "key"}}
-
-
-def commands(heading: str, block: int = -1) -> list[str]:
-    """The lines of the last block of commands of a part of the page, or of another one."""
-    part = PAGE.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
-    blocks: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
-    return [text for language, text in blocks if not language][block].splitlines()
-
-
-def run(plane: ControlPlane, folder: Path, command: str) -> None:
-    path = f"{tool('kubectl').parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(plane.kubeconfig)}
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def left(plane: ControlPlane, kind: str, *selector: str) -> int:

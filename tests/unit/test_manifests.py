@@ -11,12 +11,14 @@ from typing import Any
 import certifi
 import click
 import pytest
+import yaml
 
 from pullgate.providers.handoff import SYSTEM_NAMESPACE
 from pullgate_cli.operator import operator
 from pullgate_cli.options import parse_size, read_settings
 from pullgate_cli.proxy import proxy
 from pullgate_proxy.settings import ProxySettings
+from tests.support.install_page import reader_folder, yaml_block
 from tests.support.kustomize import COMPONENTS, DEPLOY, Document, build, name_of, of_kind, write_overlay
 
 READ = {"get", "list", "watch"}
@@ -31,9 +33,16 @@ def manifests() -> list[Document]:
 
 
 @pytest.fixture(params=[[], *([name] for name in COMPONENTS), COMPONENTS], ids=["alone", *COMPONENTS, "all"])
-def built(request: pytest.FixtureRequest, tmp_path: Path) -> list[Document]:
-    """The manifests alone, with each component, and with all of them."""
-    return build(write_overlay(tmp_path, DEPLOY / "manifests", request.param))
+def components(request: pytest.FixtureRequest) -> list[str]:
+    """None, each, and all of them."""
+    found: list[str] = request.param
+    return found
+
+
+@pytest.fixture
+def built(components: list[str], tmp_path: Path) -> list[Document]:
+    """The manifests with `components`."""
+    return build(write_overlay(tmp_path, DEPLOY / "manifests", components))
 
 
 def find(kind: str, name: str) -> Document:
@@ -62,16 +71,22 @@ def test_all_stands_in_the_system_namespace(built: list[Document]) -> None:
 
 
 def test_the_overlay_of_the_install_page_builds_and_sets_what_it_says(tmp_path: Path) -> None:
-    found = re.search(r"```yaml\n(# overlay/kustomization.yaml\n.*?)```", INSTALL.read_text(), re.DOTALL)
-    assert found is not None
-    (tmp_path / "overlay").mkdir()
-    (tmp_path / "overlay" / "kustomization.yaml").write_text(found[1])
-    (tmp_path / "deploy").symlink_to(DEPLOY)
-    documents = build(tmp_path / "overlay")
+    documents = build(reader_folder(tmp_path) / "overlay")
     images = {c["image"] for pod in pods(documents) for c in pod["spec"]["containers"]}
     assert images == {"registry.example.com/pullgate:0.1.0"}
     settings = next(d for d in of_kind(documents, "ConfigMap") if d["metadata"]["name"].startswith("pullgate-"))
     assert settings["data"]["PULLGATE_TRUSTED_PROXY"] == "10.0.0.0/8"
+
+
+def test_the_proxys_own_tls_of_the_install_page_is_a_load_balancer_on_443(tmp_path: Path) -> None:
+    overlay = reader_folder(tmp_path) / "overlay"
+    own = yaml.safe_load(yaml_block("# overlay/kustomization.yaml, beside what is there"))
+    path = overlay / "kustomization.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | own))
+    services = {d["metadata"]["name"]: d["spec"] for d in of_kind(build(overlay), "Service")}
+    assert services["pullgate-proxy"]["type"] == "LoadBalancer"
+    assert [port["port"] for port in services["pullgate-proxy"]["ports"]] == [443]
+    assert services["pullgate-proxy-admin"].get("type", "ClusterIP") == "ClusterIP"
 
 
 def test_changed_settings_roll_both_deployments() -> None:
@@ -91,19 +106,20 @@ def test_the_namespace_takes_restricted_pods_only() -> None:
         assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
 
 
-def test_every_container_is_restricted(built: list[Document]) -> None:
+def test_every_container_is_restricted(built: list[Document], components: list[str]) -> None:
+    user = None if "openshift" in components else 65532
     for pod in pods(built):
         spec = pod["spec"]
         assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(spec)
         security = spec["securityContext"]
         assert security["runAsNonRoot"] is True
-        assert security["runAsUser"] == security["runAsGroup"] == 65532
+        assert security.get("runAsUser") == security.get("runAsGroup") == user
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         for volume in spec.get("volumes", ()):
             assert set(volume) <= {"name", "secret", "emptyDir", "configMap"}
             assert "sizeLimit" in volume.get("emptyDir", {"sizeLimit": ""})
         owned = [volume for volume in spec.get("volumes", ()) if "configMap" not in volume]
-        assert security.get("fsGroup") == 65532 or not owned
+        assert security.get("fsGroup") == user or not owned
         for container in spec["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,

@@ -9,16 +9,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pullgate.tls_context import build_client_context
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.process import Program
 from tests.support.ports import free_port
-from tests.support.tls import Authority
+from tests.support.tls import Authority, trusting
 from tests.support.tools import tool
 
 READY_SECONDS = 90.0
@@ -26,6 +26,18 @@ ADMIN_TOKEN = "admin-of-the-tests"
 SERVER_NAMES = ("kubernetes.default.svc", "kubernetes.default", "kubernetes", "localhost", "127.0.0.1", "10.96.0.1")
 NODE_NAME = "node-of-the-tests"
 NODE_TOKEN = "kubelet-of-the-tests"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where the API server is, and what it is told beside."""
+
+    address: str = "127.0.0.1"
+    port: int = field(default_factory=free_port)
+    ca: Path | None = None
+    """Of the certificate that `api_server` names; without it one is made."""
+    api_server: tuple[str, ...] = ()
+    controllers: tuple[str, ...] = ()
 
 
 class ControlPlane(Kubectl):
@@ -36,15 +48,18 @@ class ControlPlane(Kubectl):
     The API server can be stopped and comes back with its data on the same port.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, served: Served | None = None) -> None:
         self._directory = directory
-        self._port = free_port()
-        self.url = f"https://127.0.0.1:{self._port}"
+        served = served or Served()
+        self.url = f"https://{served.address}:{served.port}"
         self.kubeconfig = directory / "admin.kubeconfig"
-        authority = Authority("Test cluster", identifiers=False)
-        self.ca = authority.pem
+        certificate: tuple[str, ...] = ()
+        if served.ca is None:
+            authority = Authority("Test cluster", key_identifiers=False)
+            crt, key = authority.write_pair(directory, SERVER_NAMES)
+            certificate = (f"--tls-cert-file={crt}", f"--tls-private-key-file={key}")
+        self.ca = authority.pem if served.ca is None else served.ca.read_text()
         """PEM."""
-        certificate, key = authority.write_pair(directory, SERVER_NAMES)
         etcd, peer = free_port(), free_port()
         self._etcd = self._program(
             "etcd",
@@ -57,11 +72,9 @@ class ControlPlane(Kubectl):
         self._api_server = self._program(
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{etcd}",
-            f"--secure-port={self._port}",
-            "--bind-address=127.0.0.1",
+            f"--secure-port={served.port}",
+            f"--bind-address={served.address}",
             f"--cert-dir={directory / 'pki'}",
-            f"--tls-cert-file={certificate}",
-            f"--tls-private-key-file={key}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={directory / 'sa.pub'}",
             f"--service-account-signing-key-file={directory / 'sa.key'}",
@@ -69,6 +82,8 @@ class ControlPlane(Kubectl):
             "--authorization-mode=Node,RBAC",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--allow-privileged=true",
+            *certificate,
+            *served.api_server,
         )
         self._controllers = self._program(
             "kube-controller-manager",
@@ -78,6 +93,7 @@ class ControlPlane(Kubectl):
             f"--secure-port={free_port()}",
             "--bind-address=127.0.0.1",
             "--leader-elect=false",
+            *served.controllers,
         )
 
     def start(self) -> None:
@@ -132,17 +148,16 @@ class ControlPlane(Kubectl):
     def _is_ready(self) -> bool:
         request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
         try:
-            context = build_client_context(self.ca)
-            with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=5, context=trusting(self.ca)) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 
 
 @contextlib.contextmanager
-def control_plane(directory: Path) -> Iterator[ControlPlane]:
+def control_plane(directory: Path, served: Served | None = None) -> Iterator[ControlPlane]:
     """One that runs while the context is open."""
-    plane = ControlPlane(directory)
+    plane = ControlPlane(directory, served)
     try:
         plane.start()
         yield plane

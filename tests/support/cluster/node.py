@@ -1,6 +1,6 @@
 """A node of a test's control plane: containerd and a kubelet, which run pods on this machine for real.
 
-Pods need `hostNetwork: true` (no network plugin is here) and `nodeName`; what they run is on loopback.
+Without a network of its own pods need `hostNetwork: true` and `nodeName`; what they run is on loopback.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.cluster.control_plane import NODE_NAME, NODE_TOKEN, ControlPlane
-from tests.support.cluster.node_config import CNI, SANDBOX_IMAGE, containerd_config, kubelet_config
+from tests.support.cluster.network import NodeNetwork
+from tests.support.cluster.node_config import NO_CNI, SANDBOX_IMAGE, containerd_config, kubelet_config
 from tests.support.cluster.process import Program
 from tests.support.images import oci_layout, runnable
 from tests.support.ports import free_port
@@ -56,23 +57,22 @@ class Node:
 
     name = NODE_NAME
 
-    def __init__(self, plane: ControlPlane, directory: Path) -> None:
-        self.plane, self._directory = plane, directory
+    def __init__(self, plane: ControlPlane, directory: Path, network: NodeNetwork | None = None) -> None:
+        self.plane, self._directory, self._network = plane, directory, network
         self._socket = directory / "containerd.sock"
+        self._snapshotter = _snapshotter(directory)
         self._before: dict[str, str] = {}
         self._own_images: list[str] = []
         config = directory / "containerd.toml"
-        self._containerd = Program([tool("containerd-2"), "--config", config], directory / "containerd.log")
-        self._kubelet = Program(
-            [
-                tool("kubelet"),
-                f"--config={directory / 'kubelet.json'}",
-                f"--kubeconfig={directory / 'kubelet.kubeconfig'}",
-                f"--root-dir={directory / 'kubelet'}",
-                f"--cert-dir={directory / 'pki'}",
-                f"--hostname-override={self.name}",
-            ],
-            directory / "kubelet.log",
+        self._containerd = self._program("containerd-2", "--config", config)
+        self._kubelet = self._program(
+            "kubelet",
+            f"--config={directory / 'kubelet.json'}",
+            f"--kubeconfig={directory / 'kubelet.kubeconfig'}",
+            f"--root-dir={directory / 'kubelet'}",
+            f"--cert-dir={directory / 'pki'}",
+            f"--hostname-override={self.name}",
+            *([f"--node-ip={network.node}"] if network else []),
         )
 
     def start(self) -> None:
@@ -83,7 +83,7 @@ class Node:
         self._until(lambda: self._ctr("version").returncode == 0, self._containerd)
         layout = self._directory / "pause.tar"
         layout.write_bytes(oci_layout(runnable("pause", tool("pause").read_bytes()), SANDBOX_IMAGE))
-        imported = self._ctr("images", "import", "--snapshotter", "native", "--local", layout)
+        imported = self._ctr("images", "import", "--snapshotter", self._snapshotter, "--local", layout)
         if imported.returncode != 0:
             raise self._containerd.failed(f"did not take the sandbox's image: {imported.stderr}")
         self._own_images = self._images()
@@ -150,6 +150,38 @@ class Node:
         lines = f'server = "http://{host}"\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
         (folder / "hosts.toml").write_text(lines)
 
+    def trust(self, host: str, authority: str) -> None:
+        """Take certificates of the CA `authority`, in PEM, from the registry `host`."""
+        folder = self._directory / "hosts" / host
+        folder.mkdir(parents=True)
+        (folder / "ca.crt").write_text(authority)
+        (folder / "hosts.toml").write_text(f'server = "https://{host}"\nca = "{folder / "ca.crt"}"\n')
+
+    def take_image(self, archive: Path, name: str, new_name: str) -> None:
+        """Take the image `name` of an OCI archive in as `new_name`. Raises ProgramFailed."""
+        for arguments in (
+            ("import", "--snapshotter", self._snapshotter, "--local", archive),
+            ("tag", name, new_name),
+        ):
+            done = self._ctr("images", *arguments)
+            if done.returncode != 0:
+                raise self._containerd.failed(f"did not take {name}: {done.stderr}")
+        self._own_images = self._images()
+
+    def pid_of(self, container: str) -> int:
+        """Of the first process of a container, as this machine counts."""
+        tasks = (line.split() for line in self._ctr("tasks", "ls").stdout.splitlines())
+        return next(int(words[1]) for words in tasks if words[0] == container)
+
+    @property
+    def logs(self) -> Path:
+        """What containers print: NAMESPACE_POD_UID/CONTAINER/N.log."""
+        return self._directory / "logs"
+
+    def volume(self, pod_uid: str, name: str) -> Path:
+        """An emptyDir of a pod."""
+        return self._directory / "kubelet" / "pods" / pod_uid / "volumes" / "kubernetes.io~empty-dir" / name
+
     def blobs(self) -> list[Path]:
         """The files of containerd's content store, named by their digests."""
         store = self._directory / "root" / "io.containerd.content.v1.content" / "blobs" / "sha256"
@@ -164,13 +196,20 @@ class Node:
     def _images(self) -> list[str]:
         return self._ctr("images", "ls", "--quiet").stdout.split()
 
+    def _program(self, name: str, *arguments: str | Path) -> Program:
+        command = [tool(name), *arguments]
+        return Program(self._network.inside(*command) if self._network else command, self._directory / f"{name}.log")
+
     def _write_files(self) -> None:
-        ports = free_port(), free_port()
+        network, ports = self._network, (free_port(), free_port())
         cni = self._directory / "cni"
         cni.mkdir()
-        (cni / "none.conflist").write_text(json.dumps(CNI))
-        (self._directory / "containerd.toml").write_text(containerd_config(self._directory, self._socket))
-        (self._directory / "kubelet.json").write_text(json.dumps(kubelet_config(self._directory, self._socket, ports)))
+        (cni / "node.conflist").write_text(json.dumps(network.cni if network else NO_CNI))
+        (self._directory / "containerd.toml").write_text(
+            containerd_config(self._directory, self._socket, self._snapshotter)
+        )
+        kubelet = kubelet_config(self._directory, self._socket, ports, dns=network.node if network else "")
+        (self._directory / "kubelet.json").write_text(json.dumps(kubelet))
         (self._directory / "kubelet.kubeconfig").write_text(self.plane.kubeconfig_for(NODE_TOKEN))
 
     def _ctr(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -190,15 +229,29 @@ class Node:
 
 
 @contextlib.contextmanager
-def node(plane: ControlPlane) -> Iterator[Node]:
+def node(plane: ControlPlane, network: NodeNetwork | None = None) -> Iterator[Node]:
     """One that runs while the context is open."""
     with tempfile.TemporaryDirectory(prefix="pullgate-node-", ignore_cleanup_errors=True) as directory:
-        found = Node(plane, Path(directory))
+        found = Node(plane, Path(directory), network)
         try:
             found.start()
             yield found
         finally:
             found.stop()
+
+
+def _snapshotter(directory: Path) -> str:
+    """overlayfs, or native where the machine's own files are on an overlay: each container then copies its image."""
+    with tempfile.TemporaryDirectory(dir=directory) as name:
+        lower, upper, work, merged = (Path(name) / part for part in ("lower", "upper", "work", "merged"))
+        for path in (lower, upper, work, merged):
+            path.mkdir()
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(merged)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+            return "native"
+        subprocess.run(["umount", merged], check=True)
+        return "overlayfs"
 
 
 def _sysctl(name: str) -> Path:

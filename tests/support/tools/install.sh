@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pullgate/tools
-go_packages=(crane oras containerd helm conformance etcd kubernetes pause)
+go_packages=(crane oras containerd helm conformance etcd kubernetes coredns network-policies pause)
 
 packages_of() {
     case $1 in
@@ -23,9 +23,13 @@ packages_of() {
         kubernetes)
             echo k8s.io/kubernetes/cmd/kube-apiserver
             echo k8s.io/kubernetes/cmd/kube-controller-manager
+            echo k8s.io/kubernetes/cmd/kube-proxy
+            echo k8s.io/kubernetes/cmd/kube-scheduler
             echo k8s.io/kubernetes/cmd/kubectl
             echo k8s.io/kubernetes/cmd/kubelet
             ;;
+        coredns) echo coredns ;;
+        network-policies) echo kube-network-policies ;;
         pause) echo pause ;;
         *)
             echo "no such tool: $1 (one of ${go_packages[*]})" >&2
@@ -118,7 +122,8 @@ build() {
 main() {
     if [ $# -eq 0 ]; then
         "$root/scripts/debian-packages" docker-registry apache2-utils skopeo podman docker.io containerd runc \
-            nginx-light wrk curl iptables procps faketime
+            nginx-light wrk curl iptables procps faketime \
+            containernetworking-plugins iproute2
         set -- "${go_packages[@]}"
     fi
     mkdir -p "$cache"

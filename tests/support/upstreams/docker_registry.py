@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import aiohttp
 
@@ -19,6 +19,7 @@ from tests.support.canaries import canary
 from tests.support.images import Image, referrers_index, referrers_tag
 from tests.support.ports import free_port
 from tests.support.push import push_image
+from tests.support.tls import Authority, trusting
 from tests.support.upstreams.token_server import ISSUER, SERVICE, TokenServer
 
 Auth = Literal["none", "basic", "token"]
@@ -36,12 +37,16 @@ class RegistryDidNotStart(Exception):
 class DockerRegistry:
     """A registry with storage of its own that is gone afterwards; deleting is enabled.
 
-    auth: "none", "basic" (htpasswd) or "token" (its own TokenServer, at `tokens`).
+    auth: "none", "basic" (htpasswd) or "token" (its own TokenServer, at `tokens`). With an `authority` it speaks TLS.
+    Without a `port` it takes one that is free.
     """
 
-    def __init__(self, auth: Auth = "none", *, bind: str = "127.0.0.1") -> None:
+    def __init__(
+        self, auth: Auth = "none", *, bind: str = "127.0.0.1", port: int = 0, authority: Authority | None = None
+    ) -> None:
         self.auth: Auth = auth
         self.bind = bind
+        self._port, self._authority = port, authority
         self.host = ""
         """host:port, once it is started."""
         self.username = "" if auth == "none" else "puller"
@@ -51,8 +56,8 @@ class DockerRegistry:
 
     @property
     def url(self) -> str:
-        """http://host:port"""
-        return f"http://{self.host}"
+        """http(s)://host:port"""
+        return f"{'https' if self._authority else 'http'}://{self.host}"
 
     @property
     def log(self) -> str:
@@ -74,7 +79,7 @@ class DockerRegistry:
 
     async def push(self, repository: str, tag: str | None, image: Image) -> str:
         """Push an image, index, chart or artifact; untagged where `tag` is None. Returns its digest. PushRefused."""
-        async with aiohttp.ClientSession(headers=self._authorization(repository)) as session:
+        async with self._session(headers=self._authorization(repository)) as session:
             return await push_image(session, self.url, repository, tag, image)
 
     async def push_referrers(self, repository: str, subject: Image, referrers: Sequence[Image]) -> str:
@@ -85,8 +90,12 @@ class DockerRegistry:
         """Delete a manifest, and with it the tags that point to it."""
         headers = self._authorization(repository)
         url = f"{self.url}/v2/{repository}/manifests/{digest}"
-        async with aiohttp.ClientSession(headers=headers, raise_for_status=True) as session, session.delete(url):
+        async with self._session(headers=headers, raise_for_status=True) as session, session.delete(url):
             pass
+
+    def _session(self, **options: Any) -> aiohttp.ClientSession:
+        trusted = trusting(self._authority.pem) if self._authority else True
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted), **options)
 
     def _authorization(self, repository: str) -> dict[str, str]:
         if self.tokens is not None:
@@ -98,7 +107,7 @@ class DockerRegistry:
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         for _ in range(5):
-            self.host = f"{self.bind}:{free_port(self.bind)}"
+            self.host = f"{self.bind}:{self._port or free_port(self.bind)}"
             process = self._spawn()
             stack.callback(_end, process)
             if await self._is_ready(process):
@@ -126,6 +135,10 @@ class DockerRegistry:
             },
             "http": {"addr": self.host, "secret": "the same after a restart"},
         }
+        if self._authority is not None:
+            certificate, key = self._authority.write_pair(self._directory, [self.bind])
+            http = {"addr": self.host, "tls": {"certificate": str(certificate), "key": str(key)}}
+            config["http"] = http | {"secret": "the same after a restart"}
         if self.tokens is not None:
             bundle = self._directory / "root.pem"
             self.tokens.write_root_certificate(bundle)
@@ -141,7 +154,7 @@ class DockerRegistry:
         """False where the process ended (most likely another one took the port)."""
         expected = 200 if self.auth == "none" else 401
         deadline = time.monotonic() + READY_SECONDS
-        async with aiohttp.ClientSession() as session:
+        async with self._session() as session:
             while process.poll() is None and time.monotonic() < deadline:
                 with contextlib.suppress(aiohttp.ClientError):
                     async with session.get(f"{self.url}/v2/") as response:
