@@ -141,20 +141,20 @@ async def test_a_redirect_to_a_private_place_is_refused_before_the_proxy_is_aske
 
 
 @pytest.mark.parametrize(
-    ("answer", "userinfo", "words"),
+    ("answer", "userinfo", "words", "plain_http"),
     [
-        (None, "", "it wants another login"),
-        (None, "puller:CANARY-wrong", "it wants another login"),
-        (403, USERINFO, "it answered 403"),
-        (502, USERINFO, "it answered 502"),
+        (None, "", "it wants another login", False),
+        (None, "", "it wants another login", True),
+        (None, "puller:CANARY-wrong", "it wants another login", False),
+        (None, "puller:CANARY-wrong", "it wants another login", True),
+        # Without CONNECT the proxy's answer is like the upstream's.
+        (403, USERINFO, "it answered 403", False),
+        (502, USERINFO, "it answered 502", False),
     ],
 )
-@pytest.mark.parametrize("plain_http", [False, True], ids=["https", "http"])
 async def test_a_proxy_that_refuses_is_named_without_its_login(
     set_proxy: SetProxy, answer: int | None, userinfo: str, words: str, plain_http: bool
 ) -> None:
-    if plain_http and answer is not None:
-        pytest.skip("without CONNECT the proxy's answer is like the upstream's")
     async with ConnectProxy({}, login=LOGIN, answer=answer) as proxy:
         set_proxy(proxy, userinfo)
         async with Upstream(config(plain_http=plain_http)) as upstream:
