@@ -87,7 +87,7 @@ def _run(settings: OperatorSettings) -> int:
 
     from pullgate.private_memory import keep_memory_private
     from pullgate.store.cluster.api import NotConnected
-    from pullgate_operator.app import Operator
+    from pullgate_operator.app import Operator, WatchingEnded
     from pullgate_operator.cluster.lease import LeadershipLost
     from pullgate_operator.log import keep_kopf_brief
 
@@ -97,9 +97,9 @@ def _run(settings: OperatorSettings) -> int:
 
     try:
         asyncio.run(Operator(settings).run())
-    except (NotConnected, LeadershipLost, OSError) as error:
+    except (NotConnected, LeadershipLost, WatchingEnded, OSError) as error:
         click.echo(f"pullgate: {error}", err=True)
-        return FAILED if isinstance(error, LeadershipLost) else COULD_NOT_RUN
+        return FAILED if isinstance(error, LeadershipLost | WatchingEnded) else COULD_NOT_RUN
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 0
     return 0

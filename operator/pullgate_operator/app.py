@@ -46,12 +46,18 @@ SETTLE_SECONDS = 0.1
 """kopf has set its handlers of signals by then. They fail at a second signal, and stay when kopf has ended."""
 FIRST_AUDIT_SECONDS = 5.0
 """kopf has listed by then; what was deleted between the operator's list and kopf's, it cannot tell."""
+EXIT_SECONDS = 20.0
+"""kopf kills the process that does not come to an end in so long."""
 DISPENSABLE = frozenset({"ImageTest"})
 """Kinds that no other one is made from: without their CRD the rest goes on."""
 DEAF_AUDITS = 2
 """So often in a row the audit found changes while the watch told of none: it is dead, and a new process helps."""
 
 log = logging.getLogger(__name__)
+
+
+class WatchingEnded(Exception):
+    """kopf ended; the message says why."""
 
 
 class Backoffs:
@@ -69,8 +75,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 5
     settings.watching.chunk_size = PAGE
     settings.networking.error_backoffs = Backoffs()
-    # kopf would kill the process ten minutes after a failure, though it is started again meanwhile.
-    settings.process.ultimate_exiting_timeout = None
+    settings.process.ultimate_exiting_timeout = EXIT_SECONDS
     return settings
 
 
@@ -84,11 +89,11 @@ class Operator:
         self._lead: Leadership | None = None
         self._store: ClusterStore | None = None
         self._reconciler: Reconciler | None = None
-        self._watches = Watches(KINDS)
+        self._stop = asyncio.Event()
+        """Ends kopf: a watch was refused, the work failed, or kopf ends already, which would wait 5 s for it."""
+        self._watches = Watches(KINDS, self._stop.set)
         self._work: asyncio.Task[None] | None = None
         """None for a standby, and until the first lists are in."""
-        self._stop = asyncio.Event()
-        """Ends kopf: the work failed, or kopf ends already, which would wait 5 s for it."""
         self._failure: BaseException | None = None
         """Of the work."""
         self._main: asyncio.Task[Any] | None = None
@@ -97,7 +102,7 @@ class Operator:
     async def run(self) -> None:
         """Work until cancelled, by SIGINT or SIGTERM too.
 
-        Raises NotConnected, LeadershipLost, OSError where the admin port is taken.
+        Raises NotConnected, LeadershipLost, WatchingEnded, OSError where the admin port is taken.
         """
         self._main = asyncio.current_task()
         self._cancel_at_signals()
@@ -114,8 +119,8 @@ class Operator:
                     # Begun before kopf, which ends every task of its loop that is younger than itself.
                     group.create_task(self._keep(self._lead))
                     group.create_task(self._watch_for_ever())
-            except* LeadershipLost as lost:
-                raise lost.exceptions[0] from None
+            except* (LeadershipLost, WatchingEnded) as ended:
+                raise ended.exceptions[0] from None
 
     async def _keep(self, lead: Leadership) -> None:
         try:
@@ -140,21 +145,17 @@ class Operator:
                     stop_flag=self._stop,
                 )
             except Exception as error:
-                log.debug("kopf ended", exc_info=True)
-                why = str(error.args[0]) if error.args else type(error).__name__
-            else:
-                self._give_up()
+                # What it left behind in the loop would come to no end: another process begins anew.
+                raise WatchingEnded(str(error.args[0]) if error.args else type(error).__name__) from error
+            if self._failure is not None:
+                raise self._failure
+            if not self._watches.refused:  # a signal that came before `begin`
+                self._cancel()
                 return
             soon = soon if time.monotonic() - begun < SOON_SECONDS else 0
             wait, soon = RESTART_SECONDS[soon], min(soon + 1, len(RESTART_SECONDS) - 1)
-            log.warning("watching ended (%s); it is begun again in %g s", why, wait)
+            log.warning("%s; watching is begun again in %g s", self._watches.refused, wait)
             await asyncio.sleep(wait)
-
-    def _give_up(self) -> None:
-        """kopf ended in peace: the work failed, or a signal came before `begin`."""
-        if self._failure is not None:
-            raise self._failure
-        self._cancel()
 
     def _note_end(self, work: asyncio.Task[None]) -> None:
         if not work.cancelled():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -13,6 +14,9 @@ from pullgate.store.cluster.kinds import PLURALS
 
 SERVER_SECONDS: Final = 300
 """The API server ends a watch after so long, and kopf asks for the next one."""
+CRDS: Final = "customresourcedefinitions"
+RETRIED: Final = frozenset({401, 403, 429})
+"""Refusals that kopf asks again after. At any other one it ends, and leaves its other watches behind for ever."""
 LATE_SECONDS: Final = SERVER_SECONDS + 120
 """A watch that was not asked for in so long has ended unseen (kopf #1276)."""
 
@@ -20,13 +24,19 @@ LATE_SECONDS: Final = SERVER_SECONDS + 120
 class Watches:
     """What is known of the watch of each kind."""
 
-    def __init__(self, kinds: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, kinds: Iterable[str], begin_again: Callable[[], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`begin_again` ends kopf in order: it is called where kopf would fall over an answer."""
         self._kinds = {PLURALS[kind]: kind for kind in kinds}
+        self._begin_again = begin_again
         self._clock = clock
         self._asked: dict[str, float] = {}
         """Kind -> when its watch was last begun."""
         self._problems: dict[str, str] = {}
         """Kind -> why its last list or watch was refused."""
+        self.refused = ""
+        """The answer for which kopf was ended, in words."""
         self.absent: set[str] = set()
         """Kinds that the API server does not know: their CRD is gone."""
         self.events: Counter[str] = Counter()
@@ -38,6 +48,7 @@ class Watches:
         """kopf starts: nothing is watched yet."""
         self._asked.clear()
         self._problems.clear()
+        self.refused = ""
 
     def hear(self, kind: str) -> None:
         """An event came."""
@@ -47,16 +58,24 @@ class Watches:
     async def note(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """A middleware of kopf's session."""
         kind = self._kinds.get(request.url.name)
-        if kind is None:
+        if kind is None and request.url.name != CRDS:
             return await send(request)
         try:
             response = await send(request)
         except (aiohttp.ClientError, OSError) as error:
-            self._problems[kind] = str(error) or type(error).__name__
+            if kind is not None:
+                self._problems[kind] = str(error) or type(error).__name__
             raise
         if response.status >= 400:
-            self._problems[kind] = f"the API server answers {response.status}"
-        elif "watch" in request.url.query:
+            words = f"the API server answers {response.status}"
+            if kind is not None:
+                self._problems[kind] = words
+            if response.status < 500 and response.status not in RETRIED:
+                response.close()
+                self.refused = f"{kind or 'CustomResourceDefinition'}: {words}"
+                self._begin_again()
+                await asyncio.Event().wait()  # until kopf ends it
+        elif kind is not None and "watch" in request.url.query:
             self._problems.pop(kind, None)
             self.absent.discard(kind)
             self._asked[kind] = self._clock()
