@@ -111,6 +111,22 @@ async def test_what_changes_while_it_is_worked_on_comes_again_as_a_change() -> N
     assert await order(work) == ["l0", "l1", "l2"]
 
 
+async def test_a_pass_gives_way_to_an_event_that_is_on_its_way() -> None:
+    work = queue()
+    for number in range(100):
+        work.add_to_pass(key(f"l{number}"))
+
+    async def bring() -> None:
+        for _ in range(50):  # turns of the loop from the socket to the queue
+            await asyncio.sleep(0)
+        work.add(key("new"))
+
+    bringing = asyncio.create_task(bring())
+    taken = await order(work, 10)
+    await bringing
+    assert "new" in taken[:3]
+
+
 async def test_what_only_time_makes_due_waits_for_changes() -> None:
     work = queue()
     work.add_at(key("due"), NOW - timedelta(seconds=1))
