@@ -29,6 +29,19 @@ _SECRET = re.compile(
     r"|(?<=\?)[^\s?]{16,}"  # a query, which may be signed
 )
 _CODE_OF_NOTHING = "UNKNOWN"
+_STANDARD_CODES = frozenset(
+    {
+        "BLOB_UNKNOWN",
+        "DENIED",
+        "MANIFEST_UNKNOWN",
+        "NAME_UNKNOWN",
+        "TOOMANYREQUESTS",
+        "UNAUTHORIZED",
+        "UNKNOWN",
+        "UNSUPPORTED",
+    }
+)
+"""Codes of the distribution-spec: alone they add nothing to the fault."""
 
 _ADDRESS = re.compile(r"client with IP\b|\bIP address\b.*\b(?:allowed|blocked|denied|authorized)\b", re.I)
 _TOKEN_CODES = frozenset({"DENIED", "UNAUTHORIZED"})
@@ -88,15 +101,21 @@ def said_of(errors: Errors, config: UpstreamConfig, shown: str = "") -> str:
         login = f"{config.credentials.username}:{config.credentials.password}"
         secrets += [config.credentials.password, base64.b64encode(login.encode()).decode()]
     for code, message in errors:
-        words = code if not message or message == code else f"{code}: {message}"
-        if code == _CODE_OF_NOTHING:
-            words = message
+        if not message or _folded(message) == _folded(code):
+            words = "" if code in _STANDARD_CODES else code
+        else:
+            words = message if code == _CODE_OF_NOTHING else f"{code}: {message}"
         for secret in filter(None, secrets):
             words = words.replace(secret, "...")
         words = faults.plain_text(_SECRET.sub("...", words[: SAID_LIMIT * 4]), SAID_LIMIT)
         if words:
             return words
     return ""
+
+
+def _folded(text: str) -> str:
+    """`text` as codes and the messages that repeat them are alike: "manifest unknown"."""
+    return text.replace("_", " ").strip(" .").lower()
 
 
 def fault_of_address(host: str, status: int, said: str) -> faults.Fault | None:

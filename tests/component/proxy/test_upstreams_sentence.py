@@ -150,6 +150,14 @@ async def test_the_sentence_is_one_line_of_bounded_length_without_a_secret(world
     assert not any(one in condition for one in hidden)
 
 
+@pytest.mark.parametrize("message", ["manifest unknown", "MANIFEST_UNKNOWN", "Manifest unknown.", ""])
+async def test_a_sentence_that_only_repeats_its_code_is_left_out(world: World, message: str) -> None:
+    body = json.dumps({"errors": [{"code": "MANIFEST_UNKNOWN", "message": message}]}).encode()
+    world.upstream.on("GET", "/manifests/", faults.answer(404, body), after_login=True)
+    await world.gate.get(PATH, world.gate.key("acme"))
+    assert world.gate.records()[-1]["message"] == f"{REPOSITORY}:1 is not on {world.upstream.host}"
+
+
 async def test_googles_own_form_of_an_error_is_read(world: World) -> None:
     body = json.dumps({"error": {"code": 403, "message": "API is disabled", "status": "PERMISSION_DENIED"}}).encode()
     world.upstream.on("GET", "/manifests/", faults.answer(403, body), after_login=True)
