@@ -101,15 +101,29 @@ async def spread(count: int, at_once: int, one: Callable[[int], Awaitable[None]]
     return time.monotonic() - began
 
 
+def build_license(name: str) -> dict[str, Any]:
+    """A License for everything of my-org."""
+    spec = {"customer": {"name": f"Customer {name}"}, "entitlements": [{"repositories": ["my-org/**"]}]}
+    metadata = {"name": name, "namespace": APP}
+    return {"apiVersion": "pullgate.dev/v1alpha1", "kind": "License", "metadata": metadata, "spec": spec}
+
+
+async def create_new(plane: ControlPlane) -> float:
+    """Seconds until a new License has its Secrets."""
+    async with await Api.load(plane.kubeconfig) as api:
+        await api.create(LICENSES, build_license("new"))
+        began = time.monotonic()
+        while not ((await api.get(f"{LICENSES}/new") or {}).get("status") or {}).get("secrets"):
+            await asyncio.sleep(0.02)
+        return time.monotonic() - began
+
+
 async def create_licenses(plane: ControlPlane, count: int) -> float:
     """Seconds."""
     async with await Api.load(plane.kubeconfig) as api:
 
         async def one(number: int) -> None:
-            metadata = {"name": f"l{number}", "namespace": APP}
-            spec = {"customer": {"name": f"Customer {number}"}, "entitlements": [{"repositories": ["my-org/**"]}]}
-            head = {"apiVersion": "pullgate.dev/v1alpha1", "kind": "License", "metadata": metadata}
-            await api.create(LICENSES, {**head, "spec": spec})
+            await api.create(LICENSES, build_license(f"l{number}"))
 
         return await spread(count, CREATE_AT_ONCE, one)
 
@@ -188,6 +202,9 @@ def measure(directory: Path, plane: ControlPlane, count: int, rest: float) -> di
     began = time.monotonic()
     operator, port = start(directory, plane, "operator")
     done = 'pullgate_operator_reconciles_total{kind="License",result="ok"}'
+    wait(lambda: scrape(port).get(done, 0) > 0)
+    found["new"], waiting = asyncio.run(create_new(plane)), scrape(port).get("pullgate_operator_queue", 0)
+    print(f"a new License meanwhile: {found['new']:.2f} s, {waiting:.0f} others waited", flush=True)
     wait(lambda: scrape(port).get(done, 0) >= count)
     found |= {"again": time.monotonic() - began, "again_writes": scrape(port).writes, "again_memory": memory(operator)}
     print(f"started again: {found['again']:.1f} s, {found['again_writes']:.0f} writes", flush=True)
@@ -217,7 +234,11 @@ def render(found: dict[str, Any]) -> str:
         ("memory of the operator after it, at most", f"{found['memory'][0]} MiB, {found['memory'][1]} MiB"),
         (f"writes in {found['rest']:.0f} s of rest, the Lease left out", f"{found['rest_writes']:.0f}"),
         ("an operator that finds all done: until all was looked at", f"{found['again']:.1f} s"),
-        ("its writes, and its memory", f"{found['again_writes']:.0f}, {found['again_memory'][0]} MiB"),
+        ("a License that is created meanwhile, until it has its Secrets", f"{found['new']:.2f} s"),
+        (
+            "its writes, those of that License included, and its memory",
+            f"{found['again_writes']:.0f}, {found['again_memory'][0]} MiB",
+        ),
         ("memory of a proxy", f"{found['proxy_memory'][0]} MiB, {found['proxy_memory'][1]} MiB at most"),
         (
             f"{len(times)} (un)suspensions seen by two proxies: p50, p99, max",

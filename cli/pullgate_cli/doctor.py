@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from pullgate_cli.finding import Finding, ago
+from pullgate_cli.options import ca_option
 from pullgate_cli.place.options import COULD_NOT_RUN, FAILED, PASSED, Where, output_option, place_options, run_in
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ KINDS = ("Registry", "License", "ImageTest")
 
 @click.command()
 @click.option("--proxy", "proxy_url", metavar="URL", help="The customers' URL.  [default: as it was installed]")
-@click.option("--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CA of the proxy, PEM.")
+@ca_option("CA of the proxy, PEM.")
 @click.option(
     "--proxy-admin",
     "proxies",
@@ -219,17 +220,15 @@ async def _look_at_folder(place: Folder) -> AsyncIterator[Finding]:
 
 
 async def _look_at_proxy(url: str, ca: Path | None) -> AsyncIterator[Finding]:
-    import ssl
-
     import aiohttp
 
     from pullgate.oci.challenge import parse_challenges
-    from pullgate.tls_context import client_context, relax_strict
+    from pullgate.tls_context import build_client_context, client_context, read_ca_file
 
     about = f"proxy {url}"
     timeout = aiohttp.ClientTimeout(total=10)
     try:
-        context = relax_strict(ssl.create_default_context(cafile=ca)) if ca is not None else client_context()
+        context = build_client_context(read_ca_file(ca)) if ca is not None else client_context()
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(f"{url.rstrip('/')}/v2/", allow_redirects=False, ssl=context) as answer,

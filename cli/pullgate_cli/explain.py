@@ -98,7 +98,7 @@ async def _ask(place: Place, route: Route, reference: Reference, offline: bool) 
             issued = subject.was_issued
             words = hint(route.registry.type, fault, username=user, repository=route.repository, was_issued=issued)
             who = " or ".join(fault.actors)
-            return [*steps, Step("upstream", False, fault.message, "", fault.reason, f"{who}: {words}")]
+            return [*steps, Step("upstream", False, fault.for_vendor, "", fault.reason, f"{who}: {words}")]
     return [*steps, Step("upstream", True, f"{route.registry.host} has it: {found.digest}")]
 
 

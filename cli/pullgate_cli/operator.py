@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from pullgate_cli.options import FROM_ENVIRONMENT, admin_option, kubeconfig_option, parse_addresses
+from pullgate_cli.options import FROM_ENVIRONMENT, admin_option, ca_option, kubeconfig_option, parse_addresses
 from pullgate_cli.place.options import COULD_NOT_RUN, FAILED
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="A namespace whose Registries may use the operator's own cloud identity; '*' is all. Repeatable.",
 )
+@ca_option("CA of the proxy, PEM, for ImageTests as a customer; read again for each.")
 def operator(
     external_url: str,
     admin: tuple[str, int],
@@ -57,6 +58,7 @@ def operator(
     proxy_admin: tuple[tuple[str, int], ...],
     usage_seconds: float,
     own_identity: tuple[str, ...],
+    ca: Path | None,
 ) -> None:
     """Reconcile the Registries and Licenses of a cluster into Secrets, conditions and events."""
     from pullgate_operator.settings import OperatorSettings
@@ -74,6 +76,7 @@ def operator(
         proxy_admin,
         usage_seconds,
         frozenset(own_identity),
+        ca,
     )
     sys.exit(_run(settings))
 
@@ -81,25 +84,19 @@ def operator(
 def _run(settings: OperatorSettings) -> int:
     import asyncio
     import logging
-    import signal
 
     from pullgate.private_memory import keep_memory_private
     from pullgate.store.cluster.api import NotConnected
     from pullgate_operator.app import Operator
     from pullgate_operator.cluster.lease import LeadershipLost
+    from pullgate_operator.log import keep_kopf_brief
 
     keep_memory_private()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    async def work() -> None:
-        task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, lambda: task.cancel() if task is not None else None)
-        await Operator(settings).run()
+    keep_kopf_brief()
 
     try:
-        asyncio.run(work())
+        asyncio.run(Operator(settings).run())
     except (NotConnected, LeadershipLost, OSError) as error:
         click.echo(f"pullgate: {error}", err=True)
         return FAILED if isinstance(error, LeadershipLost) else COULD_NOT_RUN

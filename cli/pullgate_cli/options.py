@@ -50,6 +50,24 @@ def _address(name: str, default: str, help_: str) -> Callable[[Command], Command
 
 listen_option = _address("--listen", "127.0.0.1:8080", "Where customers reach it.")
 admin_option = _address("--admin", "127.0.0.1:8081", "/metrics /healthz /readyz.")
+
+
+def _check_ca(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    from pullgate.tls_context import InvalidCA, read_ca_file
+
+    if value is not None:
+        try:
+            read_ca_file(value)
+        except InvalidCA as error:
+            raise click.BadParameter(str(error)) from error
+    return value
+
+
+def ca_option(help_: str) -> Callable[[Command], Command]:
+    """`--ca FILE`: certificates that are trusted beside the system's; `read_ca_file` reads them."""
+    return click.option("--ca", type=click.Path(path_type=Path), callback=_check_ca, metavar="FILE", help=help_)
+
+
 kubeconfig_option = click.option(
     "--kubeconfig", type=click.Path(exists=True, path_type=Path), help="[default: $KUBECONFIG, or the pod's]"
 )

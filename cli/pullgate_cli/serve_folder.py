@@ -46,8 +46,10 @@ Announce = Callable[[Served], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterator[Served]:
+async def serve_folder(directory: Path, settings: ProxySettings, ca: Path | None = None) -> AsyncIterator[Served]:
     """Serve `directory` while the context is open; on the way out bodies may finish. Raises CannotServe.
+
+    `ca` is the file of the CA that ImageTests trust for the proxy, beside the system's.
 
     When the context is entered, the keys of Licenses are there and the tables were shown.
     """
@@ -66,6 +68,7 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
                 usage_interval=timedelta(minutes=1),
                 # Whoever writes the folder starts the process: its identity is theirs.
                 own_identity=frozenset({"*"}),
+                proxy_ca=ca,
             ),
         )
         await stack.enter_async_context(_background(reconciler.run()))
@@ -81,11 +84,16 @@ async def serve_folder(directory: Path, settings: ProxySettings) -> AsyncIterato
         yield Served(store, proxy, board)
 
 
-async def serve_until_signal(directory: Path, settings: ProxySettings, announce: Announce | None = None) -> None:
-    """Serve until SIGINT or SIGTERM; a second one ends the drain. `announce` is called once. Raises CannotServe."""
+async def serve_until_signal(
+    directory: Path, settings: ProxySettings, announce: Announce | None = None, *, ca: Path | None = None
+) -> None:
+    """Serve until SIGINT or SIGTERM; a second one ends the drain. `announce` is called once. Raises CannotServe.
+
+    `ca` as in serve_folder.
+    """
     stopped = stop_on_signals()
     raise_descriptor_limit()
-    async with serve_folder(directory, settings) as served:
+    async with serve_folder(directory, settings, ca) as served:
         scheme = "https" if settings.tls_cert is not None else "http"
         where = f"{scheme}://{settings.listen_host}:{served.proxy.port}"
         served.board.line(f"Serving {directory} on {where} as {settings.external_url}; Ctrl-C ends it.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pullgate_cli.options import read_settings, serving_options
+from pullgate_cli.options import ca_option, read_settings, serving_options
 from pullgate_cli.place.options import COULD_NOT_RUN
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ WILDCARDS = {"0.0.0.0", "::", ""}  # noqa: S104 - compared with, not bound to
 @click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
 @click.option("--external-url", metavar="URL", help="How customers name it.  [default: from --listen]")
+@ca_option("CA of this certificate, PEM, for ImageTests as a customer; read again for each.")
 @serving_options
-def standalone(directory: Path, external_url: str | None, **serving: Any) -> None:
+def standalone(directory: Path, external_url: str | None, ca: Path | None, **serving: Any) -> None:
     """Serve the Registries, Licenses and Secrets in DIR, the same YAML that kubectl apply takes.
 
     Keys and status are kept in DIR/.pullgate. A changed file takes effect within a second.
@@ -30,10 +31,10 @@ def standalone(directory: Path, external_url: str | None, **serving: Any) -> Non
     if listen[1] == 0 and external_url is None:
         raise click.UsageError("with port 0, --external-url must say how customers reach it")
     settings = read_settings(external_url or default_url(listen, tls=serving["tls_cert"] is not None), **serving)
-    sys.exit(run(directory, settings))
+    sys.exit(run(directory, settings, ca))
 
 
-def run(directory: Path, settings: ProxySettings) -> int:
+def run(directory: Path, settings: ProxySettings, ca: Path | None = None) -> int:
     """Serve until a signal; the exit code."""
     import asyncio
     import logging
@@ -44,7 +45,7 @@ def run(directory: Path, settings: ProxySettings) -> int:
     keep_memory_private()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
-        asyncio.run(serve_until_signal(directory, settings))
+        asyncio.run(serve_until_signal(directory, settings, ca=ca))
     except CannotServe as error:
         click.echo(f"pullgate: {error}", err=True)
         return COULD_NOT_RUN

@@ -1,26 +1,36 @@
-"""The operator on a cluster: wait for the lead, list, watch, reconcile, and look whether the watch still tells all."""
+"""The operator on a cluster: wait for the lead, list, watch, reconcile, and look whether the watch still tells all.
+
+kopf owns the loop while this process leads: it starts the work, feeds it with events, and ends it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
+import signal
 import time
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any, cast
 
+import kopf
 from aiohttp import web
 from aiohttp.log import server_logger
 
 from pullgate.providers.handoff import SYSTEM_NAMESPACE
 from pullgate.server_header import hide_versions
 from pullgate.server_log import keep_content_out_of_logs
-from pullgate.store.cluster.api import Api, Gone
+from pullgate.store.cluster.api import PAGE, Api, Gone, Missing
 from pullgate.store.cluster.store import ClusterStore
 from pullgate.store.port import StoreUnavailable
 from pullgate.usage.poller import UsagePoller
 from pullgate_operator.cluster.lease import Leadership, LeadershipLost
-from pullgate_operator.handlers.events import Watching
+from pullgate_operator.handlers import HANDLERS, make_memo
+from pullgate_operator.handlers.watches import SERVER_SECONDS, Watches
 from pullgate_operator.metrics import Metrics
 from pullgate_operator.reconcile.loop import KINDS, Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
@@ -29,87 +39,231 @@ from pullgate_operator.status import WatchState, describe_status
 
 LEASE_NAME = "pullgate-operator"
 LIST_AGAIN_SECONDS = 2.0
-RESTART_SECONDS = 3.0
+RESTART_SECONDS = (0.5, 1.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Before kopf is started again, each time that it ended soon after its start."""
+SOON_SECONDS = 60.0
+SETTLE_SECONDS = 0.1
+"""kopf has set its handlers of signals by then. They fail at a second signal, and stay when kopf has ended."""
+FIRST_AUDIT_SECONDS = 5.0
+"""kopf has listed by then; what was deleted between the operator's list and kopf's, it cannot tell."""
+DISPENSABLE = frozenset({"ImageTest"})
+"""Kinds that no other one is made from: without their CRD the rest goes on."""
 DEAF_AUDITS = 2
 """So often in a row the audit found changes while the watch told of none: it is dead, and a new process helps."""
 
 log = logging.getLogger(__name__)
 
 
+class Backoffs:
+    """Seconds before kopf asks the API server again, without end: what is down for one kind ends no other's watch."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1.0, 1.0, 2.0, 3.0, 5.0, 8.0), itertools.repeat(10.0))
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """kopf's settings: it watches, CRDs too, and does nothing else."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.watching.server_timeout = SERVER_SECONDS
+    settings.watching.connect_timeout = 5
+    settings.watching.chunk_size = PAGE
+    settings.networking.error_backoffs = Backoffs()
+    # kopf would kill the process ten minutes after a failure, though it is started again meanwhile.
+    settings.process.ultimate_exiting_timeout = None
+    return settings
+
+
 class Operator:
-    """One process: a standby until it leads."""
+    """One process: a standby until it leads. It is the hub of kopf's handlers."""
 
     def __init__(self, settings: OperatorSettings) -> None:
         self._settings = settings
         self.metrics = Metrics()
+        self._api: Api | None = None
         self._lead: Leadership | None = None
         self._store: ClusterStore | None = None
         self._reconciler: Reconciler | None = None
-        self._watching: Watching | None = None
+        self._watches = Watches(KINDS)
+        self._work: asyncio.Task[None] | None = None
         """None for a standby, and until the first lists are in."""
-        self._deaf = 0
+        self._stop = asyncio.Event()
+        """Ends kopf: the work failed, or kopf ends already, which would wait 5 s for it."""
+        self._failure: BaseException | None = None
+        """Of the work."""
+        self._main: asyncio.Task[Any] | None = None
+        self._deaf: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """Work until cancelled. Raises NotConnected, LeadershipLost, OSError where the admin port is taken."""
+        """Work until cancelled, by SIGINT or SIGTERM too.
+
+        Raises NotConnected, LeadershipLost, OSError where the admin port is taken.
+        """
+        self._main = asyncio.current_task()
+        self._cancel_at_signals()
         async with contextlib.AsyncExitStack() as stack:
-            api = await stack.enter_async_context(await Api.load(self._settings.kubeconfig, self._count_write))
+            api = self._api = await stack.enter_async_context(
+                await Api.load(self._settings.kubeconfig, self._count_write)
+            )
             await self._serve_admin(stack)
             self._lead = Leadership(api, SYSTEM_NAMESPACE, LEASE_NAME, self._settings.identity)
             await self._lead.acquire()
             stack.push_async_callback(self._lead.release)
-            await self._work(api, self._lead)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    # Begun before kopf, which ends every task of its loop that is younger than itself.
+                    group.create_task(self._keep(self._lead))
+                    group.create_task(self._watch_for_ever())
+            except* LeadershipLost as lost:
+                raise lost.exceptions[0] from None
 
-    async def _work(self, api: Api, lead: Leadership) -> None:
-        store = self._store = ClusterStore(api, dict.fromkeys(KINDS, None), "pullgate-operator")
-        settings = ReconcileSettings(self._settings.external_url, own_identity=self._settings.own_identity)
+    async def _keep(self, lead: Leadership) -> None:
+        try:
+            await lead.keep()
+        finally:
+            await self.end()  # whoever leads now writes alone
+
+    async def _watch_for_ever(self) -> None:
+        soon = 0
+        while True:
+            self._stop.clear()
+            self._watches.begin()
+            begun = time.monotonic()
+            try:
+                await kopf.operator(
+                    registry=HANDLERS,
+                    settings=build_settings(),
+                    memo=make_memo(self),
+                    identity=cast(Any, self._settings.identity),  # kopf's own needs the user's name
+                    standalone=True,
+                    clusterwide=True,
+                    stop_flag=self._stop,
+                )
+            except Exception as error:
+                log.debug("kopf ended", exc_info=True)
+                why = str(error.args[0]) if error.args else type(error).__name__
+            else:
+                self._give_up()
+                return
+            soon = soon if time.monotonic() - begun < SOON_SECONDS else 0
+            wait, soon = RESTART_SECONDS[soon], min(soon + 1, len(RESTART_SECONDS) - 1)
+            log.warning("watching ended (%s); it is begun again in %g s", why, wait)
+            await asyncio.sleep(wait)
+
+    def _give_up(self) -> None:
+        """kopf ended in peace: the work failed, or a signal came before `begin`."""
+        if self._failure is not None:
+            raise self._failure
+        self._cancel()
+
+    def _note_end(self, work: asyncio.Task[None]) -> None:
+        if not work.cancelled():
+            self._failure = work.exception()
+            self._stop.set()
+
+    # --- pullgate_operator.handlers.hub.Hub ---
+
+    async def begin(self) -> None:
+        """See `Hub.begin`."""
+        await asyncio.sleep(SETTLE_SECONDS)
+        self._cancel_at_signals()
+        store = self._store = ClusterStore(self._connected, dict.fromkeys(KINDS, None), "pullgate-operator")
+        for kind in sorted(KINDS):
+            await self._list(store, kind)
+        self._work = asyncio.create_task(self._do_work(store), name="work")
+        self._work.add_done_callback(self._note_end)
+
+    async def end(self) -> None:
+        """See `Hub.end`."""
+        self._stop.set()
+        work, self._work = self._work, None
+        if work is not None:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    def log_in(self) -> kopf.AiohttpSession:
+        """See `Hub.log_in`."""
+        api = self._connected
+        return kopf.AiohttpSession(server=api.host, aiohttp_session=api.open_session(self._watches.note))
+
+    def take(self, kind: str, event: kopf.RawEvent) -> None:
+        """See `Hub.take`."""
+        self._watches.hear(kind)
+        if self._store is not None:
+            self._store.take(event["type"], kind, cast(dict[str, Any], event["object"]))
+
+    @property
+    def _connected(self) -> Api:
+        if self._api is None:
+            raise StoreUnavailable("the API server is not known yet")
+        return self._api
+
+    def _cancel_at_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._cancel)
+
+    def _cancel(self) -> None:
+        logging.getLogger("kopf").setLevel(logging.CRITICAL)  # it tells of requests that its own end cuts as of errors
+        if self._main is not None:
+            self._main.cancel()
+
+    # --- the work ---
+
+    async def _do_work(self, store: ClusterStore) -> None:
+        settings = ReconcileSettings(
+            self._settings.external_url, own_identity=self._settings.own_identity, proxy_ca=self._settings.ca
+        )
         reconciler = self._reconciler = Reconciler(
             store, settings, on_done=self._count_done, on_renewed=self._count_renewal
         )
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(lead.keep())
-                await self._list_all(store)
-                watching = self._watching = Watching(store, KINDS, api.configuration)
-                watching.start()
-                group.create_task(reconciler.run())
-                group.create_task(self._audit(store, watching))
-                group.create_task(self._usage_poller(reconciler).run())
-        except* LeadershipLost as lost:
-            raise lost.exceptions[0] from None
-        finally:
-            if self._watching is not None:
-                await self._watching.stop()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(reconciler.run())
+            group.create_task(self._audit_for_ever(store))
+            group.create_task(self._usage_poller(reconciler).run())
 
     def _usage_poller(self, reconciler: Reconciler) -> UsagePoller:
         return UsagePoller(self._settings.proxies, reconciler.take_usage, self._settings.usage_seconds)
 
-    async def _list_all(self, store: ClusterStore) -> None:
+    async def _list(self, store: ClusterStore, kind: str) -> None:
+        """Return once it is known what there is of `kind`."""
         while True:
             try:
-                for kind in sorted(KINDS):
-                    await store.relist(kind)
+                await store.relist(kind)
+            except Missing as error:
+                # An API server that starts says so too, of kinds that it has; without Licenses their keys would go.
+                self._watches.absent.add(kind)
+                if kind in DISPENSABLE:
+                    store.do_without(kind)
+                    return
+                log.warning("%s: is the CRD of %s there? It is tried again", error, kind)
             except (StoreUnavailable, Gone) as error:
                 log.warning("%s; it is tried again", error)
-                await asyncio.sleep(LIST_AGAIN_SECONDS)
             else:
+                self._watches.absent.discard(kind)
                 return
+            await asyncio.sleep(LIST_AGAIN_SECONDS)
 
-    async def _audit(self, store: ClusterStore, watching: Watching) -> None:
+    async def _audit_for_ever(self, store: ClusterStore) -> None:
         """kopf tells no deletion that happened while its watch was down, and its watch may end unseen (kopf #1276)."""
+        self._deaf.clear()
+        await asyncio.sleep(min(FIRST_AUDIT_SECONDS, self._settings.audit_seconds))
         while True:
-            told = watching.events
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.audit_seconds):
-                    await watching.restarted.wait()
-                    watching.restarted.clear()
-                    await asyncio.sleep(RESTART_SECONDS)  # kopf has listed by then, and tells what follows
-            try:
-                unseen = sum([await store.audit(kind) for kind in sorted(KINDS)])
-            except (StoreUnavailable, Gone) as error:
-                log.warning("%s; the audit is made later", error)
-                continue
-            self.metrics.unseen.inc(unseen)
-            self._deaf = self._deaf + 1 if unseen and watching.events == told else 0
+            for kind in sorted(KINDS):
+                await self._audit(store, kind)
+            await asyncio.sleep(self._settings.audit_seconds)
+
+    async def _audit(self, store: ClusterStore, kind: str) -> None:
+        told = self._watches.events[kind]
+        try:
+            unseen = await store.audit(kind)
+        except (StoreUnavailable, Gone) as error:
+            if isinstance(error, Missing):
+                self._watches.absent.add(kind)
+            log.warning("%s; the audit is made later", error)
+            return
+        self.metrics.unseen.inc(unseen)
+        self._deaf[kind] = self._deaf[kind] + 1 if unseen and self._watches.events[kind] == told else 0
 
     def _count_write(self, resource: str) -> None:
         self.metrics.writes.labels(resource).inc()
@@ -125,7 +279,7 @@ class Operator:
     @property
     def healthy(self) -> bool:
         """Whether a new process would not help."""
-        return self._watching is None or (self._watching.alive and self._deaf < DEAF_AUDITS)
+        return not self._watches.lost and max(self._deaf.values(), default=0) < DEAF_AUDITS
 
     async def _serve_admin(self, stack: contextlib.AsyncExitStack) -> None:
         hide_versions()
@@ -163,9 +317,9 @@ class Operator:
         return web.json_response(describe_status(leads=leads, watch=self._watch_state()))
 
     def _watch_state(self) -> WatchState | None:
-        watching = self._watching
-        if watching is None:
+        if self._lead is None or not self._lead.holds:
             return None
-        problem = "" if watching.watched == len(KINDS) else f"{watching.watched} of {len(KINDS)} kinds are watched"
-        age = time.monotonic() - watching.heard if watching.heard is not None else None
-        return WatchState(self.healthy and not problem, age, problem)
+        watches = self._watches
+        age = time.monotonic() - watches.heard if watches.heard is not None else None
+        alive = self._work is not None and self.healthy and not watches.problem
+        return WatchState(alive, age, watches.problem)

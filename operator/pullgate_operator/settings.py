@@ -26,3 +26,5 @@ class OperatorSettings:
     """How often they are asked."""
     own_identity: frozenset[str] = frozenset()
     """Namespaces whose Registries may use the operator's own cloud identity; "*" is every namespace."""
+    ca: Path | None = None
+    """PEM file of the CA that signs the proxy's certificate, beside the system's."""

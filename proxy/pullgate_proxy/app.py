@@ -274,7 +274,7 @@ class Proxy:
         return web.Response(body=body, content_type="application/json", headers=headers)
 
     def _refuse(self, fault: Fault, request: PullRequest | None, origin: Origin, record: Record) -> web.Response:
-        record.status, record.reason, record.message = fault.status, fault.reason, fault.message
+        record.status, record.reason, record.message = fault.status, fault.reason, fault.for_vendor
         base = base_url(origin, self.settings, self.snapshot)
         service = base.partition("://")[2]
         response = refuse(fault, request, f"{base}/token", service, origin.request_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from dataclasses import dataclass
 
 from pullgate.faults import CredentialsMissing, NotEntitled, RegistrySuspended
@@ -13,6 +14,7 @@ from pullgate.resources.fields import format_time
 from pullgate.upstream.budget import BodyBudget
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.refusals import Refusals
 from pullgate_proxy.cache.where import Where
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.snapshot import Name, Snapshot
@@ -36,6 +38,8 @@ class Upstreams:
         """`bodies` is what manifests and lists of all of them may take of the memory."""
         self._snapshot, self._bodies = snapshot, bodies
         self._bounds = settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout
+        self._refusals = Refusals(time.monotonic)
+        """Logins that were refused, to whichever Registry they belong: upstreams ban the address of all."""
         self._live: dict[Name, _Live] = {}
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -59,7 +63,7 @@ class Upstreams:
             upstream = live.upstream
         else:
             self._retire(name)
-            upstream = Upstream(config, budget=self._bodies)
+            upstream = Upstream(config, budget=self._bodies, refusals=self._refusals)
         self._live[name] = _Live(config, entry, handoff, upstream)
         return upstream
 

@@ -122,6 +122,21 @@ def test_kubectl_waits_for_an_image_test_as_vendor_and_as_customer(world: World,
     assert "ImageTest" in told or "imagetest/release" in told
 
 
+def test_an_image_test_that_is_applied_before_its_registry_and_license_passes_and_never_fails(
+    world: World, app: str
+) -> None:
+    image = f"{world.upstream.host}/my-org/api:1"
+    world.cluster.apply(image_test(app, image, **{"as": {"licenseRef": {"name": "acme"}}}))
+    wait_for(world, app, "imagetest/release", "Reconciling")
+    world.cluster.apply(license_(app))
+    registry_unknown = "jsonpath={.status.conditions[?(@.type=='Ready')].reason}=RegistryUnknown"
+    world.cluster.kubectl("wait", "imagetest/release", "-n", app, f"--for={registry_unknown}", "--timeout=30s")
+    apply_vendor(world, app)
+    wait_for(world, app, "imagetest/release", "Passed")
+    status = world.cluster.get("imagetest", "release", app)["status"]
+    assert [run["passed"] for run in status["history"]] == [True]
+
+
 def test_an_image_test_reads_the_rendered_manifests_of_a_config_map(world: World, vendor: str) -> None:
     image = f"{world.upstream.host}/my-org/api:1"
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": [{"image": image}]}}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import pytest
 import yaml
 
 from pullgate.store.port import Key
+from pullgate_operator.plan.image_test import WAIT
 from tests.support.catalog import API, STABLE, WORKER, seed
 from tests.support.folder import condition, eventually
 from tests.support.gate import API_VERSION, APP, Gate, license_, registry, running, secret
 from tests.support.ports import free_port
+from tests.support.tls import Authority
 from tests.support.upstreams import DockerRegistry, ScriptedRegistry, faults
 
 TEST = Key("ImageTest", APP, "release")
@@ -44,17 +48,28 @@ def config_map(text: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"all.yaml": text}}
 
 
-@pytest.fixture
-async def gate(docker_registry_basic: DockerRegistry, tmp_path: Path) -> AsyncIterator[Gate]:
-    upstream, port = docker_registry_basic, free_port()
+@contextlib.asynccontextmanager
+async def stage(upstream: DockerRegistry, path: Path, wait: timedelta = WAIT) -> AsyncIterator[Gate]:
+    """A Gate with the Registry upstream, and the Licenses acme and former."""
     documents = [
         secret("vendor", upstream.username, upstream.password),
         registry("upstream", upstream.host, secret="vendor", domains=["upstream.test"]),
         license_("acme", {"repositories": ["my-org/*"]}),
         license_("former", expiresAt="2026-01-01T00:00:00Z"),
     ]
-    where = {"listen_port": port, "external_url": f"http://127.0.0.1:{port}"}
-    async with running(tmp_path / "resources", *documents, **where) as gate:
+    async with running(path / "resources", *documents, image_test_wait=wait, **reached()) as gate:
+        yield gate
+
+
+def reached() -> dict[str, Any]:
+    port = free_port()
+    return {"listen_port": port, "external_url": f"http://127.0.0.1:{port}"}
+
+
+@pytest.fixture
+async def gate(docker_registry_basic: DockerRegistry, tmp_path: Path) -> AsyncIterator[Gate]:
+    """Its tests wait for nothing that is not there."""
+    async with stage(docker_registry_basic, tmp_path, timedelta()) as gate:
         yield gate
 
 
@@ -146,7 +161,109 @@ async def test_a_layer_that_is_missing_is_found_by_depth(gate: Gate) -> None:
         await outcome(gate, "BlobUnknown")
 
 
-async def test_a_test_of_a_license_that_is_not_there_waits_for_it(gate: Gate) -> None:
-    write(gate, image_test("upstream.test/my-org/api:stable", license_name="nobody"))
-    document = await outcome(gate, "LicenseUnknown")
-    assert "there is no License nobody in my-app" in condition(document, "Ready")["message"]
+async def waiting(gate: Gate, reason: str) -> str:
+    """What the ImageTest says once it waits for something."""
+    document = await outcome(gate, reason)
+    assert condition(document, "Reconciling")["status"] == "True"
+    assert not condition(document, "Stalled")
+    return str(condition(document, "Ready")["message"])
+
+
+def events(gate: Gate) -> list[str]:
+    lines = (gate.directory / ".pullgate" / "events.jsonl").read_text().splitlines()
+    return [line for line in lines if '"ImageTest"' in line]
+
+
+async def test_a_test_of_a_license_that_is_not_there_waits_for_it(
+    docker_registry_basic: DockerRegistry, tmp_path: Path
+) -> None:
+    async with stage(docker_registry_basic, tmp_path) as gate:
+        write(gate, image_test(f"{docker_registry_basic.host}/{WORKER}:1.0.0", license_name="nobody"))
+        words = await waiting(gate, "LicenseUnknown")
+        assert words == "waiting: there is no License nobody in my-app; create it or mend spec.as"
+        write(gate, license_("nobody", {"repositories": ["my-org/*"]}))
+        await outcome(gate, "Passed")
+        assert not [line for line in events(gate) if "Unknown" in line]
+
+
+@pytest.mark.parametrize("license_name", ["", "acme"])
+async def test_a_test_that_is_applied_before_all_that_it_names_waits_for_it(
+    docker_registry_basic: DockerRegistry, tmp_path: Path, license_name: str
+) -> None:
+    upstream = docker_registry_basic
+    async with running(tmp_path / "resources", **reached()) as gate:
+        host = upstream.host
+        images = [f"{host}/{WORKER}:1.0.0"]
+        if license_name:
+            write(gate, license_("acme", {"repositories": ["my-org/*"]}))
+            images += [f"{gate.host}/proxy/{APP}/upstream/{API}:{STABLE}"]
+        ref = {"configMapKeyRef": {"name": "rendered", "key": "all.yaml"}}
+        write(gate, image_test(*images, imagesFrom=ref, license_name=license_name))
+        await waiting(gate, "ConfigMapMissing")
+        write(gate, config_map(RENDERED.replace("upstream.test", host)))
+        assert await waiting(gate, "RegistryUnknown") == f"waiting: no Registry of app {APP} is for {host}/{WORKER}"
+        write(gate, registry("upstream", host, secret="vendor"))
+        assert "there is no Secret vendor" in await waiting(gate, "CredentialsMissing")
+        write(gate, secret("vendor", upstream.username, upstream.password))
+        document = await outcome(gate, "Passed")
+        assert not condition(document, "Reconciling")
+        assert len(document["status"]["history"]) == 1
+        assert [line for line in events(gate) if "Passed" in line] == events(gate)
+
+
+async def test_a_test_that_has_waited_long_enough_is_stalled_and_passes_once_its_registry_comes(
+    docker_registry_basic: DockerRegistry, tmp_path: Path
+) -> None:
+    host, (good, late) = docker_registry_basic.host, (f"upstream.test/{API}:{STABLE}", "late.test/my-org/api:stable")
+    late_registry = registry("late", host, secret="vendor", domains=["late.test"])
+    async with stage(docker_registry_basic, tmp_path, timedelta(seconds=2)) as gate:
+        write(gate, image_test(good, late))
+        await waiting(gate, "RegistryUnknown")
+        document = await stalled(gate)
+        assert failures(document) == {late: "RegistryUnknown"}, "what can be asked for is tested all the same"
+        write(gate, late_registry)
+        await outcome(gate, "Passed")
+        (gate.directory / "late.yaml").unlink()
+        write(gate, image_test(good, late, depth="Manifest"))
+        await stalled(gate)
+    async with Gate(gate.directory, **reached()) as gate:
+        write(gate, late_registry)
+        await outcome(gate, "Passed")
+
+
+async def test_a_private_ca_of_the_proxy_is_trusted_and_a_changed_one_without_a_restart(
+    docker_registry_basic: DockerRegistry, tmp_path: Path, authority: Authority
+) -> None:
+    upstream, port, ca = docker_registry_basic, free_port(), tmp_path / "ca.crt"
+    cert, key = authority.write_pair(tmp_path)
+    documents = [
+        secret("vendor", upstream.username, upstream.password),
+        registry("upstream", upstream.host, secret="vendor"),
+        license_("acme", {"repositories": ["my-org/*"]}),
+    ]
+    ca.write_text(Authority("Another authority").pem)
+    where = {"listen_port": port, "external_url": f"https://localhost:{port}", "tls_cert": cert, "tls_key": key}
+    async with running(tmp_path / "resources", *documents, proxy_ca=ca, **where) as gate:
+        test = image_test(f"{upstream.host}/{WORKER}:1.0.0", license_name="acme", retries=0)
+        write(gate, test)
+        document = await outcome(gate, "UpstreamTLS")
+        assert "unable to get local issuer certificate" in condition(document, "Ready")["message"]
+        ca.write_text("none")
+        write(gate, test | {"spec": {**test["spec"], "depth": "Manifest"}})
+        document = await outcome(gate, "CAInvalid")
+        assert f"CA file {ca} holds no certificate" in condition(document, "Ready")["message"]
+        ca.write_text(f"# Größe: what is no certificate is passed over\n{authority.pem}")
+        write(gate, test)
+        await outcome(gate, "Passed")
+
+
+async def stalled(gate: Gate) -> dict[str, Any]:
+    """The ImageTest once it is Stalled."""
+
+    async def ask() -> dict[str, Any] | None:
+        document = await gate.store.get(TEST)
+        return document if condition(document, "Stalled") else None
+
+    found = await eventually(ask)
+    assert found is not None
+    return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pullgate.licensing.license_file import verify_license
 from pullgate.providers.handoff import decode_handoff, decode_signing_keys, secret_data
@@ -22,6 +23,7 @@ from pullgate_operator.reconcile.settings import ReconcileSettings
 from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS
 from tests.support.folder import Folder, condition, eventually, license_text, registry_text, secret_text
 from tests.support.ports import Blackhole, dead_port
+from tests.support.tls import Authority
 from tests.support.upstreams import DockerRegistry
 
 ACME = Key("License", "my-app", "acme")
@@ -179,6 +181,36 @@ async def test_without_its_secret_the_proxy_gets_no_credentials(folder: Folder) 
         found = await at_work.until(UP, "Ready", "False", "CredentialsMissing")
         assert "there is no Secret robot; create it in my-app" in found["message"]
         assert await at_work.get(HANDOFF) is None
+
+
+async def test_what_names_another_resource_goes_on_by_itself_when_that_comes(
+    folder: Folder, docker_registry_basic: DockerRegistry, authority: Authority
+) -> None:
+    host = docker_registry_basic.host
+    (folder.path / "registry.yaml").unlink()
+    (folder.path / "robot.yaml").unlink()
+    async with operator(folder) as at_work:
+        found = await at_work.until(ACME, "Ready", "False", "RegistryUnknown")
+        assert "there is no Registry up in my-app" in found["message"]
+        tls = "{plainHTTP: true, caSecretRef: {name: ca}}"
+        folder.write("registry.yaml", registry_text(host, tls=tls))
+        await at_work.until(ACME, "Ready", "True")
+        found = await at_work.until(UP, "Ready", "False", "CredentialsMissing")
+        assert "there is no Secret ca for the CA" in found["message"]
+        secret = secret_text(docker_registry_basic.username, docker_registry_basic.password)
+        folder.write("ca.yaml", yaml.safe_dump(ca_secret(authority)))
+
+        async def lacks_robot() -> bool:
+            return "there is no Secret robot" in condition(await at_work.get(UP), "Ready")["message"]
+
+        await eventually(lacks_robot)
+        folder.write("robot.yaml", secret)
+        await at_work.until(UP, "Ready", "True")
+
+
+def ca_secret(authority: Authority) -> Document:
+    metadata = {"name": "ca", "namespace": "my-app"}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"ca.crt": authority.pem}}
 
 
 async def test_an_upstream_that_is_not_there_is_told_and_asked_again(folder: Folder) -> None:
@@ -364,3 +396,43 @@ async def test_a_file_that_breaks_costs_no_key(folder: Folder) -> None:
 
         await eventually(mended)
         assert (await at_work.facts())["key"] == key
+
+
+class RecordingStore(FolderStore):
+    """A folder that notes in which order Licenses are worked on."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.taken: list[str] = []
+
+    async def get(self, key: Key) -> Document | None:
+        if key.kind == "License":
+            self.taken.append(key.name)
+        return await super().get(key)
+
+
+async def test_what_changed_while_nobody_led_goes_before_the_pass_of_a_new_leader(folder: Folder) -> None:
+    for number in range(40):
+        folder.write(f"l{number}.yaml", license_text(f"l{number}"))
+    async with operator(folder) as at_work:
+        for number in range(40):
+            await at_work.until(Key("License", "my-app", f"l{number}"), "Valid", "True")
+    folder.write("l30.yaml", license_text("l30", suspended="{reason: unpaid}"))
+    folder.write("zoe.yaml", license_text("zoe"))
+    store = RecordingStore(folder.path)
+    await store.start()
+    reconciler = Reconciler(store, ReconcileSettings("https://images.example.com", workers=1))
+    task = asyncio.create_task(reconciler.run())
+    try:
+
+        async def done() -> bool:
+            return reconciler.settled
+
+        await eventually(done)
+        taken = list(dict.fromkeys(store.taken))
+        assert set(taken[:2]) == {"l30", "zoe"}
+        assert len(taken) == 42
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await store.stop()

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pullgate.oci.json_text import read_json
 from tests.fuzz.parsers.parser import CORPUS, LARGEST, Parser
 from tests.fuzz.parsers.table import PARSERS
 
@@ -88,16 +89,31 @@ def test_the_guided_run_takes_the_table(tmp_path: Path) -> None:
     assert int(done.stdout.partition("digest: ")[2].partition(" inputs")[0]) > 100
 
 
-def _values(document: Any, put: Callable[[Any], Any]) -> Any:
-    """`put` of each object or list with one of its values replaced by a mark."""
-    inner = (
-        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
-    )
-    for key, value in list(inner):
-        document[key] = _MARK
-        yield put(document)
-        document[key] = value
-        yield from _values(value, lambda _: put(document))
+def _values(document: Any) -> Iterator[bytes]:
+    """`document` with each of its values in turn replaced by a mark."""
+    waiting = [document]
+    while waiting:
+        outer = waiting.pop()
+        inner = outer.items() if isinstance(outer, dict) else enumerate(outer) if isinstance(outer, list) else ()
+        for key, value in list(inner):
+            outer[key] = _MARK
+            yield json.dumps(document).encode()
+            outer[key] = value
+            waiting.append(value)
+
+
+def _deepest() -> int:
+    """How many lists in each other `json` reads."""
+    good, bad = 64, 1_000_000
+    while bad - good > 1:
+        depth = (good + bad) // 2
+        try:
+            json.loads("[" * depth + "]" * depth)
+        except RecursionError:
+            bad = depth
+        else:
+            good = depth
+    return good
 
 
 _MARK = "the-mark"
@@ -106,15 +122,15 @@ _MARK = "the-mark"
 @pytest.mark.parametrize("name", [name for name, parser in PARSERS.items() if parser.is_json])
 def test_json_as_deep_as_the_stack_is_refused(name: str) -> None:
     """`json` itself ends at the stack's end; what walks, shows or writes its value could go one level further."""
-    parser = PARSERS[name]
+    parser, deepest = PARSERS[name], _deepest()
+    ends = [at for end in {sys.getrecursionlimit(), deepest + 3} for at in range(end - 120, end, 16)]
     for seed in parser.seeds().values():
         start = min((at for at in (seed.find(b"{"), seed.find(b"[")) if at >= 0), default=-1)
         try:
-            document = json.loads(seed[start:])
-        except (ValueError, RecursionError):
+            marked = {*_values(read_json(seed[start:])), b'"the-mark"'}
+        except ValueError:  # no JSON, or deep already
             continue
-        marked = {json.dumps(d).encode() for d in _values(document, lambda d: d)} | {b'"the-mark"'}
         for each in marked:
-            for depth in (63, 64, 65, 200, *range(sys.getrecursionlimit() - 120, sys.getrecursionlimit(), 16)):
+            for depth in (63, 64, 65, 200, *ends):
                 nest = b"[" * depth + b"]" * depth
                 parser.run(seed[:start] + each.replace(b'"the-mark"', nest))

@@ -21,6 +21,7 @@ from pullgate.upstream.request import UpstreamRequest
 from tests.providers.asking import CHILD, REPOSITORY, asking, asking_flavour, blob, manifest
 from tests.providers.stage import SMALL, world_of
 from tests.support.cli import pullgate
+from tests.support.clients.daemonless import Crane
 from tests.support.fakes.flavours import (
     ACR_BLOCKED,
     DIGITALOCEAN_400,
@@ -175,10 +176,51 @@ async def test_a_policy_of_the_provider_is_the_vendors_move_with_its_sentence(
         assert await upstream.fetch_manifest(manifest(front))
 
 
+@pytest.mark.parametrize(
+    ("type_", "status", "code", "sentence", "words"), POLICIES, ids=[f"{row[0]}-{row[1]}" for row in POLICIES]
+)
+async def test_a_real_client_hears_of_a_policy_as_the_vendors_move_and_the_vendor_reads_its_sentence(
+    type_: str, status: int, code: str, sentence: str, words: str, held: str, tmp_path: Path
+) -> None:
+    async with world_of(type_, held, tmp_path) as world:
+        world.front.refused["/manifests/"] = (status, code, sentence)
+        key = world.gate.key("acme")
+        pulled = await Crane().pull(world.reference(), "acme", key, tmp_path / "pulled")
+        text = " ".join(pulled.output.split())
+        assert pulled.exit_code != 0
+        assert "your license is fine; tell the vendor" in text
+        assert words not in text
+        record = world.gate.records()[-1]
+        assert (record["reason"], words in " ".join(record["message"].split())) == ("UpstreamForbidden", True)
+        about = ["--type", type_, "--host", world.front.host, "--plain-http", "--username", world.username]
+        image = f"{world.front.flavour.prefix}my-org/small:1"
+        ran = await pullgate("registry", "test", *about, "--password-stdin", "--image", image, stdin=world.password)
+        assert (ran.code, words in " ".join(ran.output.split())) == (1, True)
+        world.front.refused.clear()
+        assert (await Crane().pull(world.reference(), "acme", key, tmp_path / "again")).exit_code == 0
+
+
+async def test_a_real_client_hears_no_invented_time_of_a_limit_and_a_lock_out_by_its_name(
+    held: str, tmp_path: Path
+) -> None:
+    async with world_of("DockerHub", held, tmp_path) as world:
+        world.front.locked_out = True
+        key = world.gate.key("acme")
+        pulled = await Crane().pull(world.reference(), "acme", key, tmp_path / "locked")
+        assert pulled.exit_code != 0
+        assert "refuses logins to the vendor's account for now" in " ".join(pulled.output.split())
+    async with world_of("DockerHub", held, tmp_path / "other") as world:
+        world.front.refused["/manifests/"] = (429, "TOOMANYREQUESTS", "pull rate limit")
+        answer = await world.gate.get(world.path(), world.gate.key("acme"))
+        assert (answer.status, answer.fault) == (429, "UpstreamRateLimited")
+        assert "Retry-After" not in answer.headers
+        assert "retry in" not in answer.message
+
+
 async def test_acrs_firewall_at_the_token_server_is_told_with_the_address(held: str) -> None:
     async with asking("ACR", held) as (front, upstream):
         front.refused["/oauth2/token"] = (403, "DENIED", ACR_BLOCKED)
-        with pytest.raises(faults.Fault) as error:
+        with pytest.raises(faults.UpstreamForbidden, match="refuses the network address") as error:
             await upstream.fetch_manifest(manifest(front))
         assert "203.0.113.7" in error.value.said
 

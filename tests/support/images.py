@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -17,6 +18,7 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 EMPTY = b"{}"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 HELM_CONFIG = "application/vnd.cncf.helm.config.v1+json"
@@ -115,6 +117,33 @@ def image(
         manifest["annotations"] = dict(annotations)
     blobs = {digest_of(blob): blob for blob in (config, *packed)}
     return _image(manifest, flavour.manifest, blobs=blobs, platform=f"linux/{architecture}")
+
+
+def schema1(seed: str, name: str = "my-org/old", tag: str = "1") -> Image:
+    """A signed image of Docker's schema 1, as distribution 2.x writes it; the signature itself is of nobody."""
+    layer = gzip.compress(_layer_tar(seed, "data/layer.bin", 1024), compresslevel=1, mtime=0)
+    document = {
+        "schemaVersion": 1,
+        "name": name,
+        "tag": tag,
+        "architecture": "amd64",
+        "fsLayers": [{"blobSum": digest_of(layer)}],
+        "history": [{"v1Compatibility": json.dumps({"id": seed, "os": "linux", "architecture": "amd64"})}],
+    }
+    payload = json.dumps(document, indent=3).encode()
+    head = payload.removesuffix(b"\n}")
+    protected = {"formatLength": len(head), "formatTail": _base64url(b"\n}"), "time": "2026-01-01T00:00:00Z"}
+    signature = {
+        "header": {"jwk": {"crv": "P-256", "kty": "EC"}, "alg": "ES256"},
+        "signature": _base64url(b"signature"),
+        "protected": _base64url(json.dumps(protected).encode()),
+    }
+    body = head + b',\n   "signatures": ' + json.dumps([signature], indent=3).encode() + b"\n}"
+    return Image(body, SCHEMA1_SIGNED, digest_of(payload), {digest_of(layer): layer})
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def large_image(size: int, seed: str = "large", *, flavour: Flavour = OCI) -> Image:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import click
 import pytest
 import yaml
@@ -115,9 +116,10 @@ def test_every_container_is_restricted(built: list[Document], components: list[s
         assert security.get("runAsUser") == security.get("runAsGroup") == user
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         for volume in spec.get("volumes", ()):
-            assert set(volume) <= {"name", "secret", "emptyDir"}
+            assert set(volume) <= {"name", "secret", "emptyDir", "configMap"}
             assert "sizeLimit" in volume.get("emptyDir", {"sizeLimit": ""})
-        assert security.get("fsGroup") == user or not spec.get("volumes")
+        owned = [volume for volume in spec.get("volumes", ()) if "configMap" not in volume]
+        assert security.get("fsGroup") == user or not owned
         for container in spec["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -159,6 +161,9 @@ def parameters(container: Document, built: list[Document], monkeypatch: pytest.M
     command = COMMANDS[name]
     own = {row["name"]: row["value"] for row in container["env"] if row["name"].startswith("PULLGATE_")}
     assert set(own) <= {f"PULLGATE_{str(option.name).upper()}" for option in command.params}
+    if "PULLGATE_CA" in own:
+        assert Path(own["PULLGATE_CA"]).parent in {Path(mount["mountPath"]) for mount in container["volumeMounts"]}
+        own["PULLGATE_CA"] = certifi.where()  # the command reads it
     with monkeypatch.context() as environment:
         for reference in container["envFrom"]:
             settings = next(d for d in built if d["metadata"]["name"] == reference["configMapRef"]["name"])

@@ -13,11 +13,12 @@ from pullgate.store.port import Document, Key
 from pullgate.upstream.probe import ImageResult, PlatformResult, ProbeOptions
 from pullgate_cli.gate.inputs import Images
 from pullgate_cli.gate.report import VENDOR, Asked, Report
-from pullgate_cli.place.port import Place, PlaceError
+from pullgate_cli.place.port import Place, PlaceError, require
+from pullgate_operator.plan.image_test import WAIT
 
 POLL_SECONDS = 0.5
-GRACE_SECONDS = 30.0
-"""Beyond the test's own time: the operator may be busy."""
+GRACE_SECONDS = 30.0 + WAIT.total_seconds()
+"""Beyond the test's own time: the operator may be busy, and waits for a Registry that is not there."""
 
 
 async def run_in_cluster(place: Place, images: Images, who: tuple[str, ...], options: ProbeOptions) -> Report:
@@ -27,6 +28,8 @@ async def run_in_cluster(place: Place, images: Images, who: tuple[str, ...], opt
     """
     began = time.monotonic()
     runs = []
+    for name in who:
+        await require(place, "License", name)
     for name in who or ("",):
         document = _build(images, name, options)
         await _put(place, document)

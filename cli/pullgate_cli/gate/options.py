@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pullgate_cli.options import ca_option
+
 if TYPE_CHECKING:
     from pullgate.upstream.probe import ProbeOptions
     from pullgate_cli.gate.inputs import Images
@@ -54,9 +56,7 @@ _PROBE = (
         "--concurrency", type=click.IntRange(1, 512), default=128, show_default=True, help="Requests at once."
     ),
     click.option("--proxy", "proxy_url", metavar="URL", help="Where customers reach it.  [default: the pull Secret's]"),
-    click.option(
-        "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Whom to trust for the proxy, PEM."
-    ),
+    ca_option("CA of the proxy, or with --local of the registries, PEM."),
     click.option("--local", is_flag=True, help="No cluster, no folder: straight upstream with docker's own logins."),
     click.option("--plain-http", multiple=True, metavar="HOST", help="With --local: hosts without TLS; repeatable."),
     click.option(
@@ -142,6 +142,7 @@ def run_probe(where: Where, images: Callable[[], Any], who: tuple[str, ...], giv
         raise click.UsageError("--in-cluster needs a cluster, and Licenses by name")
 
     async def work() -> Report:
+        from pullgate.tls_context import read_ca_file
         from pullgate_cli.gate.run import run_gate
         from pullgate_cli.gate.sources import Proxy, fetch_targets, local_targets
 
@@ -154,10 +155,10 @@ def run_probe(where: Where, images: Callable[[], Any], who: tuple[str, ...], giv
 
             async with open_place(where) as place:
                 return show(await run_in_cluster(place, found, who, options), shown=given["output"] == "table")
+        ca = read_ca_file(given["ca"]) if given["ca"] is not None else None
         if given["local"]:
-            targets = await local_targets(found.names, frozenset(given["plain_http"]))
+            targets = await local_targets(found.names, frozenset(given["plain_http"]), ca)
         else:
-            ca = given["ca"].read_text() if given["ca"] is not None else None
             async with open_place(where) as place:
                 targets = await fetch_targets(place, found.names, who, Proxy(given["proxy_url"] or "", ca))
         return await run_gate(targets, options, found.places, shown=given["output"] == "table")

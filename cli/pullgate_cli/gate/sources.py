@@ -48,7 +48,9 @@ async def fetch_targets(
     return found
 
 
-async def local_targets(images: tuple[str, ...], plain_http: frozenset[str]) -> dict[str, list[Target]]:
+async def local_targets(
+    images: tuple[str, ...], plain_http: frozenset[str], ca_pem: str | None = None
+) -> dict[str, list[Target]]:
     """Each image from its own host, with docker's login for it where there is one. Raises PlaceError."""
     logins = DockerLogins.load()
     configs: dict[str, UpstreamConfig] = {}
@@ -67,6 +69,7 @@ async def local_targets(images: tuple[str, ...], plain_http: frozenset[str]) -> 
                 wire_host=wire_host(host),
                 credentials=await logins.find(host),
                 plain_http=host in plain_http,
+                ca_pem=ca_pem,
                 allow_private=True,
             )
         targets.append(ProbeTarget(image, configs[host], reference.repository, reference.target))

@@ -36,7 +36,7 @@ class Cluster:
     @property
     def title(self) -> str:
         """See Place."""
-        return f"cluster {self._context or self.api.configuration.host}"
+        return f"cluster {self._context or self.api.host}"
 
     async def list(self, kind: str, namespace: str | None) -> list[Document]:
         """See Place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -30,15 +31,16 @@ def add(
     username: str | None,
     password_stdin: bool,
     plain_http: bool,
+    ca: Path | None,
     image: str | None,
     no_test: bool,
     dry_run: bool,
 ) -> None:
-    """Add a Registry and its Secret, tested first: nothing is added that does not work."""
-    described = read_description(type_, host, username, password_stdin, plain_http)
+    """Add a Registry and its Secrets, tested first: nothing is added that does not work."""
+    described = read_description(type_, host, username, password_stdin, plain_http, ca)
     if described is None:
         raise click.UsageError("describe it: --type, and --host, --username, --password-stdin as it needs them")
-    from pullgate_cli.registry.subject import build_document, build_secret, described_subject
+    from pullgate_cli.registry.subject import build_ca_secret, build_document, build_secret, described_subject
     from pullgate_cli.registry.test import examine
 
     subject = described_subject(described, name, where.namespace or "default")
@@ -57,12 +59,16 @@ def add(
             if described.username == described.password:  # a token as user and password both
                 secret["stringData"] = dict.fromkeys(("username", "password"), "PUT-THE-TOKEN-HERE")
             documents.append(secret)
+        if described.ca_pem is not None:
+            documents.append(build_ca_secret(described, name, namespace))
         click.echo(yaml.safe_dump_all(documents, sort_keys=False), nl=False)
         return
 
     async def work(place: Place) -> int:
         if described.username:
             click.echo(await place.create(build_secret(described, secret_name, place.namespace)))
+        if described.ca_pem is not None:
+            click.echo(await place.create(build_ca_secret(described, name, place.namespace)))
         click.echo(await place.create(build_document(described, name, place.namespace, secret_name)))
         return PASSED
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pullgate.resources.registry_type import REGISTRY_TYPES
+from pullgate_cli.options import ca_option
 
 if TYPE_CHECKING:
     from pullgate.providers.exchange import Issued
@@ -31,6 +33,7 @@ class Described:
     username: str | None
     password: str | None
     plain_http: bool
+    ca_pem: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Subject:
 
 
 def description_options(command: Command) -> Command:
-    """`--type`, `--host`, `--username`, `--password-stdin`, `--plain-http`."""
+    """`--type`, `--host`, `--username`, `--password-stdin`, `--plain-http`, `--ca`."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -63,23 +66,33 @@ _OPTIONS = (
     click.option("--username", metavar="TEXT", help="Left out: anonymous."),
     click.option("--password-stdin", is_flag=True, help="Read the password from standard input."),
     click.option("--plain-http", is_flag=True, help="No TLS."),
+    ca_option("CA of the registry, PEM."),
 )
 
 
 def read_description(
-    type_: str | None, host: str | None, username: str | None, password_stdin: bool, plain_http: bool
+    type_: str | None,
+    host: str | None,
+    username: str | None,
+    password_stdin: bool,
+    plain_http: bool,
+    ca: Path | None,
 ) -> Described | None:
     """What the options describe; None where they say nothing. Raises click.UsageError."""
     if type_ is None:
-        if host or username or password_stdin or plain_http:
+        if host or username or password_stdin or plain_http or ca:
             raise click.UsageError("say --type, too: one of " + ", ".join(REGISTRY_TYPES))
         return None
+    from pullgate.tls_context import read_ca_file
+
+    if plain_http and ca is not None:
+        raise click.UsageError("--plain-http has no certificate to check; leave out --ca")
     if (username is None) == password_stdin:
         raise click.UsageError("give --username and --password-stdin together, or neither for anonymous")
     password = sys.stdin.read(SECRET_LIMIT).rstrip("\r\n") if password_stdin else None
     if password == "":
         raise click.UsageError("standard input held no password")
-    return Described(type_, host, username, password, plain_http)
+    return Described(type_, host, username, password, plain_http, read_ca_file(ca) if ca is not None else None)
 
 
 def build_document(described: Described, name: str, namespace: str, secret: str) -> dict[str, Any]:
@@ -88,6 +101,8 @@ def build_document(described: Described, name: str, namespace: str, secret: str)
     spec: dict[str, Any] = {"type": described.type, "host": described.host, "credentials": credentials}
     if described.plain_http:
         spec["tls"] = {"plainHTTP": True}
+    elif described.ca_pem is not None:
+        spec["tls"] = {"caSecretRef": {"name": ca_secret_name(name), "key": "ca.crt"}}
     return {
         "apiVersion": "pullgate.dev/v1alpha1",
         "kind": "Registry",
@@ -104,6 +119,21 @@ def build_secret(described: Described, name: str, namespace: str) -> dict[str, A
         "metadata": {"name": name, "namespace": namespace},
         "type": "kubernetes.io/basic-auth",
         "stringData": {"username": described.username, "password": described.password},
+    }
+
+
+def ca_secret_name(registry: str) -> str:
+    """The Secret that `registry add` puts a Registry's CA in."""
+    return f"{registry}-ca"
+
+
+def build_ca_secret(described: Described, name: str, namespace: str) -> dict[str, Any]:
+    """The CA of the Registry `name`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": ca_secret_name(name), "namespace": namespace},
+        "stringData": {"ca.crt": described.ca_pem},
     }
 
 
@@ -129,7 +159,7 @@ def described_subject(described: Described, name: str = "registry", namespace: s
         except CredentialsInvalid as error:
             raise click.UsageError(str(error).replace(" in it", "")) from error
         credentials = found if isinstance(found, Credentials) else None  # basic-auth is never exchanged
-    return Subject(resource, upstream_config(resource, credentials))
+    return Subject(resource, upstream_config(resource, credentials, described.ca_pem))
 
 
 async def fetch_subject(place: Place, name: str, *, fresh: bool = False) -> Subject:

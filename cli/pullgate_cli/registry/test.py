@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pullgate_cli.place.options import FAILED, PASSED, Where, output_option, place_options, run_in
+from pullgate_cli.place.options import COULD_NOT_RUN, FAILED, PASSED, Where, output_option, place_options, run_in
 from pullgate_cli.registry.subject import description_options, read_description
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from pullgate.upstream.diagnose import DiagnosedStep
     from pullgate_cli.place.port import Place
     from pullgate_cli.registry.subject import Subject
+
+NOT_PROVEN = "NotProven"
+_NAME_ONE = "name a private image: --image REPOSITORY, or spec.check.image"
 
 
 @click.command()
@@ -30,15 +34,16 @@ def test(
     username: str | None,
     password_stdin: bool,
     plain_http: bool,
+    ca: Path | None,
     image: str | None,
     output: str,
 ) -> None:
     """Reach a registry, log in, fetch an image: each step with its time, and at the first fault whose move it is.
 
-    NAME is a Registry of a cluster or folder; or describe one with --type, --host, --username, --password-stdin.
-    Exit code 0: all steps passed; 1: one failed; 2: it could not be tried.
+    NAME is a Registry of a cluster or folder; or describe one with --type, --host, --username, --password-stdin, --ca.
+    Exit code 0: all steps passed; 1: one failed; 2: it could not be tried, or nothing proves the login.
     """
-    described = read_description(type_, host, username, password_stdin, plain_http)
+    described = read_description(type_, host, username, password_stdin, plain_http, ca)
     if (name is None) == (described is None):
         raise click.UsageError("name a Registry, or describe one with --type")
     if described is not None:
@@ -77,7 +82,7 @@ async def examine(subject: Subject, image: str | None, output: str) -> int:
             rows.append(_token(subject.issued, subject.seconds))
             if out is not None:
                 _print(out, rows[-1])
-        async for step in diagnose(subject.config, wanted):
+        async for step in diagnose(subject.config, wanted, subject.resource.spec.repositories):
             rows.append(_row(step, subject, wanted.repository if wanted is not None else ""))
             if out is not None:
                 _print(out, rows[-1])
@@ -86,7 +91,9 @@ async def examine(subject: Subject, image: str | None, output: str) -> int:
         meta = subject.resource.metadata
         about = {"type": subject.resource.spec.type, "host": subject.resource.spec.host}
         print_data({"registry": f"{meta.namespace}/{meta.name}", **about, "passed": passed, "steps": rows}, output)
-    return PASSED if passed else FAILED
+    if passed:
+        return PASSED
+    return COULD_NOT_RUN if all(row["passed"] or row["reason"] == NOT_PROVEN for row in rows) else FAILED
 
 
 def _image(text: str | None) -> Any:
@@ -104,6 +111,8 @@ def _image(text: str | None) -> Any:
 
 def _row(step: DiagnosedStep, subject: Subject, repository: str) -> dict[str, Any]:
     row: dict[str, Any] = {"step": step.name, "passed": step.passed, "seconds": round(step.seconds, 4)}
+    if step.unproven:
+        return {**row, "reason": NOT_PROVEN, "text": step.text, "actors": ["vendor"], "hint": _NAME_ONE}
     if step.fault is None:
         return {**row, "text": step.text}
     from pullgate.providers.hints import hint
@@ -114,7 +123,7 @@ def _row(step: DiagnosedStep, subject: Subject, repository: str) -> dict[str, An
     found = {
         **row,
         "reason": step.fault.reason,
-        "text": step.fault.message,
+        "text": step.fault.for_vendor,
         "actors": [str(actor) for actor in step.fault.actors],
         "hint": hint(type_, step.fault, username=user, repository=repository, was_issued=subject.was_issued),
     }
@@ -140,7 +149,7 @@ def _token(issued: Issued, seconds: float) -> dict[str, Any]:
 def _print(out: Any, row: dict[str, Any]) -> None:
     from pullgate_cli.printing import escape
 
-    mark = "[green]✓[/]" if row["passed"] else "[red]✗[/]"
+    mark = "[green]✓[/]" if row["passed"] else "[yellow]?[/]" if row.get("reason") == NOT_PROVEN else "[red]✗[/]"
     out.print(f"{mark} {row['step']:<11} {row['seconds'] * 1000:>6.0f} ms  {escape(row['text'])}", soft_wrap=True)
     if not row["passed"]:
         who = " or ".join(row["actors"])

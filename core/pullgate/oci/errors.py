@@ -21,7 +21,7 @@ def encode_errors(code: str, message: str, detail: object = None) -> bytes:
 
 
 def decode_errors(body: bytes) -> list[tuple[str, str]]:
-    """(code, message) of an error body; also of Docker Hub's `details` and OAuth's `error`. Never raises."""
+    """(code, message) of an error body; also of Docker Hub's `details`, OAuth's and Google's `error`. Never raises."""
     try:
         document = read_json(body[:BODY_LIMIT])
     except ValueError:
@@ -31,6 +31,8 @@ def decode_errors(body: bytes) -> list[tuple[str, str]]:
     errors = document.get("errors")
     if isinstance(errors, list):
         return [_pair(error) for error in errors[:16] if isinstance(error, dict)]
+    if isinstance(document.get("error"), dict):  # Google's APIs
+        return [_pair(document["error"])]
     for name in ("details", "error_description", "message", "error"):
         if isinstance(document.get(name), str):
             return [(str(document.get("code") or document.get("error") or "UNKNOWN"), document[name])]

@@ -8,6 +8,7 @@ from typing import Any
 
 from pullgate.oci.digest import is_digest
 from pullgate.oci.json_text import read_json
+from pullgate.oci.schema1 import SCHEMA1, SCHEMA1_SIGNED
 
 MANIFEST_LIMIT = 4 * 1024 * 1024
 """Bytes: distribution-spec, "Pushing Manifests"."""
@@ -73,6 +74,8 @@ def parse_manifest(body: bytes, content_type: str | None = None) -> Manifest:
     if not isinstance(document, dict):
         raise ValueError("the manifest is not an object")
     media_type = document.get("mediaType") or (content_type or "").partition(";")[0].strip()
+    if not media_type and document.get("schemaVersion") == 1:
+        media_type = SCHEMA1_SIGNED if document.get("signatures") else SCHEMA1
     children = list(_descriptors(document, "manifests"))
     config = next(_descriptors(document, "config"), None)
     blobs = [*_descriptors(document, "config"), *_descriptors(document, "layers"), *_descriptors(document, "blobs")]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import time
 from typing import Final
 
 from pullgate import faults
+from pullgate.oci.accept import takes_oci
 from pullgate.oci.errors import decode_detail, decode_errors
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.ratelimit import seconds_of
@@ -28,6 +30,7 @@ _SECRET = re.compile(
 )
 _CODE_OF_NOTHING = "UNKNOWN"
 
+_ADDRESS = re.compile(r"client with IP\b|\bIP address\b.*\b(?:allowed|blocked|denied|authorized)\b", re.I)
 _TOKEN_CODES = frozenset({"DENIED", "UNAUTHORIZED"})
 _NO_REFERRERS_API = frozenset({400, 405, 406, 410, 501})
 """What registries without the referrers API answer beside 404 (Artifactory: 406, go-containerregistry#1962, #2026)."""
@@ -75,18 +78,37 @@ async def _read_body(response: UpstreamResponse) -> bytes:
         return b""
 
 
-def said_of(errors: Errors, config: UpstreamConfig) -> str:
-    """The first error's code and message as the upstream wrote them, cleaned, cut and without a secret."""
+def said_of(errors: Errors, config: UpstreamConfig, shown: str = "") -> str:
+    """The first error's code and message as the upstream wrote them, cleaned, cut and without a secret.
+
+    `shown` is the Authorization that the upstream was sent.
+    """
+    secrets = [shown.partition(" ")[2]]
+    if config.credentials is not None:
+        login = f"{config.credentials.username}:{config.credentials.password}"
+        secrets += [config.credentials.password, base64.b64encode(login.encode()).decode()]
     for code, message in errors:
         words = code if not message or message == code else f"{code}: {message}"
         if code == _CODE_OF_NOTHING:
             words = message
-        if config.credentials is not None and config.credentials.password:
-            words = words.replace(config.credentials.password, "...")
+        for secret in filter(None, secrets):
+            words = words.replace(secret, "...")
         words = faults.plain_text(_SECRET.sub("...", words[: SAID_LIMIT * 4]), SAID_LIMIT)
         if words:
             return words
     return ""
+
+
+def fault_of_address(host: str, status: int, said: str) -> faults.Fault | None:
+    """The fault of a firewall that refuses the address which asks, whoever logs in (Azure names it); None: it is none.
+
+    It says nothing of the login, so it must not be called a wrong password.
+    """
+    if status != 403 or _ADDRESS.search(said) is None:
+        return None
+    fault = faults.fault_in_words("UpstreamForbidden", f"{host} refuses the network address that asks")
+    fault.step = "let the address that the registry names through its firewall"
+    return fault
 
 
 def fault_of_answer(host: str, request: UpstreamRequest, status: int, errors: Errors) -> faults.Fault:
@@ -131,4 +153,7 @@ def _unknown(host: str, request: UpstreamRequest, codes: set[str]) -> faults.Fau
     # A registry without the referrers API answers its 404 without a code (distribution-spec, "Listing Referrers").
     if request.kind == "tags" or "NAME_UNKNOWN" in codes:
         return faults.RepositoryUnknown(host, request.repository)
-    return faults.ManifestUnknown(host, request.repository, request.reference)
+    unknown = faults.ManifestUnknown(host, request.repository, request.reference)
+    if request.kind == "manifests" and request.accept and not takes_oci(request.accept):
+        unknown.hint = "check the tag; if it is an OCI image, use a client that accepts these types"
+    return unknown

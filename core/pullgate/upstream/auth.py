@@ -133,6 +133,7 @@ class Authorizer:
 
     def accepted(self, repository: str, kind: str, shown: Authorization) -> None:
         """The upstream did not refuse what was shown for `repository`."""
+        self.answered(shown)
         self._remember(_place(repository, kind), shown.way)
         if shown.way.realm is not None or self._usual is None:
             self._usual = shown.way
@@ -143,6 +144,11 @@ class Authorizer:
         """The token server that knows the login shown for `repository`; None if there is none."""
         way = self._ways.get(_place(repository, kind)) or self._usual
         return shown.way.realm or (way.realm if way is not None else None)
+
+    def answered(self, shown: Authorization | None, *, told: bool = True) -> None:
+        """The upstream judged what was shown; `told` is False if its answer did not come."""
+        if shown is not None and shown.header and shown.way.realm is None:
+            self._refusals.end_first_try(told=told)
 
     def note_refused(self, fault: faults.Fault, repository: str = "") -> None:
         """The login was refused by the upstream itself: for `repository`, or at all."""
@@ -157,9 +163,11 @@ class Authorizer:
         if way.realm is not None:
             token = await self._tokens.get(way.realm, way.scope, repository, instead_of=instead_of)
             return Authorization(token.header, token, way)
+        if self._credentials is None:
+            return Authorization(way=way)
+        await self._refusals.wait_for_first_try()
         self._refusals.check(repository)
-        header = basic_header(self._credentials) if self._credentials is not None else ""
-        return Authorization(header, way=way)
+        return Authorization(basic_header(self._credentials), way=way)
 
     async def _renewed(self, way: Way, repository: str, old: Token | None, since: float) -> Authorization | None:
         if way.realm is None:

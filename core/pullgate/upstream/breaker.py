@@ -64,7 +64,8 @@ class Breaker:
             return
         wait = max(left, 1.0)
         words = f"{self._fault.message}; it is asked again in {wait:.0f} s"
-        raise faults.fault_in_words(self._fault.reason, words, hint=self._fault.hint, retry_after=wait)
+        again = faults.fault_in_words(self._fault.reason, words, hint=self._fault.hint, retry_after=wait)
+        raise again.quote(self._fault.said)
 
     def succeeded(self) -> None:
         """It answered."""

@@ -19,6 +19,7 @@ from pullgate import faults
 from pullgate.upstream import manifest
 from pullgate.upstream.answers import (
     Errors,
+    fault_of_address,
     fault_of_answer,
     fault_of_storage,
     read_errors,
@@ -139,6 +140,11 @@ class Upstream:
         return self._breaker.is_open
 
     @property
+    def is_login_proven(self) -> bool:
+        """Whether a token server took the credentials. False also says that it was not asked."""
+        return self._auth.proof.proven
+
+    @property
     def egress_proxy(self) -> str | None:
         """host:port of the egress proxy that the upstream is asked through; None: directly. Raises a fault."""
         return self._transport.way_to(self._origin)
@@ -164,26 +170,29 @@ class Upstream:
             return _checked_part(request, response)
         errors = await read_errors(response)
         response.release()
-        said = said_of(errors, self.config)
+        said = said_of(errors, self.config, response.shown.header if response.shown is not None else "")
         if status in _PASSING or (status == 429 and response.url.origin() != self._origin):
             raise Transient(self._failure(response).quote(said))
         if status == 429:
             raise self._limits[request.kind].remember(response.headers.get("Retry-After"), said)
-        fault = await self._final_fault(request, response, errors)
+        fault = await self._final_fault(request, response, errors, said)
+        self._auth.answered(response.shown)
         raise fault.quote(said or fault.said)
 
-    async def _final_fault(self, request: UpstreamRequest, response: UpstreamResponse, errors: Errors) -> faults.Fault:
+    async def _final_fault(
+        self, request: UpstreamRequest, response: UpstreamResponse, errors: Errors, said: str
+    ) -> faults.Fault:
         status, host = response.status, self.config.host
         if status >= 500 and status != 501:
             return self._failure(response)
         if status >= 400 and status != 404 and response.url.origin() != self._origin:
             return fault_of_storage(response.host, request, status)
         if status != 401:
-            return fault_of_answer(host, request, status, errors)
+            return fault_of_address(host, status, said) or fault_of_answer(host, request, status, errors)
         challenge = " ".join(response.headers.getall("WWW-Authenticate", ()))[:8192]
         if self.config.credentials is None or "insufficient_scope" in challenge:
             return faults.UpstreamForbidden(host, request.repository)
-        refused = faults.UpstreamUnauthorized(host).quote(said_of(errors, self.config))
+        refused = faults.UpstreamUnauthorized(host).quote(said)
         if response.shown is None:
             return refused
         if request.kind == "ping":
@@ -221,7 +230,7 @@ class Upstream:
         self._limits[request.kind].check()
         since = self._clock()
         shown = await self._auth.authorize(request.repository, request.kind)
-        response = await self._follow(request, method, shown)
+        response = await self._show(request, method, shown)
         try:
             better = await self._better(request, response, shown, since)
         except BaseException:
@@ -230,13 +239,22 @@ class Upstream:
         if better is not None:
             # The little that a refusal says is read, so that its connection can be used again.
             await read_errors(response)
-            first, response, shown = response, await self._follow(request, method, better), better
+            first, response, shown = response, await self._show(request, method, better), better
             first.release()
         if shown is not None and shown.header:
             response.shown = shown
             if response.status not in _REFUSALS or response.url.origin() != self._origin:
                 self._auth.accepted(request.repository, request.kind, shown)
         return response
+
+    async def _show(
+        self, request: UpstreamRequest, method: Method, authorization: Authorization | None
+    ) -> UpstreamResponse:
+        try:
+            return await self._follow(request, method, authorization)
+        except BaseException:
+            self._auth.answered(authorization, told=False)
+            raise
 
     async def _better(
         self, request: UpstreamRequest, response: UpstreamResponse, shown: Authorization | None, since: float

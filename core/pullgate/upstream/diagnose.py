@@ -22,6 +22,7 @@ from pullgate.upstream.failures import Transient
 from pullgate.upstream.guard import name_of, parse_url
 from pullgate.upstream.ratelimit import seconds_of
 from pullgate.upstream.request import UpstreamRequest
+from pullgate.upstream.trial import Place, places_of, try_login
 
 PORTS = {"https": 443, "http": 80}
 
@@ -43,18 +44,31 @@ class DiagnosedStep:
     seconds: float
     text: str = ""
     fault: faults.Fault | None = None
+    unproven: bool = False
+    """Nothing tells whether it went well; `text` says why. The next steps are done all the same."""
 
     @property
     def passed(self) -> bool:
         """Whether it went well."""
-        return self.fault is None
+        return self.fault is None and not self.unproven
+
+
+class NotProven(Exception):
+    """A step that could not be tried; its message says why."""
 
 
 Walk = Callable[[], Awaitable[str]]
 
 
-async def diagnose(config: UpstreamConfig, image: Image | None = None) -> AsyncIterator[DiagnosedStep]:
-    """Each step as it is done; the last one holds the fault where there is one."""
+async def diagnose(
+    config: UpstreamConfig, image: Image | None = None, repositories: Sequence[str] = ()
+) -> AsyncIterator[DiagnosedStep]:
+    """Each step as it is done; the last one holds the fault where there is one.
+
+    `repositories`: patterns of the Registry. One without wildcards proves the login where `image` does not.
+    """
+    named = [Place(image.repository, image.reference)] if image is not None else []
+    places = [*named, *places_of(config.host, None, repositories)]
     bare = dataclasses.replace(config, credentials=None)
     async with Upstream(bare) as stranger, Upstream(config) as upstream:
         walks: list[tuple[str, Walk]] = [
@@ -63,7 +77,7 @@ async def diagnose(config: UpstreamConfig, image: Image | None = None) -> AsyncI
         ]
         if not config.plain_http:
             walks.append(("TLS", lambda: _shake_hands(stranger)))
-        walks += [("ping", lambda: _ping(stranger)), ("login", lambda: _log_in(upstream))]
+        walks += [("ping", lambda: _ping(stranger)), ("login", lambda: _log_in(upstream, places))]
         if image is not None:
             walks.append(("image", lambda: _fetch(upstream, image)))
         for name, walk in walks:
@@ -76,6 +90,9 @@ async def diagnose(config: UpstreamConfig, image: Image | None = None) -> AsyncI
             except Transient as transient:
                 yield DiagnosedStep(name, time.monotonic() - began, fault=transient.fault)
                 return
+            except NotProven as unproven:
+                yield DiagnosedStep(name, time.monotonic() - began, str(unproven), unproven=True)
+                continue
             yield DiagnosedStep(name, time.monotonic() - began, text)
 
 
@@ -154,11 +171,19 @@ def _describe(values: Sequence[str]) -> str:
     return "no way that is known"
 
 
-async def _log_in(upstream: Upstream) -> str:
+async def _log_in(upstream: Upstream, places: Sequence[Place]) -> str:
     response = await upstream.ping()
     response.release()
     credentials = upstream.config.credentials
-    return f"{credentials.account} is let in" if credentials is not None else "anonymous is let in"
+    if credentials is None:
+        return "anonymous is let in"
+    if response.shown is None:
+        trial = await try_login(upstream.config, places)
+        if trial.fault is not None:
+            raise trial.fault
+        if trial.unproven:
+            raise NotProven(f"not proven: {trial.unproven}")
+    return f"{credentials.account} is let in"
 
 
 async def _fetch(upstream: Upstream, image: Image) -> str:

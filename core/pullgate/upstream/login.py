@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from multidict import CIMultiDictProxy
@@ -12,7 +13,9 @@ from pullgate import faults
 from pullgate.oci.manifest import MANIFEST_TYPES
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
+from pullgate.upstream.refusals import Refusals
 from pullgate.upstream.request import UpstreamRequest
+from pullgate.upstream.trial import Place, try_login
 
 _LIMIT = re.compile(r"(\d{1,12})(?:;w=(\d{1,9}))?", re.ASCII)
 
@@ -34,8 +37,10 @@ class LoginResult:
     latency: float
     """Seconds."""
     fault: faults.Fault | None = None
-    """None: it is reachable and lets these credentials (or everybody) in."""
+    """None: it is reachable and refuses nothing."""
     quota: Quota | None = None
+    unproven: str = ""
+    """Why nothing tells whether the credentials are right, as the upstream let them in unseen."""
 
     @property
     def reachable(self) -> bool:
@@ -44,21 +49,27 @@ class LoginResult:
 
     @property
     def authenticated(self) -> bool:
-        """Whether it let the credentials in."""
-        return self.fault is None
+        """Whether it let the credentials in; without any: whether it lets everybody in."""
+        return self.fault is None and not self.unproven
 
 
 _ANSWERED = (faults.UpstreamUnauthorized, faults.UpstreamForbidden, faults.UpstreamRateLimited, faults.RealmRefused)
 
 
-async def check_login(config: UpstreamConfig, quota_of: tuple[str, str] | None = None) -> LoginResult:
+async def check_login(
+    config: UpstreamConfig,
+    quota_of: tuple[str, str] | None = None,
+    places: Sequence[Place] = (),
+    refusals: Refusals | None = None,
+) -> LoginResult:
     """`GET /v2/` with the credentials. Raises nothing of an upstream: its fault is in the result.
 
     `quota_of`: repository and tag whose HEAD tells the rate limit, where the ping does not (Docker Hub, which does not
-    count a HEAD).
+    count a HEAD). `places`: where the credentials are tried if the upstream does not ask for them at /v2/.
+    `refusals`: logins that must not be tried now, see `Upstream`.
     """
     began = time.monotonic()
-    async with Upstream(config) as upstream:
+    async with Upstream(config, refusals=refusals) as upstream:
         try:
             response = await upstream.ping()
             response.refuse_page()
@@ -68,7 +79,10 @@ async def check_login(config: UpstreamConfig, quota_of: tuple[str, str] | None =
         latency, quota = time.monotonic() - began, _quota_of(response.headers)
         if quota is None and quota_of is not None:
             quota = await _ask_quota(upstream, *quota_of)
+    if config.credentials is None or response.shown is not None:
         return LoginResult(latency, None, quota)
+    trial = await try_login(config, places, refusals)
+    return LoginResult(latency, trial.fault, quota, trial.unproven)
 
 
 async def _ask_quota(upstream: Upstream, repository: str, tag: str) -> Quota | None:

@@ -11,6 +11,7 @@ from typing import Protocol
 from pullgate import faults
 from pullgate.oci.digest import digest_of, is_digest
 from pullgate.oci.manifest import MANIFEST_LIMIT, parse_manifest
+from pullgate.oci.schema1 import is_schema1, signed_payload
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.head import try_head
@@ -50,7 +51,7 @@ class Client(Protocol):
 
 
 async def fetch_manifest(client: Client, request: UpstreamRequest) -> FetchedManifest:
-    """One try to GET a manifest. Raises DigestMismatch where the bytes are not what was asked for or announced."""
+    """One try to GET a manifest. Raises DigestMismatch if the bytes are not what was asked for or announced."""
     response = await client.check(request, await client.exchange(request, "GET"))
     host = response.host
     if response.status != 200:
@@ -63,9 +64,27 @@ async def fetch_manifest(client: Client, request: UpstreamRequest) -> FetchedMan
     body = await _read(response)
     expected = _expected_digest(request, response)
     digest = digest_of(body, expected.partition(":")[0] if expected else "sha256")
+    if digest != expected and is_schema1(body):
+        digest = _schema1_digest(host, body, expected)
     if expected is not None and digest != expected:
         raise faults.DigestMismatch(host, expected)
     return FetchedManifest(body, _media_type(response, body), digest)
+
+
+def _schema1_digest(host: str, body: bytes, expected: str | None) -> str:
+    """The digest of what was signed. Raises UpstreamProtocol: a conversion under a wrong name is no forged image."""
+    algorithm = expected.partition(":")[0] if expected else "sha256"
+    try:
+        digest = digest_of(signed_payload(body), algorithm)
+    except ValueError:
+        digest = ""
+    if digest and expected in {None, digest}:
+        return digest
+    fault = faults.UpstreamProtocol(
+        host, f"it sent a manifest of Docker's schema 1 instead of {expected or 'an image'}"
+    )
+    fault.step = "push the image again with a tool of today: the registry has it, or sends it, as Docker's schema 1"
+    raise fault
 
 
 async def resolve_manifest(client: Client, request: UpstreamRequest) -> ResolvedManifest:

@@ -27,8 +27,6 @@ class LoginProof:
         self, config: UpstreamConfig, server: TokenServer, clock: Callable[[], float], refusals: LoginRefusals
     ) -> None:
         self._config, self._server, self._clock, self._refusals = config, server, clock, refusals
-        self._first: asyncio.Event | None = None
-        """Set when the first login ended: the others wait for it, so that a wrong password is shown once."""
         self._lock = asyncio.Lock()
         self._granted: dict[Realm, float] = {}
         self.proven = False
@@ -38,14 +36,17 @@ class LoginProof:
         """A token for `scope`. Raises UpstreamUnauthorized for a bad login, UpstreamForbidden for a permission."""
         if self._config.credentials is None:
             return await self._server.fetch(realm, scope, repository)
-        if self._first is not None:
-            await self._first.wait()
-            return await self._fetch(realm, scope, repository)
-        self._first = asyncio.Event()
+        await self._refusals.wait_for_first_try()
+        told = False
         try:
-            return await self._fetch(realm, scope, repository)
+            grant = await self._fetch(realm, scope, repository)
+            told = True
+        except (faults.UpstreamUnauthorized, faults.UpstreamForbidden):
+            told = True
+            raise
         finally:
-            self._first.set()
+            self._refusals.end_first_try(told=told)
+        return grant
 
     async def is_good(self, realm: Realm) -> bool | None:
         """Whether `realm` grants the login without a scope; None: nothing tells."""

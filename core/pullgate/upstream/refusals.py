@@ -6,11 +6,13 @@ GitLab bans for an hour after 30 failed logins in 3 minutes, Docker Hub locks lo
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakValueDictionary
 
 from pullgate import faults
 from pullgate.upstream.config import UpstreamConfig
@@ -19,7 +21,7 @@ FIRST_PAUSE: Final = 15.0
 LONGEST_PAUSE: Final = 300.0
 """Seconds; doubled by each refusal. Four tries in GitLab's 3 minutes."""
 _LEASE: Final = 10.0
-"""Seconds in which one request tries a login again while the others still wait."""
+"""Seconds in which one request tries a login while the others wait."""
 _LIMIT: Final = 4096
 """Logins that are remembered."""
 
@@ -37,12 +39,17 @@ class Refusals:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._refused: OrderedDict[tuple[str, str], _Refused] = OrderedDict()
+        self._logins: WeakValueDictionary[str, LoginRefusals] = WeakValueDictionary()
 
     def of(self, config: UpstreamConfig) -> LoginRefusals:
-        """Those of one upstream and its credentials."""
+        """Those of one upstream and its credentials; one object for all clients that have the same."""
         credentials = config.credentials
         secret = f"{config.wire_host}\n{credentials.username}\n{credentials.password}" if credentials else ""
-        return LoginRefusals(self, hashlib.sha256(secret.encode()).hexdigest())
+        login = hashlib.sha256(secret.encode()).hexdigest()
+        found = self._logins.get(login)
+        if found is None:
+            found = self._logins[login] = LoginRefusals(self, login)
+        return found
 
     def find(self, login: str, repository: str) -> faults.Fault | None:
         """The refusal of a login that must not be tried now. None: try it; others wait for the outcome."""
@@ -79,6 +86,32 @@ class LoginRefusals:
 
     def __init__(self, refusals: Refusals, login: str) -> None:
         self._refusals, self._login = refusals, login
+        self._tried = False
+        self._trying: tuple[asyncio.Task[object] | None, asyncio.Event] | None = None
+        """Who shows the login for the first time, and when that ended."""
+
+    async def wait_for_first_try(self) -> None:
+        """Return at once in the task that shows the login first; all others wait for its outcome, for a while."""
+        while not self._tried:
+            if self._trying is None:
+                self._trying = asyncio.current_task(), asyncio.Event()
+                return
+            task, ended = self._trying
+            if task is asyncio.current_task():
+                return
+            try:
+                async with asyncio.timeout(_LEASE):
+                    await ended.wait()
+            except TimeoutError:
+                return
+
+    def end_first_try(self, *, told: bool) -> None:
+        """The upstream answered the first try; or it did not (`told` is False), and the next is the first one."""
+        if self._trying is None:
+            return
+        self._tried = told
+        self._trying[1].set()
+        self._trying = None
 
     def check(self, repository: str) -> None:
         """Raises the remembered refusal while the login must not be tried."""

@@ -37,7 +37,7 @@ class UpstreamRequest:
     reference: str = ""
     """Tag or digest; empty for tags, which have none."""
     accept: tuple[str, ...] = ()
-    """The client's Accept values as they came (GHCR answers 404 to a list that lacks the OCI index)."""
+    """Accept values; see `oci.accept`."""
     range: str | None = None
     """A Range value: "bytes=N-", "bytes=N-M" or "bytes=-N"; or several of them, which only a GET of a blob may ask."""
     if_range: str | None = None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from yarl import URL
 
 from pullgate import faults
-from pullgate.upstream.answers import read_errors, read_told_fault, said_of
+from pullgate.upstream.answers import fault_of_address, read_errors, read_told_fault, said_of
 from pullgate.upstream.auth import basic_header
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
@@ -97,6 +97,9 @@ class HttpTokenServer:
             return faults.RedirectRefused(host, "its token server redirects")
         if status == 429:
             return self._limit.remember(response.headers.get("Retry-After"), said)
+        blocked = fault_of_address(host, status, said)
+        if blocked is not None:
+            return blocked
         if self._config.credentials is not None and status in {400, 401, 403}:
             # GHCR answers an expired token 403; OAuth2 (RFC 6749, section 5.2) a bad password 400.
             return faults.UpstreamUnauthorized(host)

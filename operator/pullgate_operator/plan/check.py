@@ -9,6 +9,7 @@ from typing import Any
 
 from pullgate import faults
 from pullgate.resources.fields import format_time
+from pullgate.resources.registry import RegistrySpec
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.login import LoginResult
 from pullgate_operator.plan.outcome import without_empty
@@ -63,10 +64,14 @@ class Checked:
     """The exchange that the credentials came from: a token of it that is renewed does not void the check."""
     credentials_end: datetime | None = None
     """When the provider says that the credentials end."""
+    repositories: tuple[str, ...] = ("**",)
+    """spec.repositories: one of them may prove the login."""
 
-    def is_of(self, config: UpstreamConfig | None, image: str | None, source: str) -> bool:
+    def is_of(self, config: UpstreamConfig | None, spec: RegistrySpec, source: str) -> bool:
         """Whether it tells of these settings."""
-        if config is None or image != self.image or source != self.source:
+        if config is None or spec.check.image != self.image or source != self.source:
+            return False
+        if self.result.unproven and spec.repositories != self.repositories:
             return False
         if source:
             config = replace(config, credentials=self.config.credentials)

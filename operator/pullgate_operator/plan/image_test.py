@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from pullgate.resources.conditions import MESSAGE_LIMIT
 from pullgate.resources.fields import format_time
 from pullgate.resources.image_test import ImageTest, RunStatus
 from pullgate.resources.schedule import next_after
+from pullgate.store.port import Key
 from pullgate.upstream.probe import ImageResult
 from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
 
@@ -21,9 +22,13 @@ HISTORY_LIMIT = 10
 STATUS_LIMIT = 900_000
 """Bytes of all results as JSON: etcd takes documents of 1.5 MiB, and a status is one of several parts."""
 LONGEST_SPREAD = timedelta(minutes=1)
+WAIT = timedelta(minutes=1)
+"""After it a test that lacks what it names is Stalled: what is applied together comes in any order (kustomize's)."""
 RETRY = timedelta(seconds=30)
 """After a run that could not be made: what it lacks may come."""
-_TEXT_LIMITS = ((400, 240), (160, 0), (60, 0))
+FIRST_RETRY = timedelta(seconds=5)
+"""The same while the test waits."""
+_TEXT_LIMITS = ((700, 240), (160, 0), (60, 0))
 """Characters of message and hint: the first pair with which all results fit."""
 
 
@@ -33,6 +38,10 @@ class Problem:
 
     reason: str
     message: str
+    may_come: bool = False
+    """Whether it is something that the test names and that is not there yet."""
+    awaited: Key | None = None
+    """The License that it waits for; None: anything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,10 @@ class Finished:
     problem: Problem | None = None
     retry_at: datetime | None = None
     """Where there is a problem."""
+    marks: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Image -> `Sources.mark` at its begin."""
+    patient: bool = False
+    """Whether it waited for what is not there yet: it says nothing once the wait is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +67,48 @@ class ImageTestPlan:
 
     plan: Plan
     run: bool
+    patient: bool
+    """Whether that run shall wait for what is not there yet, and not tell of it as a failure."""
 
 
-def plan_image_test(resource: ImageTest, finished: Finished | None, *, running: bool, now: datetime) -> ImageTestPlan:
-    """Decide. `finished` is the last run of this process that the status may not tell of yet."""
+def plan_image_test(
+    resource: ImageTest,
+    finished: Finished | None,
+    *,
+    running: bool,
+    now: datetime,
+    came: bool = False,
+    wait: timedelta = WAIT,
+) -> ImageTestPlan:
+    """Decide. `finished` is the last run of this process that the status may not tell of yet.
+
+    `came`: what the last run lacked is there now. `wait`: how long a test waits for what it names.
+    """
     conditions = Conditions(resource.status.conditions, resource.metadata.generation, now)
+    begun = conditions.find("Reconciling")
+    if begun is not None and begun.observed_generation != resource.metadata.generation:
+        conditions.drop("Reconciling")  # what waits now began to wait now
     status = resource.status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
     status["observedGeneration"] = resource.metadata.generation
     last = resource.status.last_run
+    again = came
     if finished is not None and finished.generation == resource.metadata.generation:
         if finished.problem is not None:
-            _put_problem(conditions, finished.problem)
-        elif last is None or last.started_at < finished.started_at.replace(microsecond=0):
+            again = finished.patient and not _is_patient(conditions, wait)
+            if not again:
+                _put_problem(conditions, finished.problem, wait=finished.patient)
+        elif not _is_told(finished, last):
             status |= _tell(finished)
             _put_outcome(conditions, finished)
+            again = False
             last = RunStatus.model_validate(status["lastRun"])
             status["history"] = [status["lastRun"], *status.get("history", ())][:HISTORY_LIMIT]
-    due = _due(resource, finished, last, now)
+    due = now if again and not resource.spec.suspend else _due(resource, finished, last, now)
     run = due is not None and due <= now and not running
     if (
         (run or running)
-        and (last is None or last.generation != resource.metadata.generation)
-        and not _lacking(finished)
+        and (again or last is None or last.generation != resource.metadata.generation)
+        and not _lacking(finished, resource.metadata.generation)
     ):
         _put_running(conditions)
     if resource.spec.suspend and last is None:
@@ -88,11 +121,27 @@ def plan_image_test(resource: ImageTest, finished: Finished | None, *, running: 
         events=_events(resource, conditions),
         due=due if due is not None and due > now else None,
     )
-    return ImageTestPlan(plan, run)
+    return ImageTestPlan(plan, run, _is_patient(conditions, wait))
 
 
-def _lacking(finished: Finished | None) -> bool:
-    return finished is not None and finished.problem is not None
+def _is_told(finished: Finished, last: RunStatus | None) -> bool:
+    """Whether the status tells of this run, or of a later one. Two runs may begin within one second."""
+    if last is None:
+        return False
+    run = RunStatus.model_validate(_tell(finished)["lastRun"])
+    return run.started_at < last.started_at or run == last
+
+
+def _lacking(finished: Finished | None, generation: int) -> bool:
+    return finished is not None and finished.generation == generation and finished.problem is not None
+
+
+def _is_patient(conditions: Conditions, wait: timedelta) -> bool:
+    """Whether what is not there yet may still come in time."""
+    begun = conditions.find("Reconciling")
+    if begun is None:
+        return conditions.find("Stalled") is None
+    return timedelta() <= conditions.now - begun.last_transition_time < wait
 
 
 def _shown_next(resource: ImageTest, due: datetime) -> str:
@@ -136,7 +185,14 @@ def _put_running(conditions: Conditions) -> None:
     conditions.put("Ready", None, "Running", "")
 
 
-def _put_problem(conditions: Conditions, problem: Problem) -> None:
+def _put_problem(conditions: Conditions, problem: Problem, *, wait: bool) -> None:
+    if wait:
+        message = f"waiting: {problem.message}"
+        conditions.put("Reconciling", True, problem.reason, message)
+        conditions.put("Complete", False, problem.reason, message)
+        conditions.put("Passed", None, problem.reason, message)
+        conditions.put("Ready", None, problem.reason, message)
+        return
     conditions.drop("Reconciling")
     conditions.put("Complete", False, problem.reason, problem.message)
     conditions.put("Passed", False, problem.reason, problem.message)
@@ -235,6 +291,6 @@ def _seconds(seconds: float) -> str:
 
 def _events(resource: ImageTest, conditions: Conditions) -> tuple[Event, ...]:
     passed = turned(resource.status.conditions, conditions, "Passed")
-    if passed is None or passed.reason == "Running":
+    if passed is None or passed.status == "Unknown":
         return ()
     return (Event("Normal" if passed.status == "True" else "Warning", passed.reason, passed.message),)

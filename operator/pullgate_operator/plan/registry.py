@@ -31,6 +31,9 @@ from pullgate_operator.plan.credentials import (
 from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
 from pullgate_operator.plan.renewal import Renewal
 
+NOT_PROVEN = "NotProven"
+"""The upstream let the login in without looking at it."""
+
 
 @dataclass(frozen=True, slots=True)
 class RegistryInputs:
@@ -69,7 +72,7 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
     put_available(conditions, resource, found, inputs.renewal)
     source = usable.source if usable is not None else ""
     checked = inputs.checked
-    if checked is not None and not checked.is_of(config, resource.spec.check.image, source):
+    if checked is not None and not checked.is_of(config, resource.spec, source):
         checked = None
     ending = put_ending(conditions, resource, inputs.secret, usable, checked.credentials_end if checked else None)
     _put_check(conditions, checked, resource, first=inputs.checked is None)
@@ -141,7 +144,11 @@ def _put_check(conditions: Conditions, checked: Checked | None, resource: Regist
         conditions.put("Reachable", False, fault.reason, _words(fault, resource, checked))
         conditions.put("Authenticated", None, fault.reason, f"{host} was not reached")
         return
-    if fault is None:
+    if fault is None and result.unproven:
+        conditions.put(
+            "Authenticated", None, NOT_PROVEN, f"{result.unproven}; name a private image in spec.check.image"
+        )
+    elif fault is None:
         anonymous = resource.spec.credentials.anonymous is not None
         conditions.put(
             "Authenticated", True, "LoggedIn", f"{host} " + ("lets everybody in" if anonymous else "took them")
@@ -160,6 +167,8 @@ def _holds_still(conditions: Conditions, resource: Registry) -> bool:
 
 def _words(fault: faults.Fault, resource: Registry, checked: Checked) -> str:
     """The fault, the next step, and what that is at this provider."""
+    if fault.step:
+        return f"{fault.for_vendor}; {fault.step}"
     step = STEPS.get(fault.reason, "").format(source=source_of(resource))
     trusted = resource.spec.tls.ca_secret_ref
     if isinstance(fault, faults.UpstreamTLS) and trusted is not None:
@@ -175,7 +184,7 @@ def _words(fault: faults.Fault, resource: Registry, checked: Checked) -> str:
             repository=image.partition("@")[0].rpartition(":")[0] or image,
             was_issued=bool(checked.source),
         )
-    return f"{fault.message}; {step}" if step else fault.message
+    return f"{fault.for_vendor}; {step}" if step else fault.for_vendor
 
 
 # --- the summary -------------------------------------------------------------------------------------------------
@@ -215,12 +224,19 @@ def _summary(conditions: Conditions, inputs: RegistryInputs, checked: Checked | 
         own = f"/proxy/{namespace}/{inputs.resource.metadata.name}/"
         held = f"the older Registry {inputs.older_by_host[1]} has the same repositories of {spec.host}"
         return False, "HostConflict", f"{held}; this one answers under {own} only; change spec.repositories"
+    unproven = None
     for type_ in ("CredentialsAvailable", "Reachable", "Authenticated"):
         condition = conditions.find(type_)
-        if condition is not None and condition.status != "True":
-            return None if condition.status == "Unknown" else False, condition.reason, condition.message
+        if condition is None or condition.status == "True":
+            continue
+        if condition.reason == NOT_PROVEN:
+            unproven = condition
+            continue
+        return None if condition.status == "Unknown" else False, condition.reason, condition.message
     if checked is not None and checked.image_fault is not None:
         return False, checked.image_fault.reason, _words(checked.image_fault, inputs.resource, checked)
+    if unproven is not None:
+        return False, unproven.reason, unproven.message  # no new try mends it: the vendor must name an image
     return True, "Ready", f"{spec.host} can be pulled from"
 
 

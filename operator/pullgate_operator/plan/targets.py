@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pullgate.faults import Fault
 from pullgate.oci.reference import InvalidReference, Reference, parse_reference
 from pullgate.policy.facts import RegistryFacts
-from pullgate.policy.route import closest_registry, find_route
+from pullgate.policy.route import Route, closest_registry, find_route
 from pullgate.providers.exchange import Issued
 from pullgate.providers.hints import hint
 from pullgate.resources.compile import registry_facts, registry_hosts
+from pullgate.resources.conditions import find_condition
 from pullgate.resources.registry import Registry
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.probe import ImageResult, ProbeTarget, license_target
@@ -34,6 +35,14 @@ class Source:
     """The token that was asked for just now."""
     was_issued: bool = False
     """Whether the config's credentials are a token, asked for now or before, and not what the vendor wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What an image needs and is not there yet, and may come."""
+
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +82,52 @@ class Sources:
             return self._as_customer(image, reference, self._customer)
         return self._as_vendor(image, reference)
 
+    def lack(self, image: str) -> Lack | None:
+        """What `image` needs of its Registry and is not there yet; None: it can be asked for, or is no image."""
+        try:
+            reference = parse_reference(image)
+        except InvalidReference:
+            return None
+        route = self._route(reference)
+        if route is None:
+            where = f"{reference.host}/{reference.repository}"
+            return Lack("RegistryUnknown", f"no Registry of app {self._app} is for {where}"[:1000])
+        resource = self._by_name[route.registry.name].resource
+        name, ready = resource.metadata.name, find_condition(resource.status.conditions, "Ready")
+        observed = resource.status.observed_generation == resource.metadata.generation
+        if ready is None or ready.status == "Unknown" or not observed:
+            return Lack("RegistryNotReady", f"Registry {name} is not Ready yet")
+        if ready.reason == "CredentialsMissing":
+            return Lack("CredentialsMissing", f"Registry {name}: {ready.message}")
+        return None
+
+    def mark(self, image: str) -> str:
+        """Another text whenever the Registry of `image` is another one, is changed, or turns Ready or not."""
+        try:
+            route = self._route(parse_reference(image))
+        except InvalidReference:
+            return ""
+        if route is None:
+            return ""
+        resource = self._by_name[route.registry.name].resource
+        meta, ready = resource.metadata, find_condition(resource.status.conditions, "Ready")
+        return f"{meta.uid} {meta.generation} {ready.last_transition_time if ready is not None else ''}"
+
     # --- ways ---
 
-    def _as_vendor(self, image: str, reference: Reference) -> ProbeTarget | ImageResult:
-        route = find_route(
+    def _route(self, reference: Reference) -> Route | None:
+        """The Registry for it; None where there is none."""
+        is_proxy = self._customer is not None and reference.host in self._customer.proxies
+        return find_route(
             self,
             namespace_of_license=self._app,
             host=reference.host.partition(":")[0],
             path_repository=reference.repository,
-            ns=reference.host,
+            ns=None if is_proxy else reference.host,
         )
+
+    def _as_vendor(self, image: str, reference: Reference) -> ProbeTarget | ImageResult:
+        route = self._route(reference)
         if route is None:
             return self._unknown(image, reference)
         source = self._by_name[route.registry.name]

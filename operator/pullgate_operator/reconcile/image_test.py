@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -12,13 +13,20 @@ from pullgate.oci.rendered import InvalidInput, parse_image_path, read_images
 from pullgate.resources import ImageTest, parse_resource
 from pullgate.resources.image_test import IMAGE_LIMIT
 from pullgate.store.port import Key, Store, StoreUnavailable
+from pullgate.tls_context import InvalidCA, read_ca_file
 from pullgate.upstream.probe import ImageResult, ProbeOptions, ProbeTarget, probe_all
-from pullgate_operator.plan.image_test import RETRY, Finished, Problem, plan_image_test
+from pullgate_operator.plan.image_test import FIRST_RETRY, RETRY, Finished, Problem, plan_image_test
 from pullgate_operator.plan.license import secret_names
 from pullgate_operator.plan.targets import Customer, Sources
 from pullgate_operator.reconcile.apply import apply_plan
-from pullgate_operator.reconcile.settings import Clock
+from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
 from pullgate_operator.reconcile.sources import build_customer, gather_sources
+
+LACKS = frozenset({"RegistryUnknown", "RegistryNotReady", "CredentialsMissing"})
+"""Reasons of images that nobody could be asked for."""
+BEHIND = frozenset({"PathInvalid", "KeyUnknown", "CredentialsMissing"})
+"""What a proxy says that has not seen a new Registry or License yet."""
+BEHIND_SECONDS = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -26,22 +34,24 @@ log = logging.getLogger(__name__)
 class CannotRun(Exception):
     """What a run needs is not there; it is tried again later."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, *, may_come: bool = False, awaited: Key | None = None) -> None:
         super().__init__(message)
-        self.problem = Problem(reason, message)
+        self.problem = Problem(reason, message, may_come, awaited)
 
 
 class ImageTestReconciler:
     """Gather, decide, apply. Runs are beside it: one for each test, a bounded number at once."""
 
     def __init__(
-        self, store: Store, clock: Clock, external_url: str, *, again: Callable[[Key], None], runs: int
+        self, store: Store, clock: Clock, settings: ReconcileSettings, *, again: Callable[[Key], None]
     ) -> None:
-        self._store, self._clock, self._external_url, self._again = store, clock, external_url, again
-        self._slots = asyncio.Semaphore(runs)
+        self._store, self._clock, self._settings, self._again = store, clock, settings, again
+        self._slots = asyncio.Semaphore(settings.runs)
         self._running: dict[Key, tuple[int, asyncio.Task[None]]] = {}
         """Generation, and the run."""
         self._finished: dict[Key, Finished] = {}
+        self._waiting: dict[Key, Key | None] = {}
+        """Tests that lack something, and the License that it is; None: any Registry of the app may be it."""
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Bring one ImageTest up to date; returns when to come again. Raises InvalidResource, StoreUnavailable."""
@@ -49,6 +59,7 @@ class ImageTestReconciler:
         if document is None:
             self._end(key)
             self._finished.pop(key, None)
+            self._waiting.pop(key, None)
             return None
         resource = parse_resource(document)
         if not isinstance(resource, ImageTest):
@@ -57,12 +68,52 @@ class ImageTestReconciler:
         if running is not None and running[0] != resource.metadata.generation:
             self._end(key)
             running = None
-        planned = plan_image_test(resource, self._finished.get(key), running=running is not None, now=self._clock())
+        planned = plan_image_test(
+            resource,
+            self._finished.get(key),
+            running=running is not None,
+            now=self._clock(),
+            came=await self._came(key, resource),
+            wait=self._settings.image_test_wait,
+        )
         await apply_plan(self._store, key, document, planned.plan)
         if planned.run:
-            task = asyncio.create_task(self._run(key, resource), name=f"test {key.name}")
+            task = asyncio.create_task(self._run(key, resource, planned.patient), name=f"test {key.name}")
             self._running[key] = (resource.metadata.generation, task)
         return planned.plan.due
+
+    def wake(self, key: Key) -> None:
+        """`key` was brought up to date: look again at the tests that wait for it, if it is a Registry or License."""
+        for test, awaited in self._waiting.items():
+            if test.namespace != key.namespace or key != (awaited or key._replace(kind="Registry")):
+                continue
+            finished = self._finished.get(test)
+            if finished is not None and finished.problem is not None:
+                self._finished[test] = dataclasses.replace(finished, retry_at=self._clock())
+            self._again(test)
+
+    async def _came(self, key: Key, resource: ImageTest) -> bool:
+        """Whether a Registry that the last run lacked is there now; notes whether the test waits for anything."""
+        finished, generation = self._finished.get(key), resource.metadata.generation
+        if finished is not None and finished.generation != generation:
+            finished = None
+        self._waiting.pop(key, None)
+        if finished is not None and finished.problem is not None:
+            if finished.problem.may_come:
+                self._waiting[key] = finished.problem.awaited
+            return False
+        lacking = (
+            _lacking_of(resource) if finished is None else [r.image for r in finished.results if r.reason in LACKS]
+        )
+        if not lacking:
+            return False
+        self._waiting[key] = None
+        try:
+            sources = await self._sources(resource)
+        except CannotRun:
+            return False
+        marks = finished.marks if finished is not None else {}
+        return any(sources.lack(image) is None and sources.mark(image) != marks.get(image) for image in lacking)
 
     async def stop(self) -> None:
         """End the runs; each is made again by whoever comes next."""
@@ -78,25 +129,28 @@ class ImageTestReconciler:
 
     # --- one run ---
 
-    async def _run(self, key: Key, resource: ImageTest) -> None:
+    async def _run(self, key: Key, resource: ImageTest, patient: bool) -> None:
         async with self._slots:
-            finished = await self._probe(resource)
+            finished = await self._probe(resource, patient)
         if self._running.get(key, (0, None))[1] is not asyncio.current_task():
             return  # it is gone, or another generation
         del self._running[key]
         self._finished[key] = finished
         self._again(key)
 
-    async def _probe(self, resource: ImageTest) -> Finished:
+    async def _probe(self, resource: ImageTest, patient: bool) -> Finished:
         started, began = self._clock(), time.monotonic()
         results: tuple[ImageResult, ...] = ()
+        marks: dict[str, str] = {}
         problem = None
         try:
-            results = await self._ask(resource)
+            images, sources = await self._gather_images(resource), await self._sources(resource)
+            marks = {image: sources.mark(image) for image in images}
+            results = await self._ask(resource, images, sources, patient)
         except CannotRun as error:
             problem = error.problem
         except StoreUnavailable as error:
-            problem = Problem("StoreUnavailable", str(error))
+            problem = Problem("StoreUnavailable", f"{error}; it is tried again", may_come=True)
         except Exception:
             log.exception("testing ImageTest %s/%s failed", resource.metadata.namespace, resource.metadata.name)
             problem = Problem("Internal", "the test itself failed; see the operator's log")
@@ -106,20 +160,35 @@ class ImageTestReconciler:
             resource.metadata.generation,
             results,
             problem,
-            retry_at=self._clock() + RETRY if problem is not None else None,
+            retry_at=self._clock() + (FIRST_RETRY if patient else RETRY) if problem is not None else None,
+            marks=marks,
+            patient=patient and problem is not None and problem.may_come,
         )
 
-    async def _ask(self, resource: ImageTest) -> tuple[ImageResult, ...]:
-        spec, namespace = resource.spec, resource.metadata.namespace
-        images = await self._gather_images(resource)
-        sources = Sources(namespace, await gather_sources(self._store, namespace), await self._customer(resource))
+    async def _sources(self, resource: ImageTest) -> Sources:
+        namespace = resource.metadata.namespace
+        return Sources(namespace, await gather_sources(self._store, namespace), await self._customer(resource))
+
+    async def _ask(
+        self, resource: ImageTest, images: list[str], sources: Sources, patient: bool
+    ) -> tuple[ImageResult, ...]:
+        spec = resource.spec
+        lack = next(filter(None, map(sources.lack, images)), None) if patient else None
+        if lack is not None:
+            raise CannotRun(lack.reason, lack.message, may_come=True)
         asked = [sources.target(image) for image in images]
         targets = [each for each in asked if isinstance(each, ProbeTarget)]
         options = ProbeOptions(
             depth=spec.depth, platforms=spec.platforms, timeout=spec.timeout.total_seconds(), retries=spec.retries
         )
-        found = iter(await probe_all(targets, options))
-        return tuple(next(found) if isinstance(each, ProbeTarget) else each for each in asked)
+        found = await probe_all(targets, options)
+        behind = [number for number, result in enumerate(found) if result.reason in BEHIND]
+        if behind and patient and spec.as_ is not None:
+            await asyncio.sleep(BEHIND_SECONDS)
+            again = await probe_all([targets[number] for number in behind], options)
+            found = [dict(zip(behind, again, strict=True)).get(number, result) for number, result in enumerate(found)]
+        results = iter(found)
+        return tuple(next(results) if isinstance(each, ProbeTarget) else each for each in asked)
 
     async def _gather_images(self, resource: ImageTest) -> list[str]:
         images = list(resource.spec.images)
@@ -130,7 +199,7 @@ class ImageTestReconciler:
             text = ((document or {}).get("data") or {}).get(ref.key)
             if document is None or not isinstance(text, str):
                 what = f"ConfigMap {ref.name}" if document is None else f"key {ref.key} in ConfigMap {ref.name}"
-                raise CannotRun("ConfigMapMissing", f"there is no {what}; it is looked for again")
+                raise CannotRun("ConfigMapMissing", f"there is no {what}; it is looked for again", may_come=True)
             try:
                 found = await asyncio.to_thread(read_images, text, [parse_image_path(path) for path in paths])
             except InvalidInput as error:
@@ -147,12 +216,29 @@ class ImageTestReconciler:
         if resource.spec.as_ is None:
             return None
         name, namespace = resource.spec.as_.license_ref.name, resource.metadata.namespace
-        if await self._store.get(Key("License", namespace, name)) is None:
-            raise CannotRun("LicenseUnknown", f"there is no License {name} in {namespace}; create it or mend spec.as")
+        awaited = Key("License", namespace, name)
+        if await self._store.get(awaited) is None:
+            words = f"there is no License {name} in {namespace}; create it or mend spec.as"
+            raise CannotRun("LicenseUnknown", words, may_come=True, awaited=awaited)
         secret = await self._store.get(Key("Secret", namespace, secret_names(name)[1]))
         if secret is None:
-            raise CannotRun("CredentialsMissing", f"License {name} has no pull Secret yet; it is looked for again")
+            words = f"License {name} has no pull Secret yet; it is looked for again"
+            raise CannotRun("CredentialsMissing", words, may_come=True, awaited=awaited)
         try:
-            return build_customer(name, secret, self._external_url)
+            return build_customer(name, secret, self._settings.external_url, await self._read_ca())
+        except InvalidCA as error:
+            raise CannotRun("CAInvalid", str(error)) from error
         except (ValueError, KeyError) as error:
             raise CannotRun("CredentialsMissing", str(error) or "the pull Secret cannot be read") from error
+
+    async def _read_ca(self) -> str | None:
+        path = self._settings.proxy_ca
+        return await asyncio.to_thread(read_ca_file, path) if path is not None else None
+
+
+def _lacking_of(resource: ImageTest) -> list[str]:
+    """The images for which the run of an earlier process could ask nobody."""
+    last = resource.status.last_run
+    if last is None or last.generation != resource.metadata.generation:
+        return []
+    return [row.image for row in resource.status.results if row.reason in LACKS]

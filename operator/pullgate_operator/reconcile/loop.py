@@ -26,6 +26,7 @@ from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS, Signing
 from pullgate_operator.reconcile.usage import UsageLedger, read_refused
 
 KINDS = frozenset({"Registry", "License", "ImageTest", "Secret"})
+PASS = ("Registry", "License", "ImageTest")
 RETRY_SECONDS = 1.0
 CLOCK_SECONDS = 5.0
 """A wall clock that differs by so much from the time that passed was set."""
@@ -58,9 +59,7 @@ class Reconciler:
         )
         self._ledger = UsageLedger(clock)
         self._license = LicenseReconciler(store, self._claims, self._signing, self._ledger, clock, settings)
-        self._image_test = ImageTestReconciler(
-            store, clock, settings.external_url, again=self._queue.add, runs=settings.runs
-        )
+        self._image_test = ImageTestReconciler(store, clock, settings, again=self._queue.add)
         self._synced = False
 
     @property
@@ -116,10 +115,9 @@ class Reconciler:
             if abs(offset - before) < CLOCK_SECONDS:
                 continue
             log.warning("the clock was set by %+.0f s: everything is looked at again", offset - before)
-            for kind in ("Registry", "License", "ImageTest"):
-                for document in await self._store.list(kind):
-                    self._add(Key.of(document))
-            self._add(TOKEN_KEYS)
+            if self._synced:
+                for key in (TOKEN_KEYS, *map(Key.of, await self._list_all())):
+                    self._queue.add_to_pass(key)
 
     # --- changes ---
 
@@ -141,20 +139,30 @@ class Reconciler:
                 self._note(change)
 
     async def _begin(self) -> None:
-        """The first full list is in: everything is looked at once, and what was left behind is removed."""
-        present = {Key.of(d) for kind in ("Registry", "License", "ImageTest") for d in await self._store.list(kind)}
+        """The first full list is in: everything is looked at once, and what was left behind is removed.
+
+        What changed while nobody led goes first.
+        """
+        documents = await self._list_all()
+        present = {Key.of(document) for document in documents}
         known = {Key("Registry", *name) for name in self._claims.names()}
         known |= {key for keys in self._licenses.values() for key in keys}
         gone = known - present  # deleted while the watch was down
         for key in gone:
             self._note(Change(key, None))
         self._synced = True
-        for key in (TOKEN_KEYS, *sorted(present), *sorted(gone)):
+        for key in (TOKEN_KEYS, *sorted(gone)):
             self._queue.add(key)
+        for document in documents:
+            (self._queue.add_to_pass if _is_observed(document) else self._queue.add)(Key.of(document))
         for document in await self._store.list("Secret"):
             owner = _owner(document)
             if owner is not None and owner not in present:
                 self._queue.add(owner)
+
+    async def _list_all(self) -> list[Document]:
+        """Everything, in the order of a pass: Licenses name Registries, and ImageTests name both."""
+        return [document for kind in PASS for document in await self._store.list(kind)]
 
     def _note(self, change: Change) -> None:
         key = change.key
@@ -194,17 +202,17 @@ class Reconciler:
             apps.discard(key.namespace)
         for app in apps:
             for license_key in self._licenses.get(app, ()):
-                self._add(license_key)
+                self._queue.add_to_pass(license_key)
 
     def _facts_of_app(self, app: str) -> object:
         """What the Licenses of an app depend on; not asked before all is known."""
         return (self._claims.domains_of(app), self._claims.names_in(app)) if self._synced else None
 
     def _note_secret(self, key: Key) -> None:
-        if key == LICENSE_KEY:
+        if key == LICENSE_KEY and self._synced:
             for keys in self._licenses.values():
                 for license_key in keys:
-                    self._add(license_key)
+                    self._queue.add_to_pass(license_key)
         if key.namespace == SYSTEM_NAMESPACE:
             target = handoff_target(key.name)
             if target is not None:
@@ -237,6 +245,7 @@ class Reconciler:
             else:
                 self._queue.add_at(key, due)
                 self._queue.done(key)
+                self._image_test.wake(key)
                 self._on_done(key.kind, "ok")
 
     def _tell(self, key: Key, error: Exception) -> None:
@@ -263,6 +272,12 @@ class Reconciler:
             return await self._image_test.reconcile(key)
         await self._signing.fetch_license_key()
         return await self._signing.reconcile_token_keys()
+
+
+def _is_observed(document: Document) -> bool:
+    """Whether its status tells of it as it is."""
+    observed = (document.get("status") or {}).get("observedGeneration")
+    return bool(observed == document["metadata"].get("generation"))
 
 
 def _owner(document: Document) -> Key | None:

@@ -1,28 +1,40 @@
-"""What is to be reconciled: each key at most once at a time, and what time alone makes due."""
+"""What is to be reconciled: each key at most once at a time, what changed first, and what time alone makes due."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Final
 
 from pullgate.store.port import Key
 
 FIRST_BACKOFF = 0.5
 LAST_BACKOFF = 60.0
+CHANGES_IN_A_ROW: Final = 4
+"""After so many changes one key of a pass comes, if there is one: changes without pause must not starve a pass."""
 
 
 class WorkQueue:
-    """Keys to work on. A key that is added while it is worked on comes again afterwards, once."""
+    """Keys to work on: what changed, before what is only looked at again. Within both the namespaces take turns.
+
+    A key that is added while it is worked on comes again afterwards, once.
+    """
 
     def __init__(self, clock: Callable[[], datetime], longest_sleep: float = 30.0) -> None:
         """`longest_sleep`: seconds in which a wall clock that was set is noticed."""
         self._clock, self._longest_sleep = clock, longest_sleep
-        self._waiting: dict[Key, None] = {}
-        self._working: set[Key] = set()
-        self._again: set[Key] = set()
+        self._changes, self._passes = _Line(), _Line()
+        self._in_a_row = 0
+        """Changes that were taken since the last key of a pass."""
+        self._working: dict[Key, bool] = {}
+        """Whether it was taken as a change."""
+        self._again: dict[Key, bool] = {}
+        """Whether it is added as a change."""
         self._failures: dict[Key, int] = {}
+        self._failed_changes: set[Key] = set()
         self._due: dict[Key, datetime] = {}
         self._heap: list[tuple[datetime, Key]] = []
         self._filled = asyncio.Event()
@@ -31,18 +43,27 @@ class WorkQueue:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is worked on; what is due later does not count."""
-        return not self._waiting and not self._working
+        return not len(self) and not self._working
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._changes) + len(self._passes)
 
     def add(self, key: Key) -> None:
-        """Work on `key` as soon as possible."""
+        """Work on `key` soon: it changed, or what it names did."""
         if key in self._working:
-            self._again.add(key)
+            self._again[key] = True
             return
-        self._waiting[key] = None
+        self._passes.discard(key)
+        self._changes.put(key)
         self._filled.set()
+
+    def add_to_pass(self, key: Key) -> None:
+        """Work on `key` after what changed: one of many that are looked at again."""
+        if key in self._working:
+            self._again.setdefault(key, False)
+        elif key not in self._changes:
+            self._passes.put(key)
+            self._filled.set()
 
     def add_at(self, key: Key, when: datetime | None) -> None:
         """Work on `key` at `when`, in the place of an earlier wish; None: no wish."""
@@ -62,12 +83,14 @@ class WorkQueue:
 
     async def take(self) -> Key:
         """The next key; `done` or `failed` must follow."""
-        while not self._waiting:
+        while not len(self):
             self._filled.clear()
             await self._filled.wait()
-        key = next(iter(self._waiting))
-        del self._waiting[key]
-        self._working.add(key)
+        is_change = bool(self._changes) and (not self._passes or self._in_a_row < CHANGES_IN_A_ROW)
+        self._in_a_row = self._in_a_row + 1 if is_change else 0
+        key = (self._changes if is_change else self._passes).take()
+        self._working[key] = is_change or key in self._failed_changes
+        self._failed_changes.discard(key)
         return key
 
     def done(self, key: Key) -> None:
@@ -80,14 +103,15 @@ class WorkQueue:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         wait = min(FIRST_BACKOFF * 2.0 ** min(failures - 1, 10), LAST_BACKOFF)
         self.add_at(key, self._clock() + timedelta(seconds=wait))
+        if self._working[key]:
+            self._failed_changes.add(key)
         self._leave(key)
         return wait
 
     def _leave(self, key: Key) -> None:
-        self._working.discard(key)
+        del self._working[key]
         if key in self._again:
-            self._again.discard(key)
-            self.add(key)
+            (self.add if self._again.pop(key) else self.add_to_pass)(key)
 
     async def run_timers(self) -> None:
         """Add what becomes due, until cancelled."""
@@ -111,5 +135,44 @@ class WorkQueue:
                 return min(left, self._longest_sleep)
             heapq.heappop(self._heap)
             del self._due[key]
-            self.add(key)
+            (self.add if key in self._failed_changes else self.add_to_pass)(key)
         return self._longest_sleep
+
+
+class _Line:
+    """Keys in the order in which they came, the namespaces in turn: one with many holds up no other."""
+
+    def __init__(self) -> None:
+        self._namespaces: OrderedDict[str, OrderedDict[Key, None]] = OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._namespaces.get(key.namespace, ())
+
+    def put(self, key: Key) -> None:
+        """Add `key` at the end of its namespace's, unless it waits already."""
+        keys = self._namespaces.setdefault(key.namespace, OrderedDict())
+        self._count += key not in keys
+        keys[key] = None
+
+    def discard(self, key: Key) -> None:
+        """Take `key` out, if it waits."""
+        if key not in self:
+            return
+        keys = self._namespaces[key.namespace]
+        del keys[key]
+        self._count -= 1
+        if not keys:
+            del self._namespaces[key.namespace]
+
+    def take(self) -> Key:
+        """The next key. Raises KeyError where none waits."""
+        namespace, keys = self._namespaces.popitem(last=False)
+        key, _ = keys.popitem(last=False)
+        self._count -= 1
+        if keys:
+            self._namespaces[namespace] = keys
+        return key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -21,6 +22,8 @@ from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.exchange_http import ExchangeHttp
 from pullgate.upstream.login import LoginResult, check_login
 from pullgate.upstream.probe import check_image
+from pullgate.upstream.refusals import Refusals
+from pullgate.upstream.trial import places_of
 from pullgate_operator.plan.check import Checked
 from pullgate_operator.plan.claims import Claims
 from pullgate_operator.plan.credentials import Resolved
@@ -52,6 +55,7 @@ class RegistryReconciler:
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.checks)
         self.renewals = Renewals(clock, store.request_token, again=again, on_done=on_renewed)
+        self._refusals = Refusals(time.monotonic)
         self._checked: dict[Key, Checked] = {}
         self._ends: dict[Key, tuple[Credentials, datetime, datetime | None]] = {}
         """What a provider told of the end of static credentials, and when it was asked."""
@@ -142,7 +146,8 @@ class RegistryReconciler:
             image_fault: faults.Fault | None = None
             end: datetime | None = None
             try:
-                result = await check_login(config, PROVIDERS[spec.type].quota)
+                places = places_of(spec.host, image, spec.repositories)
+                result = await check_login(config, PROVIDERS[spec.type].quota, places, self._refusals)
                 if image is not None and result.fault is None:
                     image_fault = await check_image(config, image)
                 if result.fault is None:
@@ -155,8 +160,10 @@ class RegistryReconciler:
         if result is None:
             return
         before = self._checked.get(key)
-        failures = before.failures if before is not None and before.is_of(config, image, source) else 0
-        checked = Checked(config, self._clock(), result, failures + 1, image, image_fault, source, end)
+        failures = before.failures if before is not None and before.is_of(config, spec, source) else 0
+        checked = Checked(
+            config, self._clock(), result, failures + 1, image, image_fault, source, end, spec.repositories
+        )
         self._checked[key] = checked if checked.fault is not None else dataclasses.replace(checked, failures=0)
         if isinstance(checked.fault, faults.UpstreamUnauthorized) and source and config.credentials is not None:
             self.renewals.refuse(key, config.credentials.password)

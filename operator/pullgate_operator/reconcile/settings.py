@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
+
+from pullgate_operator.plan.image_test import WAIT
 
 Clock = Callable[[], datetime]
 
@@ -26,6 +29,10 @@ class ReconcileSettings:
     """Registries that are asked at the same time."""
     runs: int = 4
     """ImageTests that run at the same time."""
+    proxy_ca: Path | None = None
+    """PEM file of the CA that signs the proxy's certificate, beside the system's; read again for each run."""
+    image_test_wait: timedelta = WAIT
+    """How long an ImageTest waits for what it names and is not there yet."""
     usage_interval: timedelta = timedelta(minutes=10)
     """Least time between two writes of one License's usage, so that no pull costs a write."""
     longest_sleep: float = 30.0

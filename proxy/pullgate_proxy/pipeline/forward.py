@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 from multidict import CIMultiDictProxy
 
 from pullgate.faults import NotEntitled, ProofPending, UpstreamForbidden, UpstreamProtocol
+from pullgate.oci.accept import accept_for_upstream
 from pullgate.oci.manifest import INDEX_TYPES, parse_manifest
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
@@ -232,8 +233,7 @@ def _method(pull: Pull) -> Method:
 
 
 def _manifest_request(pull: Pull) -> UpstreamRequest:
-    """Accept goes on as it came: GHCR answers 404 to a client that lacks the type of what is there."""
-    accept = tuple(pull.headers.getall("Accept", ()))[:ACCEPT_LIMIT]
+    accept = accept_for_upstream(tuple(pull.headers.getall("Accept", ()))[:ACCEPT_LIMIT])
     return UpstreamRequest(_method(pull), pull.route.repository, "manifests", pull.request.reference, accept=accept)
 
 

@@ -81,7 +81,7 @@ def _length(answer: Answer) -> int | None:
 
 
 def _abort(http: web.BaseRequest, record: Record, fault: Fault) -> None:
-    record.reason, record.message, record.aborted = fault.reason, fault.message, True
+    record.reason, record.message, record.aborted = fault.reason, fault.for_vendor, True
     if http.transport is not None:
         http.transport.abort()
     if isinstance(fault, Internal):

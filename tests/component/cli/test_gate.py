@@ -139,6 +139,13 @@ async def test_the_operator_can_run_the_gate_as_an_image_test(gate: Gate) -> Non
     assert [r.get("reason", "Ok") for r in ran.data["runs"][0]["results"]] == ["Ok", "ManifestUnknown"]
 
 
+async def test_a_gate_of_the_operator_does_not_wait_for_a_license_that_is_not_there(gate: Gate) -> None:
+    ran = await run(gate, GOOD, "--in-cluster", "--as", "nobody")
+    assert ran.code == 2
+    assert "there is no License nobody" in ran.output
+    assert not await gate.store.list("ImageTest")
+
+
 def docker_config(folder: Path, **config: Any) -> str:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))

@@ -78,6 +78,20 @@ async def test_a_fault_is_named_with_whose_move_it_is(
     assert password not in ran.output + text.output
 
 
+async def test_a_login_that_nothing_proves_is_neither_passed_nor_failed() -> None:
+    async with ScriptedRegistry() as upstream:
+        await seed(upstream)
+        arguments = ("--plain-http", "--image", IMAGE)
+        ran = await examine(upstream.host, "CANARY-any", *arguments, "-o", "json")
+        text = await examine(upstream.host, "CANARY-any", *arguments)
+    assert (ran.code, text.code, ran.data["passed"]) == (2, 2, False)
+    login, image = ran.data["steps"][-2:]
+    assert (login["passed"], login["reason"], image["passed"]) == (False, "NotProven", True)
+    assert f"not proven: strangers may read {WORKER}" in login["text"]
+    assert "? login" in text.output
+    assert "name a private image: --image REPOSITORY" in text.output
+
+
 async def test_a_refused_credential_of_the_wrong_kind_is_suspected(upstream: ScriptedRegistry) -> None:
     options = ["--type", "Quay", "--host", upstream.host, "--plain-http", "--username", "somebody", "--password-stdin"]
     ran = await pullgate("registry", "test", *options, "-o", "json", stdin="CANARY-wrong")

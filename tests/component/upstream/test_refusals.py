@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import dataclasses
 import json
 from collections.abc import Callable
 
@@ -225,6 +227,60 @@ async def test_a_refused_basic_login_is_remembered_and_a_refused_repository_is_t
             assert len(shown) == 2
 
 
+async def test_thirty_pulls_at_once_show_a_wrong_basic_login_once() -> None:
+    async def script(request: web.Request) -> Reply:
+        await asyncio.sleep(0.01)
+        return Reply(401, b"", {"WWW-Authenticate": 'Basic realm="x"'})
+
+    async with Stage(script) as stage, Upstream(stage.config(credentials=CREDENTIALS)) as upstream:
+        pulls = [upstream.fetch_manifest(manifest(f"a/{n % 10}")) for n in range(30)]
+        ends = await asyncio.gather(*pulls, return_exceptions=True)
+        assert {type(end) for end in ends} == {faults.UpstreamUnauthorized}
+        # Once for the image, once for the ping that tells a refused login from a refused repository.
+        assert len([asked for asked in stage.asked if "Authorization" in asked.headers]) == 2
+
+
+async def test_a_first_try_that_got_no_answer_is_followed_by_the_next_one() -> None:
+    shown = 0
+
+    async def script(request: web.Request) -> Reply:
+        nonlocal shown
+        if request.headers.get("Authorization") != BASIC:
+            return Reply(401, b"", {"WWW-Authenticate": 'Basic realm="x"'})
+        shown += 1
+        await asyncio.sleep(0.01)
+        return Reply(404, b"") if shown > 3 else Reply(hang_up=True)
+
+    async with Stage(script) as stage, Upstream(stage.config(credentials=CREDENTIALS)) as upstream:
+        pulls = [upstream.fetch_manifest(manifest(f"a/{n}")) for n in range(5)]
+        async with asyncio.timeout(8):  # less than the others would wait for a first try that never ends
+            ends = await asyncio.gather(*pulls, return_exceptions=True)
+        assert faults.ManifestUnknown in {type(end) for end in ends}
+
+
+@pytest.mark.parametrize("name", ["Quay", "Basic"])
+async def test_clients_of_several_apps_with_the_same_wrong_login_show_it_as_one(name: str) -> None:
+    def basic(request: web.Request) -> Reply:
+        return Reply(401, b"", {"WWW-Authenticate": 'Basic realm="x"'})
+
+    clock = Clock()
+    refusals = Refusals(clock)
+    service = Quay(right=False)
+    if name == "Basic":
+        service.stage.script = basic
+    async with service.stage as stage, contextlib.AsyncExitStack() as stack:
+        config = stage.config(credentials=CREDENTIALS)
+        apps = [
+            await stack.enter_async_context(
+                Upstream(dataclasses.replace(config, registry=f"app-{n}/up"), clock=clock, refusals=refusals)
+            )
+            for n in range(10)
+        ]
+        ends = await asyncio.gather(*(app.fetch_manifest(manifest()) for app in apps), return_exceptions=True)
+        assert {type(end) for end in ends} == {faults.UpstreamUnauthorized}
+        assert len([asked for asked in stage.asked if asked.headers.get("Authorization") == BASIC]) == 2
+
+
 async def test_one_denial_by_basic_does_not_end_bearer_for_the_others() -> None:
     service = Harbor(may=("a/b", "e/f"))
     async with service.stage as stage, Upstream(stage.config(credentials=CREDENTIALS)) as upstream:
@@ -336,7 +392,7 @@ async def test_a_scope_that_is_asked_for_only_reads(challenged: str, asked: str)
         ]
 
 
-@pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
+@pytest.mark.parametrize("scheme", ["Basic", "Bearer", "none"])
 async def test_a_repository_that_strangers_do_not_see_is_asked_with_the_login(scheme: str) -> None:
     def script(request: web.Request) -> Reply:
         given = request.headers.get("Authorization", "")
@@ -344,8 +400,8 @@ async def test_a_repository_that_strangers_do_not_see_is_asked_with_the_login(sc
             return token_reply() if given == BASIC else Reply(401)
         challenge = 'Basic realm="x"' if scheme == "Basic" else f'Bearer realm="{stage.url}/token"'
         if request.path == "/v2/" and not given:
-            return Reply(401, b"", {"WWW-Authenticate": challenge})
-        return MANIFEST if given in {BASIC if scheme == "Basic" else "Bearer a-token"} else Reply(404)
+            return Reply(200) if scheme == "none" else Reply(401, b"", {"WWW-Authenticate": challenge})
+        return MANIFEST if given == ("Bearer a-token" if scheme == "Bearer" else BASIC) else Reply(404)
 
     async with Stage(script) as stage, Upstream(stage.config(credentials=CREDENTIALS)) as upstream:
         await upstream.fetch_manifest(manifest())

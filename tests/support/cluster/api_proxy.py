@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,6 +12,7 @@ from typing import Any, Literal, Self
 import aiohttp
 from aiohttp import web
 
+from pullgate.tls_context import build_client_context
 from tests.support.cluster.kubectl import Kubectl
 
 When = Literal["before", "after"]
@@ -59,7 +59,7 @@ class ApiProxy:
         authority = self._config["clusters"][0]["cluster"]["certificate-authority-data"]
         import base64
 
-        context = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
+        context = build_client_context(base64.b64decode(authority).decode())
         connector = aiohttp.TCPConnector(ssl=context, limit=0)
         timeout = aiohttp.ClientTimeout(total=None, connect=5)
         self._session = await self._stack.enter_async_context(

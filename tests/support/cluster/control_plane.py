@@ -15,14 +15,16 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from pullgate.tls_context import build_client_context
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.process import Program
 from tests.support.ports import free_port
-from tests.support.tls import trusting
+from tests.support.tls import Authority
 from tests.support.tools import tool
 
 READY_SECONDS = 90.0
 ADMIN_TOKEN = "admin-of-the-tests"
+SERVER_NAMES = ("kubernetes.default.svc", "kubernetes.default", "kubernetes", "localhost", "127.0.0.1", "10.96.0.1")
 NODE_NAME = "node-of-the-tests"
 NODE_TOKEN = "kubelet-of-the-tests"
 
@@ -33,15 +35,14 @@ class Served:
 
     address: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
-    ca: Path | None = None
-    """Of the certificate that `api_server` names; without it the API server makes one."""
-    api_server: tuple[str, ...] = ()
-    controllers: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 class ControlPlane(Kubectl):
     """A cluster without nodes; one may join as NODE_NAME with NODE_TOKEN.
 
+    Its certificates have no key identifiers, as those of EKS (kubernetes-client/python#2394): Python's strict check
+    would refuse them.
     The API server can be stopped and comes back with its data on the same port.
     """
 
@@ -50,7 +51,12 @@ class ControlPlane(Kubectl):
         served = served or Served()
         self.url = f"https://{served.address}:{served.port}"
         self.kubeconfig = directory / "admin.kubeconfig"
-        self._ca = served.ca or directory / "pki" / "apiserver.crt"
+        authority = Authority("Test cluster", identifiers=False)
+        self.ca = authority.pem
+        """PEM."""
+        ca = directory / "ca.crt"
+        ca.write_text(self.ca)
+        certificate, key = authority.write_pair(directory, [*SERVER_NAMES, served.address])
         etcd, peer = free_port(), free_port()
         self._etcd = self._program(
             "etcd",
@@ -66,6 +72,8 @@ class ControlPlane(Kubectl):
             f"--secure-port={served.port}",
             f"--bind-address={served.address}",
             f"--cert-dir={directory / 'pki'}",
+            f"--tls-cert-file={certificate}",
+            f"--tls-private-key-file={key}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={directory / 'sa.pub'}",
             f"--service-account-signing-key-file={directory / 'sa.key'}",
@@ -73,7 +81,7 @@ class ControlPlane(Kubectl):
             "--authorization-mode=Node,RBAC",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--allow-privileged=true",
-            *served.api_server,
+            *served.flags,
         )
         self._controllers = self._program(
             "kube-controller-manager",
@@ -83,7 +91,7 @@ class ControlPlane(Kubectl):
             f"--secure-port={free_port()}",
             "--bind-address=127.0.0.1",
             "--leader-elect=false",
-            *served.controllers,
+            f"--root-ca-file={ca}",
         )
 
     def start(self) -> None:
@@ -118,7 +126,7 @@ class ControlPlane(Kubectl):
 
     def kubeconfig_for(self, token: str) -> str:
         """A kubeconfig of whoever has `token`."""
-        authority = base64.b64encode(self._ca.read_bytes()).decode()
+        authority = base64.b64encode(self.ca.encode()).decode()
         return json.dumps(
             {
                 "apiVersion": "v1",
@@ -136,11 +144,10 @@ class ControlPlane(Kubectl):
         return Program([tool(name), *arguments], self._directory / f"{name}.log")
 
     def _is_ready(self) -> bool:
-        if not self._ca.exists():
-            return False
         request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
         try:
-            with urllib.request.urlopen(request, timeout=5, context=trusting(self._ca.read_text())) as answer:
+            context = build_client_context(self.ca)
+            with urllib.request.urlopen(request, timeout=5, context=context) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from pullgate.resources import ImageTest, parse_resource
 from pullgate.upstream.probe import ImageResult, PlatformResult
 from pullgate_operator.plan.image_test import (
+    FIRST_RETRY,
     HISTORY_LIMIT,
     RETRY,
     STATUS_LIMIT,
+    WAIT,
     Finished,
     ImageTestPlan,
     Problem,
@@ -26,6 +28,7 @@ from pullgate_operator.plan.image_test import (
 
 NOW = datetime(2026, 11, 24, 12, 10, tzinfo=UTC)
 GOOD = ImageResult("quay.io/my-org/api:1", True, "sha256:" + "a" * 64, (PlatformResult("linux/amd64", True, "x"),), 9)
+LACK = Problem("RegistryUnknown", "no Registry of app my-app is for quay.io/my-org/api", may_come=True)
 BAD = ImageResult("quay.io/my-org/gone:1", False, reason="ManifestUnknown", message="is not there", hint="push it")
 
 
@@ -38,12 +41,12 @@ class World:
         self.generation = 1
         self.finished: Finished | None = None
 
-    def plan(self, now: datetime = NOW, *, running: bool = False) -> ImageTestPlan:
+    def plan(self, now: datetime = NOW, *, running: bool = False, came: bool = False) -> ImageTestPlan:
         metadata = {"name": "release", "namespace": "my-app", "uid": "u", "generation": self.generation}
         head = {"apiVersion": "pullgate.dev/v1alpha1", "kind": "ImageTest", "metadata": metadata}
         resource = parse_resource({**head, "spec": self.spec, "status": self.status})
         assert isinstance(resource, ImageTest)
-        planned = plan_image_test(resource, self.finished, running=running, now=now)
+        planned = plan_image_test(resource, self.finished, running=running, now=now, came=came)
         self.status = json.loads(json.dumps(planned.plan.status))
         return planned
 
@@ -52,6 +55,12 @@ class World:
         retry_at = at + RETRY if problem is not None else None
         self.finished = Finished(at, 2.0, self.generation, results, problem, retry_at)
         return self.plan(at + timedelta(seconds=2))
+
+    def lack(self, at: datetime = NOW) -> ImageTestPlan:
+        """A run that began at `at` finds that what the test names is not there yet."""
+        retry_at = at + FIRST_RETRY
+        self.finished = Finished(at, 0.0, self.generation, (), LACK, retry_at, patient=True)
+        return self.plan(at)
 
     def conditions(self) -> dict[str, tuple[str, str]]:
         return {c["type"]: (c["status"], c["reason"]) for c in self.status["conditions"]}
@@ -173,6 +182,81 @@ def test_a_run_that_cannot_be_made_says_why_and_is_tried_again() -> None:
     assert world.plan(NOW + RETRY).run
     assert world.status == before, "a new try changes nothing before its end"
     world.end(GOOD, at=NOW + RETRY)
+    assert world.conditions()["Ready"] == ("True", "Passed")
+
+
+def test_a_test_that_lacks_what_it_names_waits_a_minute_and_is_then_told_as_it_is() -> None:
+    world = World()
+    assert world.plan().patient
+    planned = world.lack()
+    assert world.conditions() == {
+        "Reconciling": ("True", "RegistryUnknown"),
+        "Complete": ("False", "RegistryUnknown"),
+        "Passed": ("Unknown", "RegistryUnknown"),
+        "Ready": ("Unknown", "RegistryUnknown"),
+    }
+    assert "waiting: no Registry of app my-app is for quay.io" in str(world.status)
+    assert (planned.run, planned.plan.due, planned.plan.events) == (False, NOW + FIRST_RETRY, ())
+    before = world.status
+    again = world.plan(NOW + FIRST_RETRY)
+    assert (again.run, again.patient) == (True, True)
+    world.lack(NOW + WAIT - timedelta(seconds=2))
+    assert world.status == before, "it goes on waiting"
+    last = world.plan(NOW + WAIT)
+    assert (last.run, last.patient) == (True, False)
+    assert world.status == before, "the last run decides"
+    world.end(BAD, at=NOW + WAIT)
+    assert world.conditions()["Stalled"] == ("True", "ManifestUnknown")
+
+
+def test_the_wait_of_a_new_generation_begins_anew() -> None:
+    world = World()
+    world.plan()
+    world.lack()
+    world.generation = 2
+    assert world.plan(NOW + WAIT * 2).patient
+    world.lack(NOW + WAIT * 2)
+    assert world.conditions()["Reconciling"] == ("True", "RegistryUnknown")
+
+
+def test_a_new_leader_does_not_begin_the_wait_anew() -> None:
+    world = World()
+    world.plan()
+    world.lack()
+    world.finished = None
+    planned = world.plan(NOW + WAIT)
+    assert (planned.run, planned.patient) == (True, False)
+
+
+def test_a_run_by_schedule_waits_too_and_a_stalled_test_does_not() -> None:
+    world = World(schedule="*/30 * * * *")
+    due = world.end(GOOD).plan.due
+    assert due is not None
+    assert world.plan(due).patient
+    world.lack(due)
+    assert world.conditions()["Reconciling"] == ("True", "RegistryUnknown")
+    assert world.plan(due + WAIT).run
+    world.end(BAD, at=due + WAIT)
+    assert not world.plan(due + WAIT * 2).patient
+
+
+def test_a_stalled_test_runs_again_when_what_it_lacked_has_come() -> None:
+    world = World()
+    world.end(BAD)
+    assert not world.plan(NOW + timedelta(hours=1)).run
+    later = NOW + timedelta(hours=2)
+    planned = world.plan(later, came=True)
+    assert (planned.run, planned.patient) == (True, True)
+    assert "Stalled" not in world.conditions()
+    assert not world.plan(later, running=True, came=True).run
+    world.end(GOOD, at=later)
+    assert world.conditions()["Ready"] == ("True", "Passed")
+
+
+def test_two_runs_within_one_second_are_both_told() -> None:
+    world = World()
+    world.end(BAD)
+    world.end(GOOD, at=NOW + timedelta(milliseconds=100))
     assert world.conditions()["Ready"] == ("True", "Passed")
 
 

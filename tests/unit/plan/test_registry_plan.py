@@ -115,6 +115,44 @@ def test_a_failed_check_is_told_by_the_reason_of_the_faults_table(
     assert plan.plan.secrets  # the proxy goes on with what it has
 
 
+def unproven(**spec: Any) -> Checked:
+    """A check of a registry that let the login in unseen."""
+    resource = registry(**spec)
+    found = checked(None, resource=resource)
+    result = LoginResult(0.04, None, unproven="quay.io lets strangers in at /v2/, so the login was not tried")
+    image = resource.spec.check.image
+    return dataclasses.replace(found, result=result, image=image, repositories=resource.spec.repositories)
+
+
+def test_a_login_that_nothing_proves_makes_no_registry_ready_and_says_what_would() -> None:
+    plan = decide(checked=unproven())
+    found = conditions(plan)
+    assert found["Reachable"] == ("True", "Answered")
+    assert found["Authenticated"] == ("Unknown", "NotProven")
+    assert found["Ready"] == ("False", "NotProven")
+    assert found["Stalled"] == ("True", "NotProven")
+    words = "quay.io lets strangers in at /v2/, so the login was not tried; name a private image in spec.check.image"
+    assert message(plan, "Authenticated") == message(plan, "Ready") == words
+    assert [event.reason for event in plan.plan.events] == ["NotProven"]
+    assert plan.plan.secrets  # the proxy serves with what it has
+    assert plan.plan.due == NOW + timedelta(minutes=5)
+
+
+def test_an_image_that_cannot_be_read_is_told_before_a_login_that_nothing_proves() -> None:
+    spec = {"check": {"image": "my-org/api:1"}}
+    fault = faults.ManifestUnknown("quay.io", "my-org/api", "1")
+    failed = dataclasses.replace(unproven(**spec), image_fault=fault, failures=1)
+    found = conditions(decide(checked=failed, resource=registry(**spec)))
+    assert (found["Authenticated"][1], found["Ready"][1]) == ("NotProven", "ManifestUnknown")
+
+
+def test_a_repository_that_may_prove_the_login_is_tried_at_once() -> None:
+    named = registry(repositories=["my-org/api"])
+    assert decide(checked=unproven(), resource=named).check is not None
+    assert decide(checked=unproven()).check is None
+    assert decide(checked=checked(None), resource=named).check is None
+
+
 def message(plan: RegistryPlan, type_: str) -> str:
     """Of a condition."""
     return next(str(c["message"]) for c in plan.plan.status["conditions"] if c["type"] == type_)

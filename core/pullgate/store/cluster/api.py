@@ -1,19 +1,23 @@
-"""Requests to the API server: credentials of a kubeconfig or of the pod, JSON in and out, faults in words."""
+"""Requests to the API server: credentials of a kubeconfig or of the pod, JSON in and out, faults in words.
+
+The client of `kubernetes.aio` sends them: TLS, proxies and the refreshing of tokens are its own. Its models are not
+used: documents stay as they came.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import urlencode
 
 import aiohttp
 import yaml
 from kubernetes.aio import config
-from kubernetes.aio.client import Configuration
+from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
 from pullgate.store.port import StoreUnavailable
 
@@ -25,6 +29,7 @@ WATCH_SECONDS: Final = 300
 SILENCE_SECONDS: Final = 100.0
 """A watch with bookmarks says something every minute; one that is silent for longer is dead."""
 REQUEST_SECONDS: Final = 30.0
+CONNECTIONS: Final = 64
 
 METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 KUBECONFIG: Final = "~/.kube/config"
@@ -64,9 +69,14 @@ class Api:
     ) -> None:
         """`on_write` is told the resource (licenses, secrets, leases …) of each request that may change something."""
         self._configuration, self._on_write = configuration, on_write
+        # Python's strict check refuses certificates that Go's client and curl take: those of an authority without key
+        # identifiers, as EKS and others have. Chain, name and time are checked all the same.
+        configuration.disable_strict_ssl_verification = True
+        configuration.connection_pool_maxsize = CONNECTIONS
+        configuration.client_session_kwargs = {"middlewares": (_refuse_redirects,)}
         self.namespace = namespace
         """The one of the kubeconfig's context, or of the pod."""
-        self._session: aiohttp.ClientSession | None = None
+        self._client: ApiClient | None = None
 
     @classmethod
     async def load(
@@ -101,24 +111,37 @@ class Api:
 
     async def __aenter__(self) -> Self:
         """Raises NotConnected for a certificate or key that cannot be read."""
-        timeout = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=REQUEST_SECONDS)
         try:
-            context = self._tls()
+            self._client = ApiClient(self._configuration)
         except (OSError, ValueError) as error:
             words = "the kubeconfig's certificate or key cannot be read"
             raise NotConnected(f"{words}: {getattr(error, 'reason', None) or error}") from error
-        connector = aiohttp.TCPConnector(ssl=context, limit=64)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._client is not None:
+            await self._client.close()  # type: ignore[no-untyped-call]
 
     @property
-    def configuration(self) -> Configuration:
-        """Where the API server is, and the credentials for it."""
-        return self._configuration
+    def host(self) -> str:
+        """Where the API server is: scheme://host[:port]."""
+        return self._configuration.host.rstrip("/")
+
+    def open_session(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
+        """A session for the requests of another library, with the same TLS, proxy and credentials; the caller's."""
+        if self._client is None:
+            raise StoreUnavailable("the connection to the API server is closed")
+
+        async def authorize(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            request.headers.update(await self._authorization())
+            return await send(request)
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._client.rest_client.ssl_context, limit=CONNECTIONS),
+            proxy=self._configuration.proxy,
+            trust_env=True,
+            middlewares=(*middlewares, _refuse_redirects, authorize),
+        )
 
     async def list_page(self, path: str, params: Params, *, metadata_only: bool = False) -> dict[str, Any]:
         """A page of a list, or of its metadata alone. Raises Gone, StoreUnavailable."""
@@ -164,8 +187,7 @@ class Api:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        timeout = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=SILENCE_SECONDS)
-        async with self._request("GET", path, params=params, timeout=timeout) as response:
+        async with self._request("GET", path, params=params, silence=SILENCE_SECONDS) as response:
             rest = b""
             async for data in response.content.iter_any():
                 *lines, rest = (rest + data).split(b"\n")
@@ -184,29 +206,44 @@ class Api:
         params: Params | None = None,
         accept: str | None = None,
     ) -> dict[str, Any]:
-        data = json.dumps(body).encode() if body is not None else None
-        headers = {"Content-Type": media_type} if data is not None else {}
+        headers = {"Content-Type": media_type} if body is not None else {}
         headers |= {"Accept": accept} if accept else {}
         if method != "GET":
             self._on_write(_resource_of(path))
-        async with self._request(method, path, params=params, headers=headers, data=data) as response:
+        async with self._request(method, path, params=params, headers=headers, body=body) as response:
             document: dict[str, Any] = json.loads(await response.read())
             return document
 
     @contextlib.asynccontextmanager
     async def _request(
-        self, method: str, path: str, *, headers: Params | None = None, **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        headers: Params | None = None,
+        body: Any = None,
+        silence: float = REQUEST_SECONDS,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        if self._session is None:
+        if self._client is None:
             raise StoreUnavailable("the connection to the API server is closed")
-        url = self._configuration.host.rstrip("/") + path
+        url = f"{self.host}{path}?{urlencode(params)}" if params else self.host + path
+        timeout = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=silence)
         try:
             sent = {**(headers or {}), **await self._authorization()}
-            async with self._session.request(method, url, headers=sent, allow_redirects=False, **options) as response:
+            answer = await self._client.call_api(method, url, sent, body, _request_timeout=timeout)
+            async with answer.response as response:
                 if response.status >= 300:
                     raise _refusal(response.status, await response.content.read(4096))
                 yield response
-        except (aiohttp.ClientError, OSError, TimeoutError, config.ConfigException, json.JSONDecodeError) as error:
+        except (
+            aiohttp.ClientError,
+            ApiException,
+            OSError,
+            TimeoutError,
+            config.ConfigException,
+            json.JSONDecodeError,
+        ) as error:
             cause = str(error) or type(error).__name__
             raise StoreUnavailable(f"the API server cannot be reached: {cause}") from error
 
@@ -214,15 +251,14 @@ class Api:
         settings: Mapping[str, Any] = await self._configuration.auth_settings()
         return {each["key"]: each["value"] for each in settings.values() if each["in"] == "header" and each["value"]}
 
-    def _tls(self) -> ssl.SSLContext | bool:
-        if not self._configuration.host.startswith("https"):
-            return True
-        context = ssl.create_default_context(cafile=self._configuration.ssl_ca_cert)
-        if not self._configuration.verify_ssl:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if self._configuration.cert_file:
-            context.load_cert_chain(self._configuration.cert_file, self._configuration.key_file)
-        return context
+
+async def _refuse_redirects(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """An API server sends nobody elsewhere, and credentials go to no other host."""
+    response = await send(request)
+    if 300 <= response.status < 400:
+        response.close()
+        raise aiohttp.ClientError(f"it answered {response.status} with another address")
+    return response
 
 
 def _resource_of(path: str) -> str:

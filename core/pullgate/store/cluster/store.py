@@ -71,6 +71,10 @@ class ClusterStore:
         self._feeds.publish(_listed_mark(kind), None)
         return version, changes
 
+    def do_without(self, kind: str) -> None:
+        """The API server does not know `kind`: its watchers do not wait for a list."""
+        self._listed[kind].set()
+
     async def audit(self, kind: str) -> int:
         """Compare what is kept with the metadata of what is there; where they differ, take in the whole list.
 

@@ -65,6 +65,7 @@ class PlatformResult:
     reason: str = ""
     """A reason of the faults table; empty where it passed, as the next two."""
     message: str = ""
+    """With the upstream's own sentence: for the vendor. A proxy does not pass it on to a customer."""
     hint: str = ""
 
 
@@ -94,14 +95,14 @@ def failed_result(target: ProbeTarget, fault: faults.Fault, duration: float = 0.
         digest=digest,
         duration=duration,
         reason=fault.reason,
-        message=fault.message,
+        message=fault.for_vendor,
         hint=target.hint(fault),
     )
 
 
 def failed_platform(platform: str, fault: faults.Fault, hint: Hint, digest: str = "", size: int = 0) -> PlatformResult:
     """A platform that ended with `fault`."""
-    return PlatformResult(platform, False, digest, size, fault.reason, fault.message, hint(fault))
+    return PlatformResult(platform, False, digest, size, fault.reason, fault.for_vendor, hint(fault))
 
 
 def vendor_target(image: str, reference: Reference, config: UpstreamConfig, hint: Hint = own_hint) -> ProbeTarget:

@@ -1,0 +1,17 @@
+"""Events of ImageTests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from pullgate.resources.model import API_VERSION
+from pullgate.store.cluster.kinds import PLURALS
+from pullgate_operator.handlers.hub import HANDLERS, hub_of
+
+
+@kopf.on.event(API_VERSION, PLURALS["ImageTest"], registry=HANDLERS)
+async def take_image_test(event: kopf.RawEvent, memo: Any, **_: Any) -> None:
+    """What is there, comes, changes or goes."""
+    hub_of(memo).take("ImageTest", event)
