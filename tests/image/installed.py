@@ -189,7 +189,7 @@ def installed_pullgate(image: Image) -> Iterator[Installed]:
         whole = stack.enter_context(whole_cluster())
         authority, upstream_authority = (
             Authority("The proxy's CA"),
-            Authority("The upstream's CA", key_identifiers=False),
+            Authority("The upstream's CA", identifiers=False),
         )
         registry = DockerRegistry("basic", bind=whole.network.host, port=UPSTREAM_PORT, authority=upstream_authority)
         upstream = stack.enter_context(in_background(registry))

@@ -20,8 +20,9 @@ LOOPBACK = ("localhost", "127.0.0.1", "127.0.0.2")
 class Authority:
     """Signs server certificates. A client trusts them with `pem`, and refuses them without."""
 
-    def __init__(self, name: str = "Pullgate test authority", *, key_identifiers: bool = True) -> None:
-        """Without `key_identifiers` its certificates are as EKS's API servers have them: RFC 5280 wants both."""
+    def __init__(self, name: str = "Pullgate test authority", *, identifiers: bool = True) -> None:
+        """Without `identifiers` no certificate says which key signed it, as those of EKS's API servers."""
+        self._identifiers = identifiers
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         now = datetime.now(UTC)
@@ -39,9 +40,8 @@ class Authority:
             decipher_only=False,
         )
         self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
-        self._key_identifiers = key_identifiers
         builder = builder.add_extension(ca, critical=True).add_extension(usage, critical=True)
-        if key_identifiers:
+        if identifiers:
             builder = builder.add_extension(self._identifier, critical=False)
         self._certificate = builder.sign(self._key, hashes.SHA256())
 
@@ -68,7 +68,7 @@ class Authority:
         builder = self._builder(_name(names[0]), key.public_key(), now - timedelta(days=7), end)
         alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
         builder = builder.add_extension(alternatives, critical=False)
-        if self._key_identifiers:
+        if self._identifiers:
             issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier)
             builder = builder.add_extension(issuer, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
@@ -93,13 +93,6 @@ class Authority:
             .not_valid_before(begin)
             .not_valid_after(end)
         )
-
-
-def trusting(pem: str) -> ssl.SSLContext:
-    """For a client that trusts that CA, also one without key identifiers, as Go's clients do."""
-    context = ssl.create_default_context(cadata=pem)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
 
 
 def _name(text: str) -> x509.Name:

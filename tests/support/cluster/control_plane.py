@@ -15,10 +15,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from pullgate.tls_context import build_client_context
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.process import Program
 from tests.support.ports import free_port
-from tests.support.tls import Authority, trusting
+from tests.support.tls import Authority
 from tests.support.tools import tool
 
 READY_SECONDS = 90.0
@@ -34,10 +35,7 @@ class Served:
 
     address: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
-    ca: Path | None = None
-    """Of the certificate that `api_server` names; without it one is made."""
-    api_server: tuple[str, ...] = ()
-    controllers: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 class ControlPlane(Kubectl):
@@ -53,13 +51,12 @@ class ControlPlane(Kubectl):
         served = served or Served()
         self.url = f"https://{served.address}:{served.port}"
         self.kubeconfig = directory / "admin.kubeconfig"
-        certificate: tuple[str, ...] = ()
-        if served.ca is None:
-            authority = Authority("Test cluster", key_identifiers=False)
-            crt, key = authority.write_pair(directory, SERVER_NAMES)
-            certificate = (f"--tls-cert-file={crt}", f"--tls-private-key-file={key}")
-        self.ca = authority.pem if served.ca is None else served.ca.read_text()
+        authority = Authority("Test cluster", identifiers=False)
+        self.ca = authority.pem
         """PEM."""
+        ca = directory / "ca.crt"
+        ca.write_text(self.ca)
+        certificate, key = authority.write_pair(directory, [*SERVER_NAMES, served.address])
         etcd, peer = free_port(), free_port()
         self._etcd = self._program(
             "etcd",
@@ -75,6 +72,8 @@ class ControlPlane(Kubectl):
             f"--secure-port={served.port}",
             f"--bind-address={served.address}",
             f"--cert-dir={directory / 'pki'}",
+            f"--tls-cert-file={certificate}",
+            f"--tls-private-key-file={key}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={directory / 'sa.pub'}",
             f"--service-account-signing-key-file={directory / 'sa.key'}",
@@ -82,8 +81,7 @@ class ControlPlane(Kubectl):
             "--authorization-mode=Node,RBAC",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--allow-privileged=true",
-            *certificate,
-            *served.api_server,
+            *served.flags,
         )
         self._controllers = self._program(
             "kube-controller-manager",
@@ -93,7 +91,7 @@ class ControlPlane(Kubectl):
             f"--secure-port={free_port()}",
             "--bind-address=127.0.0.1",
             "--leader-elect=false",
-            *served.controllers,
+            f"--root-ca-file={ca}",
         )
 
     def start(self) -> None:
@@ -148,7 +146,8 @@ class ControlPlane(Kubectl):
     def _is_ready(self) -> bool:
         request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
         try:
-            with urllib.request.urlopen(request, timeout=5, context=trusting(self.ca)) as answer:
+            context = build_client_context(self.ca)
+            with urllib.request.urlopen(request, timeout=5, context=context) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

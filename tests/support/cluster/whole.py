@@ -1,7 +1,6 @@
 """A whole cluster of one node: scheduler, Services, names and NetworkPolicies beside what tests/cluster starts.
 
-Pods have a network of their own. The API server's certificate has no key identifiers, as EKS's has none, and it is on
-port 6443, as on most clusters.
+Pods have a network of their own. The API server is on port 6443, as on most clusters.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from tests.support.cluster.network import PODS, NodeNetwork, node_network
 from tests.support.cluster.node import Node, node
 from tests.support.cluster.process import Program
 from tests.support.ports import free_port
-from tests.support.tls import Authority
 from tests.support.tools import tool
 
 AUDIT_POLICY = {
@@ -89,23 +87,9 @@ def whole_cluster() -> Iterator[WholeCluster]:
 
 
 def _served(directory: Path, address: str, audit_log: Path) -> Served:
-    authority = Authority("Kubernetes", key_identifiers=False)
-    ca, policy = directory / "ca.crt", directory / "audit.json"
-    ca.write_text(authority.pem)
+    policy = directory / "audit.json"
     policy.write_text(json.dumps(AUDIT_POLICY))
-    certificate, key = authority.write_pair(directory, [address, "10.96.0.1", "kubernetes.default.svc"])
-    return Served(
-        address,
-        6443,
-        ca,
-        (
-            f"--tls-cert-file={certificate}",
-            f"--tls-private-key-file={key}",
-            f"--audit-policy-file={policy}",
-            f"--audit-log-path={audit_log}",
-        ),
-        (f"--root-ca-file={ca}",),
-    )
+    return Served(address, 6443, (f"--audit-policy-file={policy}", f"--audit-log-path={audit_log}"))
 
 
 def _programs(directory: Path, plane: ControlPlane, network: NodeNetwork) -> list[Program]:

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import aiohttp
 
+from pullgate.tls_context import build_client_context
 from tests.support.canaries import canary
 from tests.support.images import Image, referrers_index, referrers_tag
 from tests.support.ports import free_port
 from tests.support.push import push_image
-from tests.support.tls import Authority, trusting
+from tests.support.tls import Authority
 from tests.support.upstreams.token_server import ISSUER, SERVICE, TokenServer
 
 Auth = Literal["none", "basic", "token"]
@@ -94,7 +95,7 @@ class DockerRegistry:
             pass
 
     def _session(self, **options: Any) -> aiohttp.ClientSession:
-        trusted = trusting(self._authority.pem) if self._authority else True
+        trusted = build_client_context(self._authority.pem) if self._authority else True
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted), **options)
 
     def _authorization(self, repository: str) -> dict[str, str]:
