@@ -44,8 +44,6 @@ RESTART_SECONDS = (0.5, 1.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 SOON_SECONDS = 60.0
 SETTLE_SECONDS = 0.1
 """kopf has set its handlers of signals by then. They fail at a second signal, and stay when kopf has ended."""
-FIRST_AUDIT_SECONDS = 5.0
-"""kopf has listed by then; what was deleted between the operator's list and kopf's, it cannot tell."""
 EXIT_SECONDS = 20.0
 """kopf kills the process that does not come to an end in so long."""
 DISPENSABLE = frozenset({"ImageTest"})
@@ -193,6 +191,13 @@ class Operator:
         if self._store is not None:
             self._store.take(event["type"], kind, cast(dict[str, Any], event["object"]))
 
+    def note_kind(self, kind: str, *, present: bool) -> None:
+        """See `Hub.note_kind`."""
+        if present:
+            self._watches.absent.discard(kind)
+        else:
+            self._watches.lose(kind)
+
     @property
     def _connected(self) -> Api:
         if self._api is None:
@@ -221,6 +226,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(reconciler.run())
             group.create_task(self._audit_for_ever(store))
+            group.create_task(self._audit_lists(store))
             group.create_task(self._usage_poller(reconciler).run())
 
     def _usage_poller(self, reconciler: Reconciler) -> UsagePoller:
@@ -233,7 +239,7 @@ class Operator:
                 await store.relist(kind)
             except Missing as error:
                 # An API server that starts says so too, of kinds that it has; without Licenses their keys would go.
-                self._watches.absent.add(kind)
+                self._watches.lose(kind)
                 if kind in DISPENSABLE:
                     store.do_without(kind)
                     return
@@ -248,23 +254,30 @@ class Operator:
     async def _audit_for_ever(self, store: ClusterStore) -> None:
         """kopf tells no deletion that happened while its watch was down, and its watch may end unseen (kopf #1276)."""
         self._deaf.clear()
-        await asyncio.sleep(min(FIRST_AUDIT_SECONDS, self._settings.audit_seconds))
         while True:
-            for kind in sorted(KINDS):
-                await self._audit(store, kind)
+            told = self._watches.events.copy()
             await asyncio.sleep(self._settings.audit_seconds)
+            for kind in sorted(KINDS):
+                unseen = await self._audit(store, kind) or 0
+                self.metrics.unseen.inc(unseen)
+                self._deaf[kind] = self._deaf[kind] + 1 if unseen and self._watches.events[kind] == told[kind] else 0
 
-    async def _audit(self, store: ClusterStore, kind: str) -> None:
-        told = self._watches.events[kind]
+    async def _audit_lists(self, store: ClusterStore) -> None:
+        """What came between the operator's own list and kopf's watch."""
+        while True:
+            for kind in sorted(await self._watches.wait_for_list()):
+                if await self._audit(store, kind) is None and kind not in self._watches.absent:
+                    asyncio.get_running_loop().call_later(LIST_AGAIN_SECONDS, self._watches.note_list, kind)
+
+    async def _audit(self, store: ClusterStore, kind: str) -> int | None:
+        """How many changes were not told; None where nobody knows."""
         try:
-            unseen = await store.audit(kind)
+            return await store.audit(kind)
         except (StoreUnavailable, Gone) as error:
             if isinstance(error, Missing):
-                self._watches.absent.add(kind)
+                self._watches.lose(kind)
             log.warning("%s; the audit is made later", error)
-            return
-        self.metrics.unseen.inc(unseen)
-        self._deaf[kind] = self._deaf[kind] + 1 if unseen and self._watches.events[kind] == told else 0
+            return None
 
     def _count_write(self, resource: str) -> None:
         self.metrics.writes.labels(resource).inc()

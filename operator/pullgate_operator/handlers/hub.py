@@ -25,6 +25,9 @@ class Hub(Protocol):
     def take(self, kind: str, event: kopf.RawEvent) -> None:
         """An event of a watch."""
 
+    def note_kind(self, kind: str, *, present: bool) -> None:
+        """Whether the API server knows a kind of ours."""
+
 
 def make_memo(hub: Hub) -> kopf.Memo:
     """What kopf hands to each handler."""

@@ -1,4 +1,9 @@
-"""The watches of kopf, seen at its requests: it begins them again by itself, and says nothing of one that it lost."""
+"""The watches of kopf, seen at its requests: it begins them again by itself, and says nothing of one that it lost.
+
+kopf lists before it watches, and works on each document of the list by itself: with thousands of Licenses that takes
+longer than all that the operator does with them, and a change waits behind it. So its list is made to be empty, and
+the operator, which has listed before, looks once more what it missed until the watch began.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,8 @@ from pullgate.store.cluster.kinds import PLURALS
 
 SERVER_SECONDS: Final = 300
 """The API server ends a watch after so long, and kopf asks for the next one."""
+NOBODY: Final = "metadata.name=listed-by-the-operator"
+"""A field selector: of no document."""
 CRDS: Final = "customresourcedefinitions"
 RETRIED: Final = frozenset({401, 403, 429})
 """Refusals that kopf asks again after. At any other one it ends, and leaves its other watches behind for ever."""
@@ -37,6 +44,8 @@ class Watches:
         """Kind -> why its last list or watch was refused."""
         self.refused = ""
         """The answer for which kopf was ended, in words."""
+        self._listed: set[str] = set()
+        self._wake = asyncio.Event()
         self.absent: set[str] = set()
         """Kinds that the API server does not know: their CRD is gone."""
         self.events: Counter[str] = Counter()
@@ -48,18 +57,41 @@ class Watches:
         """kopf starts: nothing is watched yet."""
         self._asked.clear()
         self._problems.clear()
+        self._listed.clear()
+        self._wake.clear()
         self.refused = ""
+
+    def lose(self, kind: str) -> None:
+        """Its CRD is gone, and its watch with it."""
+        self.absent.add(kind)
+        self._asked.pop(kind, None)
+        self._problems.pop(kind, None)
 
     def hear(self, kind: str) -> None:
         """An event came."""
         self.events[kind] += 1
         self.heard = self._clock()
 
+    def note_list(self, kind: str) -> None:
+        """kopf has listed `kind`."""
+        self._listed.add(kind)
+        self._wake.set()
+
+    async def wait_for_list(self) -> set[str]:
+        """Kinds that kopf has listed, each once: what came before its watch is to be looked for."""
+        await self._wake.wait()
+        self._wake.clear()
+        kinds, self._listed = self._listed, set()
+        return kinds
+
     async def note(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """A middleware of kopf's session."""
         kind = self._kinds.get(request.url.name)
         if kind is None and request.url.name != CRDS:
             return await send(request)
+        watching = "watch" in request.url.query
+        if kind is not None and not watching:
+            request.url = request.url.update_query(fieldSelector=NOBODY)
         try:
             response = await send(request)
         except (aiohttp.ClientError, OSError) as error:
@@ -75,7 +107,9 @@ class Watches:
                 self.refused = f"{kind or 'CustomResourceDefinition'}: {words}"
                 self._begin_again()
                 await asyncio.Event().wait()  # until kopf ends it
-        elif kind is not None and "watch" in request.url.query:
+        elif kind is not None and not watching:
+            self.note_list(kind)
+        elif kind is not None:
             self._problems.pop(kind, None)
             self.absent.discard(kind)
             self._asked[kind] = self._clock()
