@@ -79,7 +79,7 @@ class Breaker:
         """`request` met `fault`: the upstream is down, or the fault is about this request alone."""
         if fault.elsewhere or not isinstance(fault, (*_FAILING, faults.Overloaded)):
             self.succeeded()  # it redirected, or refused: it is there
-        elif fault.no_connection:
+        elif fault.no_connection and not isinstance(fault, faults.Overloaded):
             self._last = None
             self._failures += 1
             self._note(fault)
