@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import resource
 import socket
 import ssl
+import sys
+import termios
 from asyncio import sslproto
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
@@ -32,6 +35,8 @@ SHARE: Final = 2
 GRACE: Final = 0.05
 """Seconds for which an idle connection is left alone: a client that has just connected is about to speak."""
 HANDSHAKE_SECONDS: Final = 30
+LOOK_SECONDS: Final = 0.05
+"""So often a connection that ends is looked at for what its client has not received yet."""
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -54,12 +59,12 @@ class _ServerTLS(sslproto.SSLProtocol):
 class Connection(web.RequestHandler):
     """One client's connection, known from its acceptance on: also while its TLS handshake hangs."""
 
-    __slots__ = ("_book", "_head", "held", "raw", "source", "unwanted")
+    __slots__ = ("_book", "_ends", "_head", "held", "raw", "source", "unwanted")
 
     def __init__(self, book: Connections, source: str, **options: Any) -> None:
         """`source` is where it comes from, as `source_of` says it."""
         super().__init__(book, loop=asyncio.get_running_loop(), **options)
-        self._book, self._head = book, 0
+        self._book, self._head, self._ends = book, 0, False
         self.source = source
         self.held = 0
         """Bytes of the budget that the answer takes while it is sent."""
@@ -84,9 +89,39 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """See RequestHandler: sends what is not sent yet; then the connection is idle."""
         try:
-            return await super().finish_response(request, resp, start_time)
+            finished = await super().finish_response(request, resp, start_time)
+            if self._ends:
+                await self._until_received(None)
+            return finished
         finally:
             self._book.rest(self)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """See RequestHandler: an answer may take `timeout`, until its client's system has received all of it.
+
+        What only the own system has to send yet is lost with a pod: its network goes as soon as its process ends.
+        """
+        self._ends = True
+        if self._book.is_idle(self):
+            await self._until_received(timeout)
+        await super().shutdown(timeout)
+
+    async def _until_received(self, timeout: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._is_sending():  # noqa: ASYNC110 - the kernel tells nobody
+                    await asyncio.sleep(LOOK_SECONDS)
+
+    def _is_sending(self) -> bool:
+        """Whether something is on its way that the client's system has not acknowledged."""
+        if self.raw is None or self.raw.is_closing() or self.transport is None:
+            return False
+        if self.transport.get_write_buffer_size() or self.raw.get_write_buffer_size():
+            return True
+        sock = self.raw.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder) > 0
+        return False
 
     def handle_error(
         self,
@@ -142,6 +177,10 @@ class Connections(web.Server):
     def idle(self) -> int:
         """How many of them are idle."""
         return len(self._idle)
+
+    def is_idle(self, connection: Connection) -> bool:
+        """Whether it is."""
+        return connection in self._idle
 
     # --- their life ---
 

@@ -8,8 +8,6 @@ import hashlib
 import json
 import os
 import ssl
-import subprocess
-import sys
 import tempfile
 import threading
 import urllib.request
@@ -36,7 +34,7 @@ EXAMPLE_URL = "https://images.example.com"
 """The external URL in the page's overlay."""
 DEPLOYMENTS = ("pullgate-operator", "pullgate-proxy")
 UPSTREAM_PORT = 443
-"""The policies of deploy/ let the proxy out to 443 and 6443."""
+"""The policies of deploy/ let pods out to 443 and 6443."""
 LOOK_SECONDS = 0.2
 
 Document = dict[str, Any]
@@ -94,11 +92,6 @@ class Installed:
         """/proc/PID of the pod's container."""
         container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
         return Path("/proc") / str(self.whole.node.pid_of(container))
-
-    def in_pod(self, pod: Document, script: str) -> str:
-        """What a Python of this machine prints in the pod's network."""
-        command = ["nsenter", f"--net={self.process_of(pod) / 'ns' / 'net'}", sys.executable, "-c", script]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
 
     def apply_app(self, app: str) -> None:
         """The namespace `app` with a Registry; its Secrets are the upstream's login and CA."""
@@ -225,7 +218,7 @@ def _give_certificate_and_address(found: Installed) -> None:
     """The certificate as the page says, and the address as a cloud does."""
     plane = found.whole.plane
     found.authority.write_pair(found.folder, [found.host])
-    for command in commands("## Let customers in"):
+    for command in commands("## Let customers in", 0):
         run(plane, found.folder, command)
     status = json.dumps({"status": {"loadBalancer": {"ingress": [{"ip": found.host}]}}})
     patch = ("--subresource=status", "--type=merge", f"--patch={status}")

@@ -1,12 +1,12 @@
 """The image of this checkout on a cluster, installed by docs/install.md: it works there as shipped.
 
-etcd, API server, controller manager, scheduler, kubelet, containerd, kube-proxy, CoreDNS and what enforces the
-NetworkPolicies are real. The node has a network of its own (tests/support/cluster/network.py).
+etcd, API server, controller manager, scheduler, kubelet, containerd, kube-proxy and CoreDNS are real. The node has a
+network of its own (tests/support/cluster/network.py).
 
 Not real: kubelet, CoreDNS and the rest of the node are processes, not pods; the test gives the load balancer's address
 and the certificate, which a cloud and cert-manager would; the node has the image already, and the base of the image is
 of Debian's packages where the official one is out of reach; no metrics-server is there, so the
-HorizontalPodAutoscaler holds its least.
+HorizontalPodAutoscaler holds its least. Nothing enforces NetworkPolicies.
 """
 
 from __future__ import annotations
@@ -171,27 +171,6 @@ def pull_meanwhile(installed: Installed, key: str, happens: Callable[[], None]) 
         for each in slow:
             each.result()
         return sum(each.result() for each in quick) + len(slow)
-
-
-def test_only_whom_the_policies_name_reaches_the_admin_port(installed: Installed, customer: Document) -> None:
-    (operator, _), (proxy, _) = (installed.pods(name) for name in DEPLOYMENTS)
-    address = proxy["status"]["podIP"]
-    assert installed.in_pod(operator, connects(address, 8081)) == "yes"
-    assert installed.in_pod(customer, connects(address, 8080)) == "yes"
-    assert installed.in_pod(customer, connects(address, 8081)) == "no"
-    assert installed.in_pod(customer, connects(operator["status"]["podIP"], 8081)) == "no"
-
-
-def connects(address: str, port: int) -> str:
-    """A program that says whether a port can be reached."""
-    return f"""
-import socket
-try:
-    socket.create_connection(({address!r}, {port}), 2).close()
-    print("yes")
-except OSError:
-    print("no")
-"""
 
 
 def test_on_openshift_both_run_as_a_user_without_a_name(installed: Installed, key: str) -> None:

@@ -31,7 +31,7 @@ from pullgate.upstream.breaker import Breaker
 from pullgate.upstream.budget import BodyBudget
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
-from pullgate.upstream.guard import Guard
+from pullgate.upstream.guard import Guard, origin_of
 from pullgate.upstream.head import BlobHeads
 from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
 from pullgate.upstream.parts import is_multipart
@@ -72,8 +72,8 @@ class Upstream:
         self._budget = budget
         self._clock = clock
         self._guard = Guard(config)
-        self._base = str(self._guard.origin.origin())
-        self._origin = self._guard.origin.origin()
+        self._origin = self._guard.origin
+        self._base = str(self._origin)
         self._transport = Transport(config, self._guard)
         self._breaker = Breaker(config.registry, clock)
         self._limits: dict[Kind, RateLimit] = {
@@ -160,7 +160,7 @@ class Upstream:
         status = response.status
         if status == 200 or response.location is not None:
             return response
-        if self.config.pullgate and response.url.origin() == self._origin:
+        if self.config.pullgate and origin_of(response.url) == self._origin:
             told = await read_told_fault(response)
             if told is not None:
                 raise Transient(told) if status in _PASSING else told
@@ -171,7 +171,7 @@ class Upstream:
         errors = await read_errors(response)
         response.release()
         said = said_of(errors, self.config, response.shown.header if response.shown is not None else "")
-        if status in _PASSING or (status == 429 and response.url.origin() != self._origin):
+        if status in _PASSING or (status == 429 and origin_of(response.url) != self._origin):
             raise Transient(self._failure(response).quote(said))
         if status == 429:
             raise self._limits[request.kind].remember(response.headers.get("Retry-After"), said)
@@ -185,7 +185,7 @@ class Upstream:
         status, host = response.status, self.config.host
         if status >= 500 and status != 501:
             return self._failure(response)
-        if status >= 400 and status != 404 and response.url.origin() != self._origin:
+        if status >= 400 and status != 404 and origin_of(response.url) != self._origin:
             return fault_of_storage(response.host, request, status)
         if status != 401:
             return fault_of_address(host, status, said) or fault_of_answer(host, request, status, errors)
@@ -222,7 +222,7 @@ class Upstream:
 
     def _failure(self, response: UpstreamResponse) -> faults.UpstreamError:
         fault = faults.UpstreamError(response.host, response.status)
-        fault.elsewhere = response.url.origin() != self._origin
+        fault.elsewhere = origin_of(response.url) != self._origin
         return fault
 
     async def exchange(self, request: UpstreamRequest, method: Method) -> UpstreamResponse:
@@ -243,7 +243,7 @@ class Upstream:
             first.release()
         if shown is not None and shown.header:
             response.shown = shown
-            if response.status not in _REFUSALS or response.url.origin() != self._origin:
+            if response.status not in _REFUSALS or origin_of(response.url) != self._origin:
                 self._auth.accepted(request.repository, request.kind, shown)
         return response
 
@@ -261,7 +261,7 @@ class Upstream:
     ) -> Authorization | None:
         """What to show instead after `response`; None if it stands. Raises a fault of the login."""
         status, failed = response.status, shown.failed if shown is not None else None
-        if response.url.origin() != self._origin or status < 400:
+        if origin_of(response.url) != self._origin or status < 400:
             return None
         if status in _REFUSALS:
             challenges = response.headers.getall("WWW-Authenticate", ()) if status == 401 else ()
@@ -297,7 +297,7 @@ class Upstream:
             except faults.RedirectRefused:
                 raw.close()
                 raise
-            leaves = target.origin() != url.origin()
+            leaves = origin_of(target) != origin_of(url)
             if leaves and not request.follow_redirects:
                 return self._response(raw, target)
             raw.release()
@@ -314,10 +314,10 @@ class Upstream:
         try:
             return await self._transport.exchange(method, url, headers, first_byte=first_byte)
         except Transient as transient:
-            transient.fault.elsewhere = url.origin() != self._origin
+            transient.fault.elsewhere = origin_of(url) != self._origin
             raise
         except faults.Fault as fault:
-            fault.elsewhere = url.origin() != self._origin
+            fault.elsewhere = origin_of(url) != self._origin
             raise
 
     def _response(self, raw: aiohttp.ClientResponse, location: URL | None) -> UpstreamResponse:

@@ -68,12 +68,18 @@ def name_of(url: URL) -> str:
     return (url.raw_host or "").rstrip(".").lower()
 
 
+def origin_of(url: URL) -> URL:
+    """Scheme, host and port to compare: to yarl https://host:443 is another origin than https://host."""
+    origin = url.origin()
+    return origin.with_port(None) if origin.is_default_port() else origin
+
+
 class Guard:
     """The rules for one upstream."""
 
     def __init__(self, config: UpstreamConfig) -> None:
         self._config = config
-        self.origin = URL(f"{'http' if config.plain_http else 'https'}://{config.wire_host}")
+        self.origin = origin_of(URL(f"{'http' if config.plain_http else 'https'}://{config.wire_host}"))
         self._own_name = name_of(self.origin)
 
     def is_own(self, host: str) -> bool:

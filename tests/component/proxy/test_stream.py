@@ -141,3 +141,35 @@ async def test_a_drain_lets_a_body_finish_and_takes_nothing_new(world: World) ->
     await stopping
     with pytest.raises(aiohttp.ClientConnectorError):
         await world.gate.get("/v2/")
+
+
+@pytest.mark.parametrize("answered", ["before", "meanwhile"])
+async def test_a_drain_ends_when_a_slow_client_has_received_what_the_system_still_sends(
+    world: World, answered: str
+) -> None:
+    image, gate = large_image(400_000, "small"), asyncio.Event()
+    (digest,) = image.streams
+    await world.upstream.push("my-org/large", "2", image)
+    world.upstream.on("GET", "/blobs/", faults.hang_after(100_000, gate), times=1)
+    loop, path = asyncio.get_running_loop(), world.path.replace(world.digest, digest)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", world.gate.proxy.port))
+        login = basic("acme", world.gate.key("acme"))
+        await loop.sock_sendall(client, f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {login}\r\n\r\n".encode())
+        await world.gate.until(lambda: bool(world.upstream.received("GET", "/blobs/")))
+        if answered == "before":
+            gate.set()
+            await world.gate.until(lambda: digest in world.gate.log.getvalue())
+        stopping = asyncio.create_task(world.gate.proxy.stop())
+        await world.gate.until(lambda: not world.gate.proxy.readiness().ready)
+        gate.set()
+        await world.gate.until(lambda: digest in world.gate.log.getvalue())  # to the proxy its answer is over
+        done, _ = await asyncio.wait([stopping], timeout=0.5)
+        assert not done
+        received = b""
+        while chunk := await loop.sock_recv(client, 65536):
+            received += chunk
+    await stopping
+    assert len(received.partition(b"\r\n\r\n")[2]) == image.streams[digest].size

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from pullgate import faults
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
-from pullgate.upstream.guard import Guard
+from pullgate.upstream.guard import Guard, origin_of
 from pullgate.upstream.request import UpstreamRequest
 from tests.component.upstream.stage import BASIC, CREDENTIALS, Reply, Stage, bearer, token_reply
 
@@ -33,6 +34,14 @@ def guard(*, plain_http: bool = False, realm_hosts: frozenset[str] = frozenset()
             allow_private=allow_private,
         )
     )
+
+
+@pytest.mark.parametrize(("scheme", "port"), [("https", 443), ("http", 80)])
+def test_a_default_port_that_is_written_out_makes_no_other_origin(scheme: str, port: int) -> None:
+    host = f"registry.example:{port}"
+    registry = Guard(UpstreamConfig("my-app/registry", host, host, plain_http=scheme == "http"))
+    for url in (f"{scheme}://registry.example/v2/", f"{scheme}://{host}/v2/"):
+        assert origin_of(URL(url)) == registry.origin
 
 
 @pytest.mark.parametrize(

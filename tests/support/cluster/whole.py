@@ -1,6 +1,7 @@
-"""A whole cluster of one node: scheduler, Services, names and NetworkPolicies beside what tests/cluster starts.
+"""A whole cluster of one node: scheduler, Services and their names beside what tests/cluster starts.
 
 Pods have a network of their own. The API server is on port 6443, as on most clusters.
+NetworkPolicies are not enforced: no program that does it builds from Go alone and works on every kernel.
 """
 
 from __future__ import annotations
@@ -102,7 +103,6 @@ def _programs(directory: Path, plane: ControlPlane, network: NodeNetwork) -> lis
         [tool("kube-scheduler"), f"--kubeconfig={plane.kubeconfig}", *scheduler],
         network.inside(tool("kube-proxy"), f"--config={proxy}"),
         network.inside(tool("coredns"), "-conf", names),
-        network.inside(tool("kube-network-policies"), f"--kubeconfig={plane.kubeconfig}", f"--node={Node.name}"),
     ]
     return [Program(command, directory / f"program-{n}.log") for n, command in enumerate(commands)]
 

@@ -21,7 +21,6 @@ BUILT = {
     "kubectl": "kubernetes/kubectl",
     "kubelet": "kubernetes/kubelet",
     "coredns": "coredns",
-    "kube-network-policies": "network-policies/kube-network-policies",
     "pause": "pause",
     "containerd-2": "containerd/containerd",
     "ctr-2": "containerd/ctr",

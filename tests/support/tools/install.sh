@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pullgate/tools
-go_packages=(crane oras containerd helm conformance etcd kubernetes coredns network-policies pause)
+go_packages=(crane oras containerd helm conformance etcd kubernetes coredns pause)
 
 packages_of() {
     case $1 in
@@ -29,7 +29,6 @@ packages_of() {
             echo k8s.io/kubernetes/cmd/kubelet
             ;;
         coredns) echo coredns ;;
-        network-policies) echo kube-network-policies ;;
         pause) echo pause ;;
         *)
             echo "no such tool: $1 (one of ${go_packages[*]})" >&2
