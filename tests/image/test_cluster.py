@@ -41,11 +41,11 @@ pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("cluster"), pyt
 APP, LICENSE = "my-app", "acme"
 SMALL, LARGE = "my-org/pause", "my-org/large"
 LARGE_BYTES = 40_000_000
-SLOW_RATE = 1_600_000
-"""Bytes a second: 25 s for all of it, so that it runs while both replicas are replaced."""
+SLOW_RATE = 2_000_000
+"""Bytes a second: 20 s for all of it, so that it runs while a replica ends, and well within its drain."""
 PULLERS = 3
 MOST_PULLS = 2000
-WATCH_SECONDS = 10
+WATCH_SECONDS = 30
 """The audit, which lists, comes every 120 s."""
 RANDOM_USER = 1000680000
 """OpenShift runs a pod as a user of the namespace's range, which no /etc/passwd knows."""

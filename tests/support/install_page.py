@@ -11,6 +11,8 @@ from tests.support.cluster.kubectl import Kubectl
 from tests.support.kustomize import DEPLOY
 from tests.support.tools import tool
 
+SECONDS = 300
+"""For a command that waits until pods are ready."""
 PAGE = (DEPLOY.parent / "docs" / "install.md").read_text()
 
 
@@ -41,6 +43,12 @@ def run(cluster: Kubectl, folder: Path, command: str) -> None:
     path = f"{tool('kubectl').parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "KUBECONFIG": str(cluster.kubeconfig)}
     done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
