@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import jsonschema
@@ -43,7 +44,7 @@ async def test_a_fault_has_one_name_everywhere(scenario: Scenario, tmp_path: Pat
             license_("acme"),
         ]
         port = free_port()
-        where = {"listen_port": port, "external_url": f"http://127.0.0.1:{port}"}
+        where = {"listen_port": port, "external_url": f"http://127.0.0.1:{port}", "image_test_wait": timedelta()}
         async with running(tmp_path / "resources", *documents, **where, **TIMEOUTS) as gate:
             world = World(gate, upstream, WORKER, "1.0.0", password=gate.key("acme"))
             await scenario.prepare(world)

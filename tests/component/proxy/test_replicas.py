@@ -162,7 +162,7 @@ def in_pages_of(count: int, tags: list[str]) -> Callable[[Request, Reply], Reply
 async def test_a_bound_that_is_reached_asks_for_a_retry_which_goes_on_from_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proof, "SECONDS", 0.6)
+    monkeypatch.setattr(proof, "SECONDS", 0.1)
     async with world_of(tmp_path, know_each_other=False) as world:
         tags = [f"1.{number}.1" for number in range(1500)]
         for tag in tags:

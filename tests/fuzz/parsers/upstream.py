@@ -169,7 +169,7 @@ PARSERS: Final = (
     ),
     Parser(
         "retry-after", lambda data: seconds_of(wire(data), NOW.timestamp()), (),
-        lambda seconds: _bounded(seconds, 1.0, LONGEST),
+        lambda seconds: None if seconds is None else _bounded(seconds, 1.0, LONGEST),
         (b"60", b"Wed, 25 Nov 2026 12:00:00 GMT", b"Nov", b":", b"-", b"+9999", b"-0000", b" ", b"0001", b"99999",
          b"\xc2\xb2",
          b"(", b")", b",", b"AD", b"EST"),
