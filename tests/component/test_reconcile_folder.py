@@ -30,6 +30,7 @@ ACME = Key("License", "my-app", "acme")
 UP = Key("Registry", "my-app", "up")
 LICENSE_SECRET = Key("Secret", "my-app", "acme-license")
 PULL_SECRET = Key("Secret", "my-app", "acme-pull")
+GRACE = ReconcileSettings("https://images.example.com").key_grace
 HANDOFF = Key("Secret", "pullgate-system", "registry.my-app.up")
 
 
@@ -239,24 +240,101 @@ async def test_an_upstream_that_does_not_answer_holds_up_nothing_else(folder: Fo
             assert hole.connections <= ReconcileSettings("x").checks
 
 
-async def test_a_deleted_license_takes_its_secrets_along(folder: Folder) -> None:
-    async with operator(folder) as at_work:
+async def test_a_deleted_license_takes_its_secrets_along_after_the_grace_time(folder: Folder) -> None:
+    clock = Clock()
+    async with operator(folder, clock) as at_work:
         await at_work.until(ACME, "Ready", "True")
         (folder.path / "license.yaml").unlink()
 
-        async def gone() -> bool:
-            return await at_work.get(LICENSE_SECRET) is None and await at_work.get(PULL_SECRET) is None
+        async def told() -> bool:
+            return "KeyKept" in folder.reasons("acme") and at_work.reconciler.settled
 
+        async def gone() -> bool:
+            forgotten = not folder.private("status/my-app/license.acme.yaml").exists()
+            secrets = [await at_work.get(key) for key in (LICENSE_SECRET, PULL_SECRET)]
+            return forgotten and secrets == [None, None]
+
+        await eventually(told)
+        clock.ahead = GRACE - timedelta(minutes=1)
+        await at_work.until(UP, "Reachable", "True")
+        assert await at_work.get(LICENSE_SECRET) is not None
+        clock.ahead = GRACE + timedelta(seconds=1)
         await eventually(gone)
+        assert folder.reasons("acme").count("KeyKept") == 1
+
+
+async def test_a_license_that_is_put_back_within_the_grace_time_has_its_key(folder: Folder) -> None:
+    clock = Clock()
+    async with operator(folder, clock) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        key = (await at_work.facts())["key"]
+    (folder.path / "license.yaml").rename(folder.path / "license.away")
+    for _ in range(2):  # a restart begins the time not anew
+        clock.ahead += GRACE / 2 - timedelta(minutes=1)
+        async with operator(folder, clock) as at_work:
+            await at_work.until(UP, "Ready", "True")
+            assert await at_work.get(ACME) is None
+    (folder.path / "license.away").rename(folder.path / "license.yaml")
+    async with operator(folder, clock) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        assert (await at_work.facts())["key"] == key
+        assert folder.reasons("acme").count("KeyIssued") == 1
+
+
+async def test_a_license_that_is_put_back_for_another_customer_has_another_key(folder: Folder) -> None:
+    folder.write("license.yaml", license_text(customer="{id: C-1}"))
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        key = (await at_work.facts())["key"]
+        (folder.path / "license.yaml").unlink()
+
+        async def told() -> bool:
+            return "KeyKept" in folder.reasons("acme")
+
+        async def reissued() -> bool:
+            return bool((await at_work.facts())["key"] != key)
+
+        await eventually(told)
+        folder.write("license.yaml", license_text(customer="{id: C-2}"))
+        await eventually(reissued)
+
+
+async def test_a_folder_that_is_empty_for_a_moment_costs_no_key(folder: Folder) -> None:
+    folder.write("beta.yaml", license_text("beta"))
+    away = folder.path / "away"
+    away.mkdir()
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        await at_work.until(Key("License", "my-app", "beta"), "Ready", "True")
+        key = (await at_work.facts())["key"]
+    files = list(folder.path.glob("*.yaml"))
+    for path in files:
+        path.rename(away / f"{path.name}.away")
+    for put_back in (False, True):
+        async with operator(folder) as at_work:
+            await at_work.until(ACME, "Valid", "True")
+            assert (await at_work.facts())["key"] == key
+        if not put_back:
+            for path in files:
+                (away / f"{path.name}.away").rename(path)
+    assert folder.reasons("acme").count("KeyIssued") == 1
 
 
 async def test_what_was_deleted_while_nobody_looked_is_removed_at_the_start(folder: Folder) -> None:
+    folder.write("beta.yaml", license_text("beta"))
     async with operator(folder) as at_work:
         await at_work.until(ACME, "Ready", "True")
         await at_work.until(UP, "Ready", "True")
     (folder.path / "license.yaml").unlink()
     (folder.path / "registry.yaml").unlink()
-    async with operator(folder) as at_work:
+    clock = Clock()
+    async with operator(folder, clock) as at_work:
+
+        async def noticed() -> bool:
+            return "KeyKept" in folder.reasons("acme")
+
+        await eventually(noticed)
+        clock.ahead = GRACE + timedelta(minutes=1)
 
         async def gone() -> bool:
             keys = (LICENSE_SECRET, PULL_SECRET, HANDOFF)
@@ -264,6 +342,22 @@ async def test_what_was_deleted_while_nobody_looked_is_removed_at_the_start(fold
 
         await eventually(gone)
         assert await at_work.get(LICENSE_KEY) is not None
+
+
+async def test_a_lost_signing_key_is_told_and_costs_no_license_key(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        key = (await at_work.facts())["key"]
+        assert "license-signing-key is gone" not in caplog.text
+        folder.private("secrets/pullgate-keys/license-signing-key.yaml").unlink()
+
+        async def told() -> bool:
+            return "license-signing-key is gone" in caplog.text and at_work.reconciler.settled
+
+        await eventually(told)
+        assert (await at_work.facts())["key"] == key
 
 
 async def test_a_deleted_secret_is_rebuilt_with_a_new_key(folder: Folder) -> None:

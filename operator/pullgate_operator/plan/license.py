@@ -190,12 +190,14 @@ def _held_key(inputs: LicenseInputs) -> HeldKey | None:
 
 
 def _issued_at(inputs: LicenseInputs, text: str) -> datetime | None:
-    meta = inputs.resource.metadata
+    """When the key was issued, if the file is signed by us for this License and this customer, who has the key."""
+    meta, customer = inputs.resource.metadata, inputs.resource.spec.customer
     try:
         facts = verify_license(text, [inputs.signing_key[1]])
-        if (facts.get("app"), facts.get("name")) == (meta.namespace, meta.name):
+        same = (facts.get("customer") or {}).get("id", customer.id) == customer.id
+        if same and (facts.get("app"), facts.get("name")) == (meta.namespace, meta.name):
             return parse_time(str(facts["keyIssuedAt"]))
-    except (InvalidLicenseFile, KeyError, ValueError):
+    except (InvalidLicenseFile, KeyError, ValueError, AttributeError):
         pass
     return None
 

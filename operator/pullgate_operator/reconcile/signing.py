@@ -65,6 +65,13 @@ class SigningReconciler:
         return read_license_key(document)
 
     async def _make_license_key(self) -> Document:
+        licenses = await self._store.list("License")
+        if any((document.get("status") or {}).get("keys") for document in licenses):
+            log.warning(
+                "Secret %s/%s is gone: license files are signed with a new key, and those that customers have verify "
+                "with the old public key only; put the Secret back from your backup",
+                *LICENSE_KEY[1:],
+            )
         private = new_signing_key()
         document = build_license_key(private, public_pem(private))
         await self._store.apply_secret(document)
