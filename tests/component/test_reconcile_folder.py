@@ -360,6 +360,21 @@ async def test_a_lost_signing_key_is_told_and_costs_no_license_key(
         assert (await at_work.facts())["key"] == key
 
 
+async def test_a_license_as_large_as_it_may_be_has_one_key(folder: Folder) -> None:
+    text = license_text(keys="{rotation: 90d}").rpartition("  entitlements:")[0] + "  entitlements:\n"
+    each = ", ".join(f"{'x' * 240}-{number:02}" for number in range(24))
+    folder.write("license.yaml", text + f"  - {{registry: up, repositories: [{each}]}}\n" * 16)
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        key = (await at_work.facts())["key"]
+        await at_rest(at_work.store)
+        assert (await at_work.facts())["key"] == key
+        file = await at_work.get(LICENSE_SECRET)
+        assert file is not None
+        assert len(secret_data(file)["license.yaml"]) > 200 * 1024
+    assert [reason for reason in folder.reasons("acme") if reason.startswith("Key")] == ["KeyIssued"]
+
+
 async def test_a_deleted_secret_is_rebuilt_with_a_new_key(folder: Folder) -> None:
     async with operator(folder) as at_work:
         await at_work.until(ACME, "Ready", "True")

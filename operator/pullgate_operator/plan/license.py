@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import yaml
-
 from pullgate.faults import KeyMalformed
 from pullgate.licensing.keys import check_key
-from pullgate.licensing.license_file import FILE_LIMIT, InvalidLicenseFile, sign_license, verify_license
+from pullgate.licensing.license_file import FILE_LIMIT, InvalidLicenseFile, read_document, sign_license, verify_document
 from pullgate.licensing.usage import Usage
-from pullgate.oci.yaml_nodes import load_plain
 from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, secret_data, secret_document
 from pullgate.resources.fields import format_time, parse_time
 from pullgate.resources.license import License
@@ -47,6 +44,8 @@ class LicenseInputs:
     usage: Usage | None = None
     """What the proxies counted; None where none told of it."""
     usage_interval: timedelta = timedelta(minutes=10)
+    issued: tuple[datetime, ...] = ()
+    """When this process issued keys of it, whatever became of them."""
 
 
 def secret_names(license_name: str) -> tuple[str, str]:
@@ -80,9 +79,17 @@ def plan_license(inputs: LicenseInputs, fresh: Callable[[], str]) -> Plan:
         conditions.put("Ready", False, "SecretConflict", f"Secret {foreign[0]} was made by somebody else; remove it")
         status = {**_kept(resource), "conditions": conditions.documents()}
         return Plan(status=status, events=_events(inputs, conditions, ()), due=_next_date(resource, now))
-    keys = plan_keys(resource, _held_key(inputs), now, fresh)
+    keys = plan_keys(resource, _held_key(inputs), now, fresh, inputs.issued)
+    secrets = _build_secrets(inputs, keys) if keys.key else ()
+    if secrets and (size := len(secret_data(secrets[0])[LICENSE_FILE])) > FILE_LIMIT:
+        _put_too_large(conditions, size)
+        status = {**_kept(resource), "conditions": conditions.documents()}
+        return Plan(status=status, events=_events(inputs, conditions, ()), due=_next_date(resource, now))
     used = plan_usage(resource.status.usage, keys.keys, inputs.usage, inputs.usage_interval, now)
-    _put_ready(conditions, inputs, keys)
+    if keys.paused_until is not None:
+        _put_paused(conditions, keys.paused_until)
+    else:
+        _put_ready(conditions, inputs, keys)
     license_name, pull_name = secret_names(resource.metadata.name)
     status = {
         **_kept(resource),
@@ -97,7 +104,7 @@ def plan_license(inputs: LicenseInputs, fresh: Callable[[], str]) -> Plan:
         status.pop("warnedDays", None)
     return Plan(
         status=status,
-        secrets=_build_secrets(inputs, keys),
+        secrets=secrets,
         events=_events(inputs, conditions, (*keys.events, *warning)),
         due=min((d for d in (keys.due, used.due, _next_date(resource, now)) if d is not None), default=None),
     )
@@ -153,6 +160,23 @@ def _put_ready(conditions: Conditions, inputs: LicenseInputs, keys: KeyPlan) -> 
     conditions.put("Ready", True, "Ready", f"key {keys.keys[0].id} is in Secret {secret}")
 
 
+def _put_too_large(conditions: Conditions, size: int) -> None:
+    """What is issued stays as it is: a file that cannot be read back would cost a new key each time."""
+    message = (
+        f"the license file would have {size // 1024} KiB, and may have {FILE_LIMIT // 1024}; "
+        "write spec.entitlements with globs, or name fewer spec.pullSecret.hosts"
+    )
+    conditions.put("Ready", False, "LicenseFileTooLarge", message)
+
+
+def _put_paused(conditions: Conditions, until: datetime) -> None:
+    message = (
+        f"no key is issued before {format_time(until)}: too many were, or are still in their overlap; "
+        "find out what changes the Secret or pullgate.dev/rotate-key again and again"
+    )
+    conditions.put("Ready", False, "KeysIssuedTooOften", message)
+
+
 def _events(inputs: LicenseInputs, conditions: Conditions, events: Iterable[Event]) -> tuple[Event, ...]:
     found = list(events)
     new = not inputs.resource.status.conditions  # its key was issued: one Event says all
@@ -180,20 +204,19 @@ def _held_key(inputs: LicenseInputs) -> HeldKey | None:
     if inputs.license_secret is None:
         return None
     try:
-        text = secret_data(inputs.license_secret).get(LICENSE_FILE, b"").decode()[:FILE_LIMIT]
-        document = load_plain(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        document = read_document(secret_data(inputs.license_secret).get(LICENSE_FILE, b"").decode())
         key = str(document["license"]["key"])
         check_key(key)
-    except (ValueError, KeyError, TypeError, yaml.YAMLError, KeyMalformed):
+    except (ValueError, KeyError, TypeError, KeyMalformed):
         return None
-    return HeldKey(key, _issued_at(inputs, text))
+    return HeldKey(key, _issued_at(inputs, document))
 
 
-def _issued_at(inputs: LicenseInputs, text: str) -> datetime | None:
+def _issued_at(inputs: LicenseInputs, document: Mapping[str, Any]) -> datetime | None:
     """When the key was issued, if the file is signed by us for this License and this customer, who has the key."""
     meta, customer = inputs.resource.metadata, inputs.resource.spec.customer
     try:
-        facts = verify_license(text, [inputs.signing_key[1]])
+        facts = verify_document(document, [inputs.signing_key[1]])
         same = (facts.get("customer") or {}).get("id", customer.id) == customer.id
         if same and (facts.get("app"), facts.get("name")) == (meta.namespace, meta.name):
             return parse_time(str(facts["keyIssuedAt"]))

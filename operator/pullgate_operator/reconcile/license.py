@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from pullgate.licensing.keys import new_key
@@ -9,6 +10,7 @@ from pullgate.resources import License, parse_resource
 from pullgate.resources.fields import format_time
 from pullgate.store.port import Document, Key, Store
 from pullgate_operator.plan.claims import Claims
+from pullgate_operator.plan.keys import ISSUE_LIMIT
 from pullgate_operator.plan.license import LicenseInputs, is_ours, plan_license, secret_names
 from pullgate_operator.reconcile.apply import apply_plan
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
@@ -30,11 +32,16 @@ class LicenseReconciler:
         ledger: UsageLedger,
         clock: Clock,
         settings: ReconcileSettings,
+        on_issued: Callable[[str], None] = lambda _reason: None,
     ) -> None:
+        """`on_issued` receives KeyIssued, KeyRotated, KeyReissued, or KeysIssuedTooOften for one that is not."""
         self._store, self._claims, self._signing, self._clock = store, claims, signing, clock
         self._ledger, self._settings = ledger, settings
         self._gone: dict[Key, datetime] = {}
         """Since when Licenses are gone whose keys are still there."""
+        self._on_issued = on_issued
+        self._issued: dict[Key, tuple[datetime, ...]] = {}
+        """The last times at which keys were issued, also where that could not be written down."""
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Bring one License up to date; returns when to come again.
@@ -59,9 +66,18 @@ class LicenseReconciler:
             now=self._clock(),
             usage=self._ledger.of(key),
             usage_interval=self._settings.usage_interval,
+            issued=self._issued.get(key, ()),
         )
-        plan = plan_license(inputs, new_key)
+
+        def fresh() -> str:
+            self._issued[key] = (*inputs.issued, inputs.now)[-ISSUE_LIMIT:]
+            return new_key()
+
+        plan = plan_license(inputs, fresh)
         await apply_plan(self._store, key, document, plan)
+        for event in plan.events:
+            if event.reason.startswith("Key"):
+                self._on_issued(event.reason)
         return plan.due
 
     async def _secrets(self, key: Key) -> tuple[Document | None, Document | None]:
@@ -94,4 +110,5 @@ class LicenseReconciler:
         for secret in ours:
             await self._store.delete_secret(key.namespace, secret["metadata"]["name"])
         del self._gone[key]
+        self._issued.pop(key, None)
         return None

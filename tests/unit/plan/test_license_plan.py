@@ -15,7 +15,7 @@ from pullgate.licensing.license_file import new_signing_key, public_pem, verify_
 from pullgate.providers.handoff import secret_data
 from pullgate.resources import License, parse_resource
 from pullgate.store.port import Document
-from pullgate_operator.plan.keys import RETIRED_LIMIT
+from pullgate_operator.plan.keys import ISSUE_LIMIT, ISSUE_WINDOW, LIVE_LIMIT, RETIRED_LIMIT
 from pullgate_operator.plan.license import LicenseInputs, plan_license
 from pullgate_operator.plan.outcome import Plan
 
@@ -36,6 +36,8 @@ class World:
         self.signing = SIGNING
         self.hosts: tuple[str, ...] = ("images.example.com",)
         self.registries = frozenset({"quay"})
+        self.issued: list[datetime] = []
+        """As the process notes it."""
 
     @property
     def resource(self) -> License:
@@ -63,8 +65,14 @@ class World:
             hosts=self.hosts,
             registries=self.registries,
             now=now,
+            issued=tuple(self.issued),
         )
-        plan = plan_license(inputs, fresh)
+
+        def noted() -> str:
+            self.issued.append(now)
+            return fresh()
+
+        plan = plan_license(inputs, noted)
         self.status = json.loads(json.dumps(plan.status))
         self.secrets.update({s["metadata"]["name"]: s for s in plan.secrets})
         return plan
@@ -298,3 +306,98 @@ def test_a_secret_that_somebody_filled_with_nonsense_costs_a_new_key_and_not_the
     secret = world.secrets["acme-license"]
     secret["data"] = {"license.yaml": base64.b64encode(text.encode()).decode()}
     assert "KeyReissued" in reasons(world.plan())
+
+
+def large(repositories: int) -> list[dict[str, Any]]:
+    """Entitlements as the CRD allows them."""
+    each = [f"my-org/{number:03}/{'x' * 200}" for number in range(64)]
+    return [{"registry": "quay", "repositories": each[: repositories // 16]} for _ in range(16)]
+
+
+def test_a_license_file_of_more_than_64_kib_is_read_whole() -> None:
+    """It was cut where it was read back: a new key at each reconcile."""
+    world = World(entitlements=large(400))
+    world.plan()
+    key = world.key
+    assert len(secret_data(world.secrets["acme-license"])["license.yaml"]) > 128 * 1024
+    for minute in range(3):
+        assert world.plan(NOW + timedelta(minutes=minute)).events == ()
+        assert world.key == key
+
+
+def test_a_license_whose_file_would_be_too_large_to_read_is_refused_and_keeps_its_key() -> None:
+    world = World()
+    world.plan()
+    key, keys = world.key, world.status["keys"]
+    world.spec["entitlements"] = large(1024)
+    plan = world.plan()
+    assert plan.secrets == ()
+    assert world.condition("Ready")["reason"] == "LicenseFileTooLarge"
+    assert "and may have 256" in world.condition("Ready")["message"]
+    assert (world.key, world.status["keys"]) == (key, keys)
+    world.spec["entitlements"] = large(16)
+    world.plan()
+    assert (world.key, world.condition("Ready")["status"]) == (key, "True")
+
+
+def test_a_new_license_whose_file_would_be_too_large_gets_no_key() -> None:
+    world = World(entitlements=large(1024))
+    assert world.plan().secrets == ()
+    assert "keys" not in world.status
+
+
+@pytest.mark.parametrize("status_is_lost", [False, True])
+def test_whatever_takes_the_key_away_issues_no_keys_in_a_loop(status_is_lost: bool) -> None:
+    """A controller that reverts the Secret, or a status that cannot be written."""
+    world = World()
+    told = []
+    for second in range(120):
+        told += reasons(world.plan(NOW + timedelta(seconds=second)))
+        del world.secrets["acme-license"]
+        if status_is_lost:
+            world.status = {}
+        elif second < ISSUE_LIMIT - 1:
+            current = world.status["keys"][0]
+        if len(world.issued) == ISSUE_LIMIT:
+            world.secrets.setdefault("acme-license", {"kind": "Secret", "metadata": OURS, "data": {}})
+    assert len(world.issued) == ISSUE_LIMIT
+    if not status_is_lost:
+        assert told.count("KeysIssuedTooOften") == 1
+        assert current in [{**k, "replacedAt": None} for k in world.status["keys"]] or world.status["keys"]
+        assert "replacedAt" not in world.status["keys"][0]  # what was issued last goes on
+    world.plan(NOW + ISSUE_WINDOW)
+    assert len(world.issued) == ISSUE_LIMIT + 1
+
+
+OURS = {
+    "name": "acme-license",
+    "namespace": "my-app",
+    "labels": {"app.kubernetes.io/managed-by": "pullgate"},
+}
+
+
+def test_an_annotation_that_changes_all_the_time_rotates_no_faster_than_the_rate() -> None:
+    world = World()
+    for second in range(120):
+        world.annotations["pullgate.dev/rotate-key"] = str(second)
+        plan = world.plan(NOW + timedelta(seconds=second))
+    assert len(world.issued) == ISSUE_LIMIT
+    assert plan.due == NOW + ISSUE_WINDOW
+    assert world.condition("Ready")["reason"] == "KeysIssuedTooOften"
+    assert digest_text(key_digest(world.key)) == world.status["keys"][0]["digest"]
+    world.plan(NOW + ISSUE_WINDOW)
+    assert world.condition("Ready")["reason"] == "Ready"
+    assert len(world.issued) == ISSUE_LIMIT + 1
+
+
+def test_no_key_within_its_overlap_is_dropped_whatever_comes_after_it() -> None:
+    world = World(keys={"overlap": "30d"})
+    issued = []
+    for number in range(LIVE_LIMIT + 20):
+        world.annotations["pullgate.dev/rotate-key"] = str(number)
+        world.plan(NOW + number * timedelta(minutes=10))
+        issued.append(digest_text(key_digest(world.key)))
+    known = {k["digest"] for k in world.status["keys"]}
+    assert set(issued) <= known
+    assert len(known) == LIVE_LIMIT + 1
+    assert world.condition("Ready")["reason"] == "KeysIssuedTooOften"
