@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from pullgate.resources.conditions import read_condition
 from pullgate.resources.fields import parse_time
 
-KEY_EVENTS = ("KeyIssued", "KeyRotated", "KeyReissued", "KeysIssuedTooOften")
+KEY_EVENTS = ("KeyIssued", "KeyRotated", "KeyReissued", "KeyRevoked", "KeysIssuedTooOften")
 WINDOWS = {"1d": 1, "7d": 7, "30d": 30}
 
 
@@ -52,7 +52,7 @@ class Metrics:
         )
         self.keys = Counter(
             "pullgate_operator_license_keys",
-            "License keys that were issued, by the Event; KeysIssuedTooOften: one that was not.",
+            "License keys by the Event: issued, and KeyRevoked; KeysIssuedTooOften: one that was not issued.",
             ("event",),
             registry=self.registry,
         )

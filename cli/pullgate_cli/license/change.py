@@ -1,8 +1,8 @@
-"""`license suspend`, `resume`, `extend` and `rotate`."""
+"""`license suspend`, `resume`, `extend`, `rotate` and `revoke`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -59,11 +59,55 @@ def extend(where: Where, name: str, to: str | None, by: str | None, forever: boo
 
 @click.command()
 @click.argument("name")
+@click.option("--now", "at_once", is_flag=True, help="Revoke every key that works until then: one of them leaked.")
+@click.option("--reason", default="", metavar="TEXT", help="With --now: shown to whoever uses a revoked key.")
 @place_options
-def rotate(where: Where, name: str) -> None:
-    """Issue a new key. The old one works for spec.keys.overlap (7 days where nothing is said)."""
-    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    _change(where, name, lambda _: {"metadata": {"annotations": {"pullgate.dev/rotate-key": moment}}})
+def rotate(where: Where, name: str, at_once: bool, reason: str) -> None:
+    """Issue a new key. The old one works for spec.keys.overlap (7 days if that is not set); with --now it ends."""
+    if reason and not at_once:
+        raise click.UsageError("--reason goes with --now")
+    moment = datetime.now(UTC)
+
+    def patch(document: Document) -> Mapping[str, Any]:
+        from pullgate_cli.license.keys import working_keys
+
+        if not at_once:
+            return {"metadata": {"annotations": {"pullgate.dev/rotate-key": f"{moment:%Y-%m-%dT%H:%M:%SZ}"}}}
+        return _revoked(document, working_keys(document, moment), reason)
+
+    _change(where, name, patch)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("key_id", metavar="KEYID")
+@click.option("--reason", default="", metavar="TEXT", help="Shown to whoever uses the key.")
+@place_options
+def revoke(where: Where, name: str, key_id: str, reason: str) -> None:
+    """End one key of a License: its next request is refused, on every proxy, for good.
+
+    `license show NAME` has the ids of its keys, `license find` that of a key. If it is the current one, a new one is
+    issued.
+    """
+    _change(where, name, lambda document: _revoked(document, [key_id], reason))
+
+
+def _revoked(document: Document, ids: Sequence[str], reason: str) -> Mapping[str, Any]:
+    """A patch that revokes keys. Raises NotThere."""
+    from pullgate_cli.license.keys import describe_keys, keys_of
+    from pullgate_cli.place.port import NotThere
+
+    name, known = document["metadata"]["name"], {key["id"] for key in keys_of(document)}
+    for key_id in ids:
+        if key_id not in known:
+            raise NotThere(f"License {name} has no key {key_id}; it has {describe_keys(document)}")
+    if not ids:
+        raise NotThere(f"License {name} has no key that works; `pullgate license show {name}` says more")
+    before = (document["spec"].get("keys") or {}).get("revoked") or ()
+    patch: dict[str, Any] = {"spec": {"keys": {"revoked": list(dict.fromkeys([*before, *ids]))}}}
+    if reason:
+        patch["metadata"] = {"annotations": {f"pullgate.dev/revoked-{key_id}": reason for key_id in ids}}
+    return patch
 
 
 def parse_end(text: str, option: str) -> datetime:

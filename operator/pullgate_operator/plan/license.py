@@ -15,10 +15,10 @@ from pullgate.licensing.license_file import FILE_LIMIT, InvalidLicenseFile, read
 from pullgate.licensing.usage import Usage
 from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, secret_data, secret_document
 from pullgate.resources.fields import format_time, parse_time
-from pullgate.resources.license import License
+from pullgate.resources.license import KeyStatus, License
 from pullgate.resources.model import API_VERSION
 from pullgate.store.port import Document
-from pullgate_operator.plan.keys import HeldKey, KeyPlan, plan_keys
+from pullgate_operator.plan.keys import HeldKey, KeyPlan, plan_keys, unknown_revoked
 from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
 from pullgate_operator.plan.usage import plan_usage
 
@@ -83,8 +83,9 @@ def plan_license(inputs: LicenseInputs, fresh: Callable[[], str]) -> Plan:
     secrets = _build_secrets(inputs, keys) if keys.key else ()
     if secrets and (size := len(secret_data(secrets[0])[LICENSE_FILE])) > FILE_LIMIT:
         _put_too_large(conditions, size)
-        status = {**_kept(resource), "conditions": conditions.documents()}
-        return Plan(status=status, events=_events(inputs, conditions, ()), due=_next_date(resource, now))
+        keys = plan_keys(resource, _held_key(inputs), now, None)
+        status = {**_kept(resource), "conditions": conditions.documents()} | _keys_field(keys.keys)
+        return Plan(status=status, events=_events(inputs, conditions, keys.events), due=_next_date(resource, now))
     used = plan_usage(resource.status.usage, keys.keys, inputs.usage, inputs.usage_interval, now)
     if keys.paused_until is not None:
         _put_paused(conditions, keys.paused_until)
@@ -95,7 +96,7 @@ def plan_license(inputs: LicenseInputs, fresh: Callable[[], str]) -> Plan:
         **_kept(resource),
         **without_empty({"warnedDays": warned, "rotateKey": keys.rotate_key or None}),
         "conditions": conditions.documents(),
-        "keys": [k.model_dump(mode="json", by_alias=True, exclude_none=True) for k in used.keys],
+        **_keys_field(used.keys),
         "secrets": {"license": license_name, "pull": pull_name},
     }
     if used.usage is not None:
@@ -108,6 +109,11 @@ def plan_license(inputs: LicenseInputs, fresh: Callable[[], str]) -> Plan:
         events=_events(inputs, conditions, (*keys.events, *warning)),
         due=min((d for d in (keys.due, used.due, _next_date(resource, now)) if d is not None), default=None),
     )
+
+
+def _keys_field(keys: Iterable[KeyStatus]) -> dict[str, Any]:
+    found = [key.model_dump(mode="json", by_alias=True, exclude_none=True) for key in keys]
+    return {"keys": found} if found else {}
 
 
 def _kept(resource: License) -> dict[str, Any]:
@@ -157,7 +163,9 @@ def _put_ready(conditions: Conditions, inputs: LicenseInputs, keys: KeyPlan) -> 
         conditions.put("Ready", False, "RegistryUnknown", message)
         return
     secret, _ = secret_names(inputs.resource.metadata.name)
-    conditions.put("Ready", True, "Ready", f"key {keys.keys[0].id} is in Secret {secret}")
+    unknown = unknown_revoked(inputs.resource, keys.keys)
+    rest = f"; keys.revoked names {', '.join(unknown)}, which is no key of this License" if unknown else ""
+    conditions.put("Ready", True, "Ready", f"key {keys.keys[0].id} is in Secret {secret}{rest}")
 
 
 def _put_too_large(conditions: Conditions, size: int) -> None:

@@ -10,7 +10,7 @@ from pullgate.resources import License, parse_resource
 from pullgate.resources.fields import format_time
 from pullgate.store.port import Document, Key, Store
 from pullgate_operator.plan.claims import Claims
-from pullgate_operator.plan.keys import ISSUE_LIMIT
+from pullgate_operator.plan.keys import ISSUE_LIMIT, ISSUED
 from pullgate_operator.plan.license import LicenseInputs, is_ours, plan_license, secret_names
 from pullgate_operator.reconcile.apply import apply_plan
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
@@ -34,7 +34,7 @@ class LicenseReconciler:
         settings: ReconcileSettings,
         on_issued: Callable[[str], None] = lambda _reason: None,
     ) -> None:
-        """`on_issued` receives KeyIssued, KeyRotated, KeyReissued, or KeysIssuedTooOften for one that is not."""
+        """`on_issued` receives the reason of each Event that speaks of keys: `metrics.KEY_EVENTS`."""
         self._store, self._claims, self._signing, self._clock = store, claims, signing, clock
         self._ledger, self._settings = ledger, settings
         self._gone: dict[Key, datetime] = {}
@@ -68,12 +68,10 @@ class LicenseReconciler:
             usage_interval=self._settings.usage_interval,
             issued=self._issued.get(key, ()),
         )
-
-        def fresh() -> str:
-            self._issued[key] = (*inputs.issued, inputs.now)[-ISSUE_LIMIT:]
-            return new_key()
-
-        plan = plan_license(inputs, fresh)
+        plan = plan_license(inputs, new_key)
+        for event in plan.events:
+            if event.reason in ISSUED:
+                self._issued[key] = (*self._issued.get(key, ()), inputs.now)[-ISSUE_LIMIT:]
         await apply_plan(self._store, key, document, plan)
         for event in plan.events:
             if event.reason.startswith("Key"):

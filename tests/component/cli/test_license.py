@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pullgate.licensing.keys import key_digest, key_id, new_key
 from pullgate_operator.plan.signing import read_license_key
 from pullgate_operator.reconcile.signing import LICENSE_KEY
 from tests.support.catalog import WORKER
 from tests.support.cli import Ran, pullgate
+from tests.support.folder import eventually
 from tests.support.gate import APP, Gate, registry, running, secret
 from tests.support.upstreams import DockerRegistry
 
@@ -180,3 +182,68 @@ async def test_without_a_place_it_says_what_to_give() -> None:
     ran = await pullgate("license", "list")
     assert ran.code == 2
     assert "--folder" in ran.output
+
+
+async def test_a_leaked_key_is_found_and_revoked_and_the_next_one_works(gate: Gate) -> None:
+    """The leaked one was replaced already: its overlap does not save it."""
+    leaked = await create(gate, "acme", "--customer-id", "C-1")
+    await create(gate, "beta")
+    assert (await license_(gate, "rotate", "acme")).code == 0
+    await gate.until(lambda: gate.key("acme") != leaked)
+    await gate.until_status(PATH, gate.key("acme"), 200)
+    found = await pullgate("license", "find", "--folder", gate.directory, stdin=f"password: {leaked}\n")
+    assert found.code == 0, found.output
+    id_ = key_id(key_digest(leaked))
+    assert ["my-app", "acme", "ACME", "Corp", id_, "replaced"] == found.output.splitlines()[1].split()[:6]
+    assert f"pullgate license revoke acme {id_} -n my-app" in found.output
+    current = gate.key("acme")
+    revoked = await license_(gate, "revoke", "acme", id_, "--reason", "found on a forum")
+    assert revoked.code == 0, revoked.output
+    assert "found on a forum" in (await gate.until_status(PATH, leaked, 403)).message
+    await gate.until_status(PATH, current, 200)
+    assert gate.key("acme") == current
+
+    async def shown() -> bool:
+        return f"{id_}: issued" in (shown := (await license_(gate, "show", "acme")).output) and "revoked 20" in shown
+
+    await eventually(shown)
+
+
+async def test_rotate_now_ends_every_key_that_works(gate: Gate) -> None:
+    first = await create(gate)
+    assert (await license_(gate, "rotate", "acme")).code == 0
+    await gate.until(lambda: gate.key("acme") != first)
+    second = gate.key("acme")
+    await gate.until_status(PATH, second, 200)
+    assert (await gate.get(PATH, first)).status == 200
+    assert (await license_(gate, "rotate", "acme", "--now")).code == 0
+    for key in (first, second):
+        assert (await gate.until_status(PATH, key, 403)).fault == "KeyRevoked"
+    await gate.until(lambda: gate.key("acme") != second)
+    await gate.until_status(PATH, gate.key("acme"), 200)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "words"),
+    [
+        (new_key(), 1, "has this key"),
+        ("nothing", 2, "begin with pgk_"),
+        (new_key()[:-1], 2, "it was cut or mistyped"),
+        (f"{new_key()} {new_key()}", 2, "more than one license key"),
+    ],
+    ids=["nobody's", "no key", "cut", "two"],
+)
+async def test_a_key_that_is_not_found_is_told_without_repeating_it(
+    gate: Gate, given: str, code: int, words: str
+) -> None:
+    await create(gate)
+    found = await pullgate("license", "find", "--folder", gate.directory, stdin=given)
+    assert (found.code, words in found.output) == (code, True), found.output
+    assert given.partition(" ")[0] not in found.output or given == "nothing"
+
+
+async def test_a_key_that_a_license_does_not_have_is_not_revoked(gate: Gate) -> None:
+    key = await create(gate)
+    ran = await license_(gate, "revoke", "acme", "k00000")
+    assert ran.code == 2
+    assert f"it has {key_id(key_digest(key))} (current)" in ran.output
