@@ -37,24 +37,45 @@ def resume(where: Where, name: str) -> None:
 @click.option("--to", metavar="DATE", help="The new end, like 2027-12-31 or 2027-12-31T12:00:00Z.")
 @click.option("--by", metavar="DURATION", help="So much later than now or than its end, whichever is later; like 365d.")
 @click.option("--forever", is_flag=True, help="Without an end.")
+@click.option("--force", is_flag=True, help="Also where that makes it end sooner than now.")
 @place_options
-def extend(where: Where, name: str, to: str | None, by: str | None, forever: bool) -> None:
-    """Move a License's end. The key stays, nobody has to be told."""
+def extend(where: Where, name: str, to: str | None, by: str | None, forever: bool, force: bool) -> None:
+    """Move a License's end. The key stays, nobody has to be told. What would shorten it needs --force."""
     if sum((to is not None, by is not None, forever)) != 1:
         raise click.UsageError("give one of --to DATE, --by DURATION and --forever")
     end = parse_end(to, "--to") if to is not None else None
     longer = _duration(by) if by is not None else None
 
     def patch(document: Document) -> Mapping[str, Any]:
-        from pullgate.resources.fields import format_time, parse_time
+        from pullgate.resources.fields import format_time, later, parse_time
 
-        if longer is None:
-            return {"spec": {"expiresAt": format_time(end) if end is not None else None}}
-        now, before = datetime.now(UTC), document["spec"].get("expiresAt")
-        base = max(now, parse_time(str(before))) if before else now
-        return {"spec": {"expiresAt": format_time((base + longer).replace(microsecond=0))}}
+        now, spec = datetime.now(UTC), document["spec"]
+        before = parse_time(str(spec["expiresAt"])) if spec.get("expiresAt") else None
+        after = later(max(now, before or now), longer) if longer is not None else end
+        if not force:
+            _require_longer(name, before, after, now)
+        return {"spec": {"expiresAt": format_time(after) if after is not None else None}}
 
     _change(where, name, patch)
+
+
+def _require_longer(name: str, before: datetime | None, after: datetime | None, now: datetime) -> None:
+    """Raises PlaceError unless a License that ended at `before` ends later at `after` (None: never)."""
+    from pullgate.resources.fields import format_time
+    from pullgate_cli.place.port import PlaceError
+
+    if after is None:
+        return
+    end = format_time(after)
+    if after <= now:
+        why = f"{end} is past: License {name} would be refused at once"
+    elif before is None:
+        why = f"License {name} has no end, and would get one: {end}"
+    elif after < before:
+        why = f"License {name} ends {format_time(before)}, and would end sooner: {end}"
+    else:
+        return
+    raise PlaceError(f"{why}; give --force if you mean it")
 
 
 @click.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -27,6 +29,15 @@ spec:
   entitlements:
     - repositories: ["my-org/*"]  # all of it
 """
+
+
+def in_base64(secret_file: Path, to: Path) -> Path:
+    """A Secret as `kubectl get -o json` prints it."""
+    document = yaml.safe_load(secret_file.read_text())
+    plain = document.pop("stringData")
+    document["data"] = {name: base64.b64encode(text.encode()).decode() for name, text in plain.items()}
+    to.write_text(json.dumps(document))
+    return to
 
 
 @pytest.fixture
@@ -68,10 +79,47 @@ async def test_a_license_is_extended_without_a_new_key(gate: Gate) -> None:
     await gate.until_status(PATH, key, 403)
     assert (await license_(gate, "extend", "acme", "--by", "365d")).code == 0
     await gate.until_status(PATH, key, 200)
-    assert (await license_(gate, "extend", "acme", "--to", "2026-02-01")).code == 0
+    assert (await license_(gate, "extend", "acme", "--to", "2026-02-01", "--force")).code == 0
     await gate.until_status(PATH, key, 403)
     assert (await license_(gate, "extend", "acme", "--forever")).code == 0
     await gate.until_status(PATH, key, 200)
+
+
+@pytest.mark.parametrize(
+    ("until", "arguments", "why"),
+    [
+        ("2090-01-01", ["--to", "2026-01-01"], "is past"),
+        ("2090-01-01", ["--to", "2089-01-01"], "would end sooner"),
+        ("", ["--by", "365d"], "has no end"),
+        ("", ["--to", "2089-01-01"], "has no end"),
+        ("2026-01-01", ["--by", "0s"], "is past"),
+    ],
+)
+async def test_what_would_shorten_a_license_is_no_extension_unless_forced(
+    gate: Gate, until: str, arguments: list[str], why: str
+) -> None:
+    await create(gate, "acme", *(["--until", until] if until else []))
+    path = next(gate.directory.glob("*acme.license.yaml"))
+    before = path.read_text()
+    refused = await license_(gate, "extend", "acme", *arguments)
+    assert (refused.code, path.read_text()) == (2, before), refused.output
+    assert why in refused.output
+    assert "--force" in refused.output
+    assert (await license_(gate, "extend", "acme", *arguments, "--force")).code == 0
+    assert path.read_text() != before
+
+
+async def test_a_license_that_is_extended_beyond_all_time_ends_at_the_last_moment(gate: Gate) -> None:
+    await create(gate, "acme", "--until", "2090-01-01")
+    extended = await license_(gate, "extend", "acme", "--by", "999999999d")
+    assert extended.code == 0, extended.output
+    assert "9999-12-31" in (await license_(gate, "list")).output
+
+
+async def test_a_license_that_is_created_with_an_end_in_the_past_says_so(gate: Gate) -> None:
+    made = await license_(gate, "create", "late", "--repository", "a", "--until", "2026-01-01")
+    assert made.code == 0, made.output
+    assert "2026-01-01 is past" in made.output
 
 
 async def test_a_rotated_key_and_the_one_before_work_for_the_overlap(gate: Gate) -> None:
@@ -171,6 +219,12 @@ async def test_a_license_file_is_verified_offline(gate: Gate, tmp_path: Path) ->
     assert "2090-01-01" in good.output
     late = await pullgate("license", "verify", file, "--public-key", public, "--at", "2091-01-01", "-o", "json")
     assert (late.code, late.data["why"]) == (1, "expired 2090-01-01T00:00:00Z")
+    kept = gate.directory / ".pullgate/secrets/my-app/acme-license.yaml"
+    for secret_file in (kept, in_base64(kept, file.with_name("kubectl.json"))):
+        of_secret = await pullgate("license", "verify", secret_file, "--public-key", public)
+        assert (of_secret.code, "2090-01-01" in of_secret.output, key in of_secret.output) == (0, True, False)
+    other = await pullgate("license", "verify", kept.with_name("acme-pull.yaml"), "--public-key", public)
+    assert (other.code, "NAME-license does" in other.output) == (1, True), other.output
     file.write_text(file.read_text().replace("2090", "2099", 1))
     altered = await pullgate("license", "verify", file, "--public-key", public)
     assert (altered.code, "altered" in altered.output) == (1, True)
