@@ -17,10 +17,13 @@ from pullgate.providers.handoff import decode_handoff, decode_signing_keys, secr
 from pullgate.resources.fields import format_time
 from pullgate.store.folder import FolderStore
 from pullgate.store.port import Document, Key
+from pullgate_operator.plan.claims import Claims
 from pullgate_operator.plan.signing import read_license_key
+from pullgate_operator.reconcile.license import LicenseReconciler
 from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
-from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS
+from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS, SigningReconciler
+from pullgate_operator.reconcile.usage import UsageLedger
 from tests.support.folder import Folder, condition, eventually, license_text, registry_text, secret_text
 from tests.support.ports import Blackhole, dead_port
 from tests.support.tls import Authority
@@ -518,6 +521,62 @@ class RecordingStore(FolderStore):
         if key.kind == "License":
             self.taken.append(key.name)
         return await super().get(key)
+
+
+class ForgetfulStore(FolderStore):
+    """A folder whose memory misses Secrets that are there, as that of a watch may."""
+
+    missed = frozenset[Key]()
+
+    async def get(self, key: Key) -> Document | None:
+        return None if key in self.missed else await super().get(key)
+
+    async def fetch(self, key: Key) -> Document | None:
+        return await super().get(key)
+
+
+async def test_a_secret_that_the_watch_did_not_tell_of_costs_no_key(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        before = (await at_work.facts())["key"], await at_work.get(LICENSE_KEY), await at_work.get(TOKEN_KEYS)
+    store = ForgetfulStore(folder.path)
+    store.missed = frozenset({LICENSE_SECRET, LICENSE_KEY, TOKEN_KEYS})
+    await store.start()
+    reconciler = Reconciler(store, ReconcileSettings("https://images.example.com"))
+    task = asyncio.create_task(reconciler.run())
+    try:
+
+        async def done() -> bool:
+            return reconciler.settled
+
+        await eventually(done)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await store.stop()
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        assert ((await at_work.facts())["key"], await at_work.get(LICENSE_KEY), await at_work.get(TOKEN_KEYS)) == before
+        assert "KeyReissued" not in folder.reasons("acme")
+
+
+async def test_a_license_that_the_watch_did_not_tell_of_keeps_its_secrets(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+    store, clock = ForgetfulStore(folder.path), Clock()
+    store.missed = frozenset({ACME})
+    await store.start()
+    settings = ReconcileSettings("https://images.example.com", longest_sleep=0.1)
+    reconciler = LicenseReconciler(
+        store, Claims(), SigningReconciler(store, clock), UsageLedger(clock), clock, settings
+    )
+    try:
+        assert await reconciler.reconcile(ACME) is not None
+        clock.ahead = GRACE + timedelta(days=1)
+        assert await reconciler.reconcile(ACME) is not None  # it is looked at again
+        assert await store.get(LICENSE_SECRET) is not None
+    finally:
+        await store.stop()
 
 
 async def test_what_changed_while_nobody_led_goes_before_the_pass_of_a_new_leader(folder: Folder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pullgate.licensing.keys import new_key
@@ -12,6 +13,7 @@ from pullgate.store.port import Document, Key, Store
 from pullgate_operator.plan.claims import Claims
 from pullgate_operator.plan.keys import ISSUE_LIMIT, ISSUED
 from pullgate_operator.plan.license import LicenseInputs, is_ours, plan_license, secret_names
+from pullgate_operator.plan.outcome import Plan
 from pullgate_operator.reconcile.apply import apply_plan
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
 from pullgate_operator.reconcile.signing import SigningReconciler
@@ -19,6 +21,10 @@ from pullgate_operator.reconcile.usage import UsageLedger
 
 LOOK_AGAIN = timedelta(minutes=1)
 """Where a License is there, and the watch does not tell it."""
+
+
+def _issues(plan: Plan) -> bool:
+    return any(event.reason in ISSUED for event in plan.events)
 
 
 class LicenseReconciler:
@@ -69,9 +75,13 @@ class LicenseReconciler:
             issued=self._issued.get(key, ()),
         )
         plan = plan_license(inputs, new_key)
-        for event in plan.events:
-            if event.reason in ISSUED:
-                self._issued[key] = (*self._issued.get(key, ()), inputs.now)[-ISSUE_LIMIT:]
+        if _issues(plan):
+            # Before a key counts as lost, the store itself is asked: what is in memory came by a watch.
+            secret = await self._store.fetch(Key("Secret", key.namespace, secret_names(key.name)[0]))
+            if secret is not None and secret != license_secret:
+                plan = plan_license(replace(inputs, license_secret=secret), new_key)
+        if _issues(plan):
+            self._issued[key] = (*inputs.issued, inputs.now)[-ISSUE_LIMIT:]
         await apply_plan(self._store, key, document, plan)
         for event in plan.events:
             if event.reason.startswith("Key"):
