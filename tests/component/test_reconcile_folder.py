@@ -523,6 +523,33 @@ class RecordingStore(FolderStore):
         return await super().get(key)
 
 
+@pytest.mark.parametrize("lost", [LICENSE_SECRET, LICENSE_KEY])
+async def test_a_slip_in_a_file_that_holds_a_key_costs_no_key_at_a_start(folder: Folder, lost: Key) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        before = await at_work.get(LICENSE_SECRET), await at_work.get(LICENSE_KEY)
+    path = folder.private(f"secrets/{lost.namespace}/{lost.name}.yaml")
+    text = path.read_text()
+    path.write_text(f"kind: [\n{text}")
+    async with operator(folder) as at_work:
+
+        async def told() -> bool:
+            return any(str(path) in problem for problem in folder.problems)
+
+        await eventually(told)
+        await asyncio.sleep(1)
+        assert path.read_text() == f"kind: [\n{text}"
+        path.write_text(text)
+        await at_work.until(ACME, "Ready", "True")
+
+        async def mended() -> bool:
+            return (await at_work.get(LICENSE_SECRET), await at_work.get(LICENSE_KEY)) == before
+
+        await eventually(mended)
+    assert folder.reasons("acme").count("KeyIssued") == 1
+    assert "KeyReissued" not in folder.reasons("acme")
+
+
 class ForgetfulStore(FolderStore):
     """A folder whose memory misses Secrets that are there, as that of a watch may."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pullgate.providers.exchange import ExchangeFailed
+from pullgate.providers.handoff import SYSTEM_NAMESPACE
 from pullgate.resources.fields import format_time, parse_time
 from pullgate.store.documents import FileContent, FileProblem
 from pullgate.store.feed import Feeds
@@ -148,8 +149,13 @@ class FolderStore:
             if same_secret(self._documents.get(key), document):
                 return
             path = secret_path(key)
+            if path in self._secret_problems and key not in self._own_secrets and key.namespace != SYSTEM_NAMESPACE:
+                raise StoreUnavailable(
+                    f"{self._private.secrets / path} holds a key and cannot be read; mend or remove it"
+                )
             signature = await self._write(self._private.secrets / path, encode_secret(document))
             self._secret_scanner.note_own_write(path, signature)
+            self._secret_problems.pop(path, None)
             self._own_secrets[key] = document
             self._show(key, document)
 
