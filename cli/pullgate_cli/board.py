@@ -61,8 +61,8 @@ class Board:
         self.console.print(f"[bold]{escape(file)}:[/] [green]mended[/]", soft_wrap=True)
 
     def event(self, key: Key, type_: str, reason: str, message: str) -> None:
-        """Something that happened to a resource."""
-        if self._quiet:
+        """Something that happened to a resource. Before the tables only what speaks of a lost key is told."""
+        if self._quiet and not (type_ == "Warning" and reason.startswith("Key")):
             return
         colour = "green" if type_ == "Normal" else "yellow"
         words = f"{_clock()} {key.kind} {key.namespace}/{key.name}: [{colour}]{escape(reason)}[/]: {escape(message)}"

@@ -192,6 +192,19 @@ class KeyRotated(Fault):
         super().__init__(f"this license key was replaced on {day(replaced_at)}")
 
 
+class KeyRevoked(Fault):
+    """A key that the vendor ended: it leaked, or was given to the wrong people."""
+
+    actors = (Actor.CUSTOMER, Actor.VENDOR)
+    status = 403
+    code = "DENIED"
+    default_hint = "use the license's current key"
+
+    def __init__(self, why: str = "", revoked_at: datetime | None = None) -> None:
+        when = f" on {day(revoked_at)}" if revoked_at is not None else ""
+        super().__init__(f"this license key was revoked{when}" + (f": {why}" if why else ""))
+
+
 class LicenseExpired(Fault):
     """The license's end has passed."""
 

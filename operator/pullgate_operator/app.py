@@ -221,7 +221,11 @@ class Operator:
             self._settings.external_url, own_identity=self._settings.own_identity, proxy_ca=self._settings.ca
         )
         reconciler = self._reconciler = Reconciler(
-            store, settings, on_done=self._count_done, on_renewed=self._count_renewal
+            store,
+            settings,
+            on_done=self._count_done,
+            on_renewed=self._count_renewal,
+            on_issued=lambda reason: self.metrics.keys.labels(reason).inc(),
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(reconciler.run())

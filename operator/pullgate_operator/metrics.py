@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from pullgate.resources.conditions import read_condition
 from pullgate.resources.fields import parse_time
 
+KEY_EVENTS = ("KeyIssued", "KeyRotated", "KeyReissued", "KeyRevoked", "KeysIssuedTooOften")
 WINDOWS = {"1d": 1, "7d": 7, "30d": 30}
 
 
@@ -49,6 +50,14 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        self.keys = Counter(
+            "pullgate_operator_license_keys",
+            "License keys by the Event: issued, and KeyRevoked; KeysIssuedTooOften: one that was not issued.",
+            ("event",),
+            registry=self.registry,
+        )
+        for event in KEY_EVENTS:  # the first one of a kind is an increase, too
+            self.keys.labels(event)
         self.credentials_end = Gauge(
             "pullgate_registry_credentials_expiry_timestamp_seconds",
             "When the credentials of a Registry end (Unix time), where that is known.",

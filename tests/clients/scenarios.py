@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pullgate.licensing.keys import new_key
+from pullgate.licensing.keys import key_digest, key_id, new_key
 from pullgate_proxy.throttle import AT_ONCE, Throttle
 from tests.support.catalog import CHART, WORKER
 from tests.support.gate import APP, Gate, license_, registry
@@ -95,6 +95,15 @@ async def _(world: World) -> None:
     document = license_("acme", keys={"overlap": "0s"})
     document["metadata"]["annotations"] = {"pullgate.dev/rotate-key": "now"}
     await world.gate.apply(document)
+    await world.gate.until_status(probe(world), world.password, 403)
+
+
+@scenario("KeyRevoked", "a key that leaked", "this license key was revoked on")
+async def _(world: World) -> None:
+    document = license_("acme", keys={"revoked": [key_id(key_digest(world.password))]})
+    await world.gate.apply(document)
+    old = world.password
+    await world.gate.until(lambda: world.gate.key("acme") != old)
     await world.gate.until_status(probe(world), world.password, 403)
 
 

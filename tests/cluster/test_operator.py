@@ -169,6 +169,21 @@ def test_a_deleted_pull_secret_is_rebuilt_and_a_lost_key_replaced(world: World, 
     until(lambda: pull(world, vendor, key_of(world, vendor))[0] == 200)
 
 
+def test_a_revoked_key_is_refused_by_every_replica_and_the_next_one_works(world: World, vendor: str) -> None:
+    leaked = key_of(world, vendor)
+    id_ = world.cluster.get("license", "acme", vendor)["status"]["keys"][0]["id"]
+    world.cluster.apply(license_(vendor, keys={"revoked": [id_]}))
+    for replica in range(2):
+        answer = until(lambda replica=replica: (a := pull(world, vendor, leaked, replica))[0] != 200 and a)  # type: ignore[misc]
+        assert "this license key was revoked" in answer[1]
+    until(lambda: key_of(world, vendor) != leaked)
+    for replica in range(2):
+        until(lambda replica=replica: pull(world, vendor, key_of(world, vendor), replica)[0] == 200)  # type: ignore[misc]
+    revoked = world.cluster.get("license", "acme", vendor)["status"]["keys"][1]
+    assert revoked["id"] == id_
+    assert revoked["revokedAt"]
+
+
 def test_no_key_is_in_a_status_an_event_or_a_log(world: World, vendor: str, tmp_path: Path) -> None:
     key = key_of(world, vendor)
     told = world.cluster.kubectl("get", "pullgate,events", "-n", vendor, "-o", "json")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import stat
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -91,7 +93,7 @@ async def test_added_and_deleted_files_are_told_to_watchers(folder: Folder, stor
     assert added.key == Key("Secret", "default", "robot")
     (folder.path / "licenses.yaml").unlink()
     assert await anext(watch) == Change(ACME, None)
-    assert not folder.private("status/my-app/license.acme.yaml").exists()
+    assert not folder.private("status/my-app/license.acme.yaml").exists()  # it had no key yet
 
 
 async def test_a_slow_watcher_sees_the_last_of_several_changes(folder: Folder, store: FolderStore) -> None:
@@ -260,3 +262,190 @@ async def test_hidden_folders_and_other_files_are_passed_over(folder: Folder, st
     await look_twice(store)
     assert store.problems == ()
     assert await store.get(Key("Registry", "my-app", "up")) is not None
+
+
+KEYS = {"keys": [{"id": "k00000", "digest": f"sha256:{'0' * 64}", "issuedAt": "2026-01-01T00:00:00Z"}]}
+LICENSE_SECRET = Key("Secret", "my-app", "acme-license")
+PULL_SECRET = Key("Secret", "my-app", "acme-pull")
+
+
+async def with_keys(folder: Folder, store: FolderStore, *names: str) -> None:
+    """Licenses that have a key, and a Registry."""
+    folder.write("registry.yaml", registry_text("quay.io"))
+    for name in names:
+        folder.write(f"{name}.yaml", license_text(name))
+        key = Key("License", "my-app", name)
+
+        async def there(key: Key = key) -> bool:
+            return await store.get(key) is not None
+
+        await eventually(there)
+        await store.patch_status(key, KEYS)
+
+
+def _mended(store: FolderStore) -> Callable[[], Awaitable[bool]]:
+    async def ask() -> bool:
+        return not store.problems
+
+    return ask
+
+
+async def test_a_license_that_is_put_back_is_the_same_with_its_keys(folder: Folder, store: FolderStore) -> None:
+    await store.patch_status(ACME, KEYS)
+    before = await store.get(ACME)
+    (folder.path / "licenses.yaml").unlink()
+
+    async def gone() -> bool:
+        return await store.get(ACME) is None
+
+    await eventually(gone)
+    assert await store.gone_since(ACME) is not None
+    await store.patch_status(ACME, {})  # of a reconcile that was under way
+    folder.write("licenses.yaml", license_text())
+    await look_twice(store)
+    assert await store.get(ACME) == before
+    assert await store.gone_since(ACME) is None
+
+
+async def test_a_license_that_was_gone_outlives_a_restart_until_it_is_forgotten(folder: Folder) -> None:
+    store = folder.open()
+    await store.start()
+    await store.patch_status(ACME, KEYS)
+    before = await store.get(ACME)
+    await store.stop()
+    (folder.path / "licenses.yaml").unlink()
+    for _ in range(2):
+        store = folder.open()
+        await store.start()
+        assert await store.get(ACME) is None
+        since = await store.gone_since(ACME)
+        assert since is not None
+        await store.stop()
+    folder.write("licenses.yaml", license_text())
+    store = folder.open()
+    await store.start()
+    assert await store.get(ACME) == before
+    (folder.path / "licenses.yaml").unlink()
+
+    async def gone() -> bool:
+        return await store.gone_since(ACME) is not None
+
+    await eventually(gone)
+    await store.forget(ACME)
+    await store.stop()
+    assert not folder.private("status/my-app/license.acme.yaml").exists()
+
+
+async def test_a_license_for_another_customer_is_another_license(folder: Folder, store: FolderStore) -> None:
+    folder.write("licenses.yaml", license_text(customer="{id: C-1}"))
+    await look_twice(store)
+    await store.patch_status(ACME, KEYS)
+    (folder.path / "licenses.yaml").unlink()
+
+    async def gone() -> bool:
+        return await store.get(ACME) is None
+
+    await eventually(gone)
+    folder.write("licenses.yaml", license_text(customer="{id: C-2}"))
+    await look_twice(store)
+    document = await store.get(ACME)
+    assert document is not None
+    assert document["status"] == {}
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["running", "at start"])
+async def test_a_folder_that_lost_everything_at_once_is_a_fault_and_no_order(folder: Folder, restart: bool) -> None:
+    """Not mounted, or another branch is checked out."""
+    store = folder.open()
+    await store.start()
+    await with_keys(folder, store, "beta")
+    before = [await store.get(key) for key in (ACME, BETA)]
+    if restart:
+        await store.stop()
+    for name in ("licenses", "beta", "registry"):
+        (folder.path / f"{name}.yaml").rename(folder.path / f"{name}.away")
+    if restart:
+        store = folder.open()
+        await store.start()
+    await eventually(_problems(store))
+    assert "Licenses (2) and Registries (1) are missing at once" in folder.problems[-1]
+    await look_twice(store)
+    assert [await store.get(key) for key in (ACME, BETA)] == before
+    for name in ("licenses", "beta", "registry"):
+        (folder.path / f"{name}.away").rename(folder.path / f"{name}.yaml")
+    await eventually(_mended(store))
+    await look_twice(store)
+    assert [await store.get(key) for key in (ACME, BETA)] == before
+    await store.stop()
+
+
+async def test_one_after_another_all_licenses_can_be_removed(folder: Folder, store: FolderStore) -> None:
+    await with_keys(folder, store, "beta")
+    for name, key in (("licenses", ACME), ("beta", BETA)):
+        (folder.path / f"{name}.yaml").unlink()
+
+        async def gone(key: Key = key) -> bool:
+            return await store.get(key) is None
+
+        await eventually(gone)
+    assert not store.problems
+
+
+async def test_a_folder_that_is_away_is_not_made_anew_by_a_write(folder: Folder, store: FolderStore) -> None:
+    """Such a folder would be empty, and everything in it removed."""
+    await store.patch_status(ACME, KEYS)
+    before, away = await store.get(ACME), folder.path.with_name("away")
+    folder.path.rename(away)
+    for write in (
+        store.patch_status(ACME, {}),
+        store.apply_secret(secret_document("my-app", "x", {"key": b"x"})),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await write
+    await eventually(_problems(store))
+    assert not folder.path.exists()
+    folder.path.mkdir()  # as a mount point without its volume is
+    await asyncio.sleep(1)
+    assert await store.get(ACME) == before
+    folder.path.rmdir()
+    away.rename(folder.path)
+    await eventually(_mended(store))
+    await look_twice(store)
+    assert await store.get(ACME) == before
+
+
+@pytest.mark.parametrize("lost", ["", "secrets", "secrets/my-app"])
+async def test_what_only_pullgate_holds_is_written_again_when_somebody_removes_it(
+    folder: Folder, store: FolderStore, lost: str
+) -> None:
+    """`git clean -fdx` removes what .gitignore names."""
+    await store.patch_status(ACME, KEYS)
+    for key in (LICENSE_SECRET, PULL_SECRET):
+        await store.apply_secret(secret_document(key.namespace, key.name, {"key": b"x"}))
+    before = [await store.get(key) for key in (ACME, LICENSE_SECRET, PULL_SECRET)]
+    shutil.rmtree(folder.private(lost))
+
+    async def written() -> bool:
+        return all(folder.private(f"secrets/my-app/{key.name}.yaml").exists() for key in (LICENSE_SECRET, PULL_SECRET))
+
+    await eventually(written)
+    await look_twice(store)
+    assert [await store.get(key) for key in (ACME, LICENSE_SECRET, PULL_SECRET)] == before
+    await store.stop()
+    again = folder.open()
+    await again.start()
+    assert [await again.get(key) for key in (ACME, LICENSE_SECRET, PULL_SECRET)] == before
+    await again.stop()
+
+
+def files_that_git_takes(path: Path) -> list[str]:
+    """After `git add .`."""
+    git = ["git", "-C", str(path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    return subprocess.run([*git, "ls-files"], check=True, capture_output=True, text=True).stdout.split()
+
+
+async def test_git_takes_nothing_of_what_is_kept(folder: Folder, store: FolderStore) -> None:
+    await store.apply_secret(secret_document("my-app", "acme-license", {"key": b"x"}))
+    assert await asyncio.to_thread(files_that_git_takes, folder.path) == ["licenses.yaml"]

@@ -17,10 +17,13 @@ from pullgate.providers.handoff import decode_handoff, decode_signing_keys, secr
 from pullgate.resources.fields import format_time
 from pullgate.store.folder import FolderStore
 from pullgate.store.port import Document, Key
+from pullgate_operator.plan.claims import Claims
 from pullgate_operator.plan.signing import read_license_key
+from pullgate_operator.reconcile.license import LicenseReconciler
 from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
-from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS
+from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS, SigningReconciler
+from pullgate_operator.reconcile.usage import UsageLedger
 from tests.support.folder import Folder, condition, eventually, license_text, registry_text, secret_text
 from tests.support.ports import Blackhole, dead_port
 from tests.support.tls import Authority
@@ -30,6 +33,7 @@ ACME = Key("License", "my-app", "acme")
 UP = Key("Registry", "my-app", "up")
 LICENSE_SECRET = Key("Secret", "my-app", "acme-license")
 PULL_SECRET = Key("Secret", "my-app", "acme-pull")
+GRACE = ReconcileSettings("https://images.example.com").key_grace
 HANDOFF = Key("Secret", "pullgate-system", "registry.my-app.up")
 
 
@@ -239,24 +243,101 @@ async def test_an_upstream_that_does_not_answer_holds_up_nothing_else(folder: Fo
             assert hole.connections <= ReconcileSettings("x").checks
 
 
-async def test_a_deleted_license_takes_its_secrets_along(folder: Folder) -> None:
-    async with operator(folder) as at_work:
+async def test_a_deleted_license_takes_its_secrets_along_after_the_grace_time(folder: Folder) -> None:
+    clock = Clock()
+    async with operator(folder, clock) as at_work:
         await at_work.until(ACME, "Ready", "True")
         (folder.path / "license.yaml").unlink()
 
-        async def gone() -> bool:
-            return await at_work.get(LICENSE_SECRET) is None and await at_work.get(PULL_SECRET) is None
+        async def told() -> bool:
+            return "KeyKept" in folder.reasons("acme") and at_work.reconciler.settled
 
+        async def gone() -> bool:
+            forgotten = not folder.private("status/my-app/license.acme.yaml").exists()
+            secrets = [await at_work.get(key) for key in (LICENSE_SECRET, PULL_SECRET)]
+            return forgotten and secrets == [None, None]
+
+        await eventually(told)
+        clock.ahead = GRACE - timedelta(minutes=1)
+        await at_work.until(UP, "Reachable", "True")
+        assert await at_work.get(LICENSE_SECRET) is not None
+        clock.ahead = GRACE + timedelta(seconds=1)
         await eventually(gone)
+        assert folder.reasons("acme").count("KeyKept") == 1
+
+
+async def test_a_license_that_is_put_back_within_the_grace_time_has_its_key(folder: Folder) -> None:
+    clock = Clock()
+    async with operator(folder, clock) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        key = (await at_work.facts())["key"]
+    (folder.path / "license.yaml").rename(folder.path / "license.away")
+    for _ in range(2):  # a restart begins the time not anew
+        clock.ahead += GRACE / 2 - timedelta(minutes=1)
+        async with operator(folder, clock) as at_work:
+            await at_work.until(UP, "Ready", "True")
+            assert await at_work.get(ACME) is None
+    (folder.path / "license.away").rename(folder.path / "license.yaml")
+    async with operator(folder, clock) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        assert (await at_work.facts())["key"] == key
+        assert folder.reasons("acme").count("KeyIssued") == 1
+
+
+async def test_a_license_that_is_put_back_for_another_customer_has_another_key(folder: Folder) -> None:
+    folder.write("license.yaml", license_text(customer="{id: C-1}"))
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        key = (await at_work.facts())["key"]
+        (folder.path / "license.yaml").unlink()
+
+        async def told() -> bool:
+            return "KeyKept" in folder.reasons("acme")
+
+        async def reissued() -> bool:
+            return bool((await at_work.facts())["key"] != key)
+
+        await eventually(told)
+        folder.write("license.yaml", license_text(customer="{id: C-2}"))
+        await eventually(reissued)
+
+
+async def test_a_folder_that_is_empty_for_a_moment_costs_no_key(folder: Folder) -> None:
+    folder.write("beta.yaml", license_text("beta"))
+    away = folder.path / "away"
+    away.mkdir()
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        await at_work.until(Key("License", "my-app", "beta"), "Ready", "True")
+        key = (await at_work.facts())["key"]
+    files = list(folder.path.glob("*.yaml"))
+    for path in files:
+        path.rename(away / f"{path.name}.away")
+    for put_back in (False, True):
+        async with operator(folder) as at_work:
+            await at_work.until(ACME, "Valid", "True")
+            assert (await at_work.facts())["key"] == key
+        if not put_back:
+            for path in files:
+                (away / f"{path.name}.away").rename(path)
+    assert folder.reasons("acme").count("KeyIssued") == 1
 
 
 async def test_what_was_deleted_while_nobody_looked_is_removed_at_the_start(folder: Folder) -> None:
+    folder.write("beta.yaml", license_text("beta"))
     async with operator(folder) as at_work:
         await at_work.until(ACME, "Ready", "True")
         await at_work.until(UP, "Ready", "True")
     (folder.path / "license.yaml").unlink()
     (folder.path / "registry.yaml").unlink()
-    async with operator(folder) as at_work:
+    clock = Clock()
+    async with operator(folder, clock) as at_work:
+
+        async def noticed() -> bool:
+            return "KeyKept" in folder.reasons("acme")
+
+        await eventually(noticed)
+        clock.ahead = GRACE + timedelta(minutes=1)
 
         async def gone() -> bool:
             keys = (LICENSE_SECRET, PULL_SECRET, HANDOFF)
@@ -264,6 +345,37 @@ async def test_what_was_deleted_while_nobody_looked_is_removed_at_the_start(fold
 
         await eventually(gone)
         assert await at_work.get(LICENSE_KEY) is not None
+
+
+async def test_a_lost_signing_key_is_told_and_costs_no_license_key(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        key = (await at_work.facts())["key"]
+        assert "license-signing-key is gone" not in caplog.text
+        folder.private("secrets/pullgate-keys/license-signing-key.yaml").unlink()
+
+        async def told() -> bool:
+            return "license-signing-key is gone" in caplog.text and at_work.reconciler.settled
+
+        await eventually(told)
+        assert (await at_work.facts())["key"] == key
+
+
+async def test_a_license_as_large_as_it_may_be_has_one_key(folder: Folder) -> None:
+    text = license_text(keys="{rotation: 90d}").rpartition("  entitlements:")[0] + "  entitlements:\n"
+    each = ", ".join(f"{'x' * 240}-{number:02}" for number in range(24))
+    folder.write("license.yaml", text + f"  - {{registry: up, repositories: [{each}]}}\n" * 16)
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        key = (await at_work.facts())["key"]
+        await at_rest(at_work.store)
+        assert (await at_work.facts())["key"] == key
+        file = await at_work.get(LICENSE_SECRET)
+        assert file is not None
+        assert len(secret_data(file)["license.yaml"]) > 200 * 1024
+    assert [reason for reason in folder.reasons("acme") if reason.startswith("Key")] == ["KeyIssued"]
 
 
 async def test_a_deleted_secret_is_rebuilt_with_a_new_key(folder: Folder) -> None:
@@ -409,6 +521,89 @@ class RecordingStore(FolderStore):
         if key.kind == "License":
             self.taken.append(key.name)
         return await super().get(key)
+
+
+@pytest.mark.parametrize("lost", [LICENSE_SECRET, LICENSE_KEY])
+async def test_a_slip_in_a_file_that_holds_a_key_costs_no_key_at_a_start(folder: Folder, lost: Key) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        before = await at_work.get(LICENSE_SECRET), await at_work.get(LICENSE_KEY)
+    path = folder.private(f"secrets/{lost.namespace}/{lost.name}.yaml")
+    text = path.read_text()
+    path.write_text(f"kind: [\n{text}")
+    async with operator(folder) as at_work:
+
+        async def told() -> bool:
+            return any(str(path) in problem for problem in folder.problems)
+
+        await eventually(told)
+        await asyncio.sleep(1)
+        assert path.read_text() == f"kind: [\n{text}"
+        path.write_text(text)
+        await at_work.until(ACME, "Ready", "True")
+
+        async def mended() -> bool:
+            return (await at_work.get(LICENSE_SECRET), await at_work.get(LICENSE_KEY)) == before
+
+        await eventually(mended)
+    assert folder.reasons("acme").count("KeyIssued") == 1
+    assert "KeyReissued" not in folder.reasons("acme")
+
+
+class ForgetfulStore(FolderStore):
+    """A folder whose memory misses Secrets that are there, as that of a watch may."""
+
+    missed = frozenset[Key]()
+
+    async def get(self, key: Key) -> Document | None:
+        return None if key in self.missed else await super().get(key)
+
+    async def fetch(self, key: Key) -> Document | None:
+        return await super().get(key)
+
+
+async def test_a_secret_that_the_watch_did_not_tell_of_costs_no_key(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        before = (await at_work.facts())["key"], await at_work.get(LICENSE_KEY), await at_work.get(TOKEN_KEYS)
+    store = ForgetfulStore(folder.path)
+    store.missed = frozenset({LICENSE_SECRET, LICENSE_KEY, TOKEN_KEYS})
+    await store.start()
+    reconciler = Reconciler(store, ReconcileSettings("https://images.example.com"))
+    task = asyncio.create_task(reconciler.run())
+    try:
+
+        async def done() -> bool:
+            return reconciler.settled
+
+        await eventually(done)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await store.stop()
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+        assert ((await at_work.facts())["key"], await at_work.get(LICENSE_KEY), await at_work.get(TOKEN_KEYS)) == before
+        assert "KeyReissued" not in folder.reasons("acme")
+
+
+async def test_a_license_that_the_watch_did_not_tell_of_keeps_its_secrets(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+    store, clock = ForgetfulStore(folder.path), Clock()
+    store.missed = frozenset({ACME})
+    await store.start()
+    settings = ReconcileSettings("https://images.example.com", longest_sleep=0.1)
+    reconciler = LicenseReconciler(
+        store, Claims(), SigningReconciler(store, clock), UsageLedger(clock), clock, settings
+    )
+    try:
+        assert await reconciler.reconcile(ACME) is not None
+        clock.ahead = GRACE + timedelta(days=1)
+        assert await reconciler.reconcile(ACME) is not None  # it is looked at again
+        assert await store.get(LICENSE_SECRET) is not None
+    finally:
+        await store.stop()
 
 
 async def test_what_changed_while_nobody_led_goes_before_the_pass_of_a_new_leader(folder: Folder) -> None:

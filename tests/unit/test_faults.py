@@ -18,6 +18,7 @@ TABLE = {
     "KeyMalformed": (401, "UNAUTHORIZED"),
     "KeyUnknown": (403, "DENIED"),
     "KeyRotated": (403, "DENIED"),
+    "KeyRevoked": (403, "DENIED"),
     "LicenseExpired": (403, "DENIED"),
     "LicenseNotYetValid": (403, "DENIED"),
     "LicenseSuspended": (403, "DENIED"),

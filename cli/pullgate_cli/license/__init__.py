@@ -16,6 +16,8 @@ COMMANDS = {
     "resume": Entry(_CHANGE, "resume", "End a suspension."),
     "extend": Entry(_CHANGE, "extend", "Move its end; the key stays."),
     "rotate": Entry(_CHANGE, "rotate", "Issue a new key; the old one works for the overlap."),
+    "revoke": Entry(_CHANGE, "revoke", "End a key that leaked, at once and for good."),
+    "find": Entry(_LOOK, "find", "The License of a key, which is read from standard input."),
     "verify": Entry(_KEY, "verify", "Check a license file, offline."),
     "pull-secret": Entry(_KEY, "pull_secret", "What a customer's cluster or docker needs."),
 }

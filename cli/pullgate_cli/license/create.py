@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,6 +46,10 @@ def create(where: Where, name: str, dry_run: bool, wait: bool, **given: Any) -> 
 
     async def work(place: Place) -> int:
         _check(document)
+        if given["end"] and parse_end(given["end"], "--until") <= datetime.now(UTC):
+            from pullgate_cli.printing import tell
+
+            tell(f"{given['end']} is past: the License pulls nothing until it is extended")
         click.echo(await place.create(document))
         if wait:
             await _wait(place, name)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--at", metavar="DATE", help="Judge it as of this day.  [default: now]")
 @output_option
 def verify(file: Any, public_key: tuple[Path, ...], at: str | None, output: str) -> None:
-    """Check a license file: is it the vendor's, unaltered, and of today? Needs no network.
+    """Check a license file, or the Secret that holds it: is it the vendor's, unaltered, and of today? Needs no network.
 
     Exit code 0: it is; 1: it is not; 2: it could not be checked.
     """
@@ -38,7 +38,8 @@ def verify(file: Any, public_key: tuple[Path, ...], at: str | None, output: str)
 
     now = parse_end(at, "--at") if at else datetime.now(UTC)
     try:
-        facts = verify_license(file.read(1 << 20), [path.read_text() for path in public_key])
+        text = _license_text(file.read(READ_LIMIT))
+        facts = verify_license(text, [path.read_text() for path in public_key])
     except InvalidLicenseFile as error:
         click.echo(f"not valid: {error}", err=True)
         sys.exit(FAILED)
@@ -48,6 +49,36 @@ def verify(file: Any, public_key: tuple[Path, ...], at: str | None, output: str)
     why = _refusal(facts, now)
     _print_facts(facts, why, output)
     sys.exit(FAILED if why else PASSED)
+
+
+READ_LIMIT = 1 << 20
+
+
+def _license_text(text: str) -> str:
+    """The license file in `text`, which may be the Secret NAME-license as YAML or JSON. Raises InvalidLicenseFile."""
+    import base64
+
+    import yaml
+
+    from pullgate.licensing.license_file import InvalidLicenseFile
+    from pullgate.oci.yaml_nodes import BrokenYAML
+    from pullgate.store.documents import load_yaml
+
+    try:
+        document = load_yaml(text)
+    except (yaml.YAMLError, BrokenYAML, ValueError) as error:
+        raise InvalidLicenseFile("the file is not YAML") from error
+    if not isinstance(document, dict) or document.get("kind") != "Secret":
+        return text
+    plain, encoded = (document.get(field) or {} for field in ("stringData", "data"))
+    if isinstance(plain, dict) and isinstance(plain.get("license.yaml"), str):
+        return str(plain["license.yaml"])
+    if not isinstance(encoded, dict) or not isinstance(encoded.get("license.yaml"), str):
+        raise InvalidLicenseFile("this Secret holds no license.yaml; the one that is named NAME-license does")
+    try:
+        return base64.b64decode("".join(encoded["license.yaml"].split()), validate=True).decode()
+    except ValueError as error:
+        raise InvalidLicenseFile("license.yaml of this Secret is not base64 of text") from error
 
 
 def _refusal(facts: dict[str, Any], now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""`license list` and `license show`."""
+"""`license list`, `license show` and `license find`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pullgate_cli.place.options import PASSED, Where, output_option, place_options, run_in
+from pullgate_cli.place.options import COULD_NOT_RUN, FAILED, PASSED, Where, output_option, place_options, run_in
 
 if TYPE_CHECKING:
     from pullgate.store.port import Document
@@ -60,6 +60,85 @@ def show(where: Where, name: str, reveal: bool, output: str) -> None:
         return PASSED
 
     run_in(where, work)
+
+
+@click.command()
+@output_option
+@place_options
+def find(where: Where, output: str) -> None:
+    """Find the License that a key is of: `pullgate license find < FILE`. The key is read from standard input alone.
+
+    FILE may hold more than the key, such as a log line or a license file; on a terminal the key is asked for.
+    Without -n, every namespace is searched. Exit code 0: found; 1: no License has the key.
+    """
+    digest = _read_digest()
+
+    async def work(place: Place) -> int:
+        from pullgate_cli.license.keys import keys_of
+        from pullgate_cli.printing import print_data, tell
+
+        found = [
+            (document, key)
+            for document in await place.list("License", where.namespace)
+            for key in keys_of(document)
+            if key["digest"] == digest
+        ]
+        if output != "table":
+            rows = [
+                {"namespace": d["metadata"]["namespace"], "name": d["metadata"]["name"], "key": k} for d, k in found
+            ]
+            print_data(rows, output)
+        elif found:
+            _show_found(found)
+        if not found:
+            tell(f"no License of {where.namespace or place.title} has this key, nor had it lately")
+        return PASSED if found else FAILED
+
+    run_in(where, work)
+
+
+INPUT_LIMIT = 1 << 20
+
+
+def _read_digest() -> str:
+    """Of the key on standard input; the key itself goes no further. Ends the command with 2 if there is none."""
+    import re
+    import sys
+
+    from pullgate.faults import KeyMalformed
+    from pullgate.licensing.keys import check_key, digest_text, key_digest
+
+    if sys.stdin.isatty():
+        text = str(click.prompt("License key", hide_input=True, err=True))
+    else:
+        text = sys.stdin.buffer.read(INPUT_LIMIT).decode("utf-8", "replace")
+    keys = list(dict.fromkeys(re.findall(r"pgk_[0-9A-Za-z]+", text)))
+    if len(keys) != 1:
+        words = "holds more than one license key" if keys else "holds no license key: these begin with pgk_"
+        click.echo(f"pullgate: standard input {words}", err=True)
+        sys.exit(COULD_NOT_RUN)
+    try:
+        check_key(keys[0])
+    except KeyMalformed as fault:
+        click.echo(f"pullgate: {fault.sentence}", err=True)
+        sys.exit(COULD_NOT_RUN)
+    return digest_text(key_digest(keys[0]))
+
+
+def _show_found(found: list[tuple[Document, Any]]) -> None:
+    from pullgate_cli.license.keys import state_of
+    from pullgate_cli.printing import escape, print_table, tell
+
+    rows = []
+    for document, key in found:
+        metadata, customer = document["metadata"], document["spec"].get("customer") or {}
+        cells = (metadata["namespace"], metadata["name"], customer.get("name", ""), key["id"], state_of(key))
+        rows.append([escape(cell) for cell in cells])
+    print_table(("APP", "LICENSE", "CUSTOMER", "KEY", "STATE"), rows)
+    for document, key in found:
+        if "revokedAt" not in key:
+            metadata = document["metadata"]
+            tell(f"to end it: pullgate license revoke {metadata['name']} {key['id']} -n {metadata['namespace']}")
 
 
 def _plain(document: Document) -> Document:
@@ -130,5 +209,6 @@ def _entitlement(entitlement: Any) -> str:
 
 
 def _key(key: Any) -> str:
-    end = f"replaced {key['replacedAt']}, ends {key.get('expiresAt', '')}" if key.get("replacedAt") else "current"
-    return f"{key['id']}: issued {key['issuedAt']}, {end}, last used {key.get('lastUsedAt', 'never')}"
+    from pullgate_cli.license.keys import state_of
+
+    return f"{key['id']}: issued {key['issuedAt']}, {state_of(key)}, last used {key.get('lastUsedAt', 'never')}"

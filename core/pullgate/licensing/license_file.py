@@ -28,8 +28,8 @@ from pullgate.oci.yaml_nodes import BrokenYAML, load_plain
 
 API_VERSION = "pullgate.dev/v1alpha1"
 KIND = "LicenseFile"
-FILE_LIMIT = 64 * 1024
-"""Bytes of a license file that are read."""
+FILE_LIMIT = 256 * 1024
+"""Bytes of a license file: a longer one is neither written nor read."""
 _TYPE = "pullgate-license+jws"
 
 # With libyaml ten times faster: an operator writes and reads one for each License.
@@ -63,7 +63,11 @@ def sign_license(facts: Mapping[str, Any], private_pem: str) -> str:
 
 def verify_license(text: str, public_pems: Iterable[str]) -> dict[str, Any]:
     """The signed facts of a license file; dates are not judged here. Raises InvalidLicenseFile."""
-    document = _read(text)
+    return verify_document(read_document(text), public_pems)
+
+
+def verify_document(document: Mapping[str, Any], public_pems: Iterable[str]) -> dict[str, Any]:
+    """The signed facts of a license file that was read. Raises InvalidLicenseFile."""
     signature = document.get("signature")
     if document.get("kind") != KIND or not isinstance(signature, str):
         raise InvalidLicenseFile("this is no license file: kind LicenseFile with a signature is expected")
@@ -96,7 +100,8 @@ _NO_CLAIMS: Options = {
 }
 
 
-def _read(text: str) -> dict[str, Any]:
+def read_document(text: str) -> dict[str, Any]:
+    """A license file as YAML, unverified. Raises InvalidLicenseFile."""
     if len(text) > FILE_LIMIT:
         raise InvalidLicenseFile("the file is too large for a license file")
     try:

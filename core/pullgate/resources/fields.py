@@ -21,6 +21,7 @@ _UNITS: dict[str, int] = {suffix: 1024**i for i, suffix in enumerate(("", "Ki", 
     suffix: 1000 ** (i + 1) for i, suffix in enumerate(("k", "M", "G", "T", "P"))
 }
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_KEY_ID = re.compile(r"k[0-9a-f]{5}", re.ASCII)
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(:\d{1,5})?", re.ASCII)
 
 
@@ -42,6 +43,14 @@ def parse_time(text: str) -> datetime:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{show(text)} is not a time") from None
+
+
+def later(moment: datetime, by: timedelta) -> datetime:
+    """`moment` plus `by`, at most the last time that there is: durations have no bound."""
+    try:
+        return moment + by
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -127,6 +136,10 @@ def _is_host(text: str) -> bool:
     return port is None or 0 < int(port[1:]) < 65536
 
 
+def _is_key_id(text: str) -> bool:
+    return _KEY_ID.fullmatch(text) is not None
+
+
 def _is_domain(text: str) -> bool:
     return "." in text and is_subdomain(text.lower()) and not text.replace(".", "").isdigit()
 
@@ -166,4 +179,5 @@ Domain = Annotated[
     _text(_matches(_is_domain, "a domain"), "write it without scheme, port and path, like images.myapp.com", str.lower),
 ]
 Glob = Annotated[str, _text(_glob_problem, "write it like my-org/api, my-org/* (one segment) or my-org/** (all below)")]
+KeyId = Annotated[str, _text(_matches(_is_key_id, "the id of a key"), "write it as status.keys has it, like k1a2b3")]
 SemverText = Annotated[str, _text(_semver_problem, "write it like '>=1.4 <2', '^1.4' or '1.x'")]

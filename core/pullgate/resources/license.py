@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pullgate.resources.fields import Duration, Glob, Host, Label, Quantity, SemverText, Time, wrong
+from pullgate.resources.fields import Duration, Glob, Host, KeyId, Label, Quantity, SemverText, Time, wrong
 from pullgate.resources.model import LabelMeta, Part, Positive, Reported, ResourceStatus, Unique
 
 DEFAULT_OVERLAP = timedelta(days=7)
@@ -57,10 +57,13 @@ class LimitsSpec(Part):
 
 
 class KeysSpec(Part):
-    """When the key is replaced by itself, and how long the old one goes on."""
+    """When the key is replaced by itself, how long the old one goes on, and which ones end at once."""
 
     rotation: Duration | None = None
     overlap: Duration = DEFAULT_OVERLAP
+    """Counts for keys that were replaced before, too, unless they ended."""
+    revoked: Annotated[tuple[KeyId, ...], Unique, Field(max_length=64)] = ()
+    """Ids of keys that are refused from now on. If the current one is among them, a new one is issued."""
 
     @field_validator("rotation")
     @classmethod
@@ -104,6 +107,9 @@ class KeyStatus(Reported):
     expires_at: Time | None = None
     """When it stops, once it is replaced. None: the current key."""
     replaced_at: Time | None = None
+    revoked_at: Time | None = None
+    revoked_reason: Annotated[str, Field(max_length=200)] | None = None
+    """The annotation pullgate.dev/revoked-ID; the customer reads it."""
     last_used_at: Time | None = None
 
 

@@ -6,14 +6,18 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pullgate.providers.exchange import ExchangeFailed
+from pullgate.providers.handoff import SYSTEM_NAMESPACE
+from pullgate.resources.fields import format_time, parse_time
 from pullgate.store.documents import FileContent, FileProblem
 from pullgate.store.feed import Feeds
 from pullgate.store.files import Signature, remove, write_whole
+from pullgate.store.loss import lost_at_once, words_for_loss
 from pullgate.store.merge import FolderContent
 from pullgate.store.port import Change, Document, Key, StoreUnavailable, Synced
 from pullgate.store.private import FolderInUse, PrivateFolder
@@ -63,6 +67,8 @@ class FolderStore:
         self._behind = True
         """Whether the files say something that readers do not see yet."""
         self._looks = 0
+        self._loss: tuple[FileProblem, ...] = ()
+        """What is missing all at once, and is therefore served on."""
         self._poller: asyncio.Task[None] | None = None
 
     # --- life ---
@@ -100,6 +106,19 @@ class FolderStore:
         """See Store."""
         return self._documents.get(key)
 
+    async def gone_since(self, key: Key) -> datetime | None:
+        """See Store."""
+        record = self._records.get(key)
+        return parse_time(record.gone) if record is not None and record.gone else None
+
+    async def forget(self, key: Key) -> None:
+        """See Store."""
+        async with self._writing:
+            record = self._records.get(key)
+            if record is not None and record.gone:
+                await self._remove(self._private.record_path(key))
+                del self._records[key]
+
     async def request_token(self, namespace: str, service_account: str, audience: str) -> str:
         """See Store: a folder has no ServiceAccounts."""
         raise ExchangeFailed(
@@ -114,7 +133,7 @@ class FolderStore:
         """See Store."""
         async with self._writing:
             record = self._records.get(key)
-            if record is None or record.status == status:
+            if record is None or record.gone or record.status == status:
                 return
             changed = record.with_status(status)
             await self._save_record(key, changed)
@@ -130,8 +149,13 @@ class FolderStore:
             if same_secret(self._documents.get(key), document):
                 return
             path = secret_path(key)
+            if path in self._secret_problems and key not in self._own_secrets and key.namespace != SYSTEM_NAMESPACE:
+                raise StoreUnavailable(
+                    f"{self._private.secrets / path} holds a key and cannot be read; mend or remove it"
+                )
             signature = await self._write(self._private.secrets / path, encode_secret(document))
             self._secret_scanner.note_own_write(path, signature)
+            self._secret_problems.pop(path, None)
             self._own_secrets[key] = document
             self._show(key, document)
 
@@ -176,35 +200,76 @@ class FolderStore:
             spent = time.monotonic() - started
 
     async def _look(self, *, at_once: bool = False) -> None:
+        await self._keep_private()
         changed = await asyncio.to_thread(self._scanner.scan, at_once=at_once)
         async with self._writing:
             if changed:
                 self._content.update(changed, str(self.directory))
                 self._behind = True
             if self._secret_scanner.unsettled or self._looks % SECRETS_EVERY == 0:
-                self._take_own_secrets(await asyncio.to_thread(self._secret_scanner.scan, at_once=at_once))
+                await self._look_at_secrets(at_once=at_once)
             self._looks += 1
             if self._behind:
                 await self._take_documents()
                 self._behind = False
-        self._report((*self._content.problems, *(p for rows in self._secret_problems.values() for p in rows)))
+        of_secrets = (p for rows in self._secret_problems.values() for p in rows)
+        self._report((*self._content.problems, *of_secrets, *self._loss))
+
+    async def _keep_private(self) -> None:
+        """Make .pullgate again if somebody removed it: nothing else holds the keys.
+
+        Raises StoreUnavailable where the whole folder is another one: what is missing then is not removed.
+        """
+        if await asyncio.to_thread(self._private.is_there):
+            return
+        async with self._writing:
+            if not await asyncio.to_thread(self._private.reopen):
+                raise StoreUnavailable("is not the folder that was opened: what was last good goes on; put it back")
+            log.warning("%s was removed: it is written again", self._private.path)
+            await self._write_secrets()
+            for key, record in self._records.items():
+                await self._save_record(key, record)
+
+    async def _write_secrets(self) -> None:
+        for key, document in self._own_secrets.items():
+            path = secret_path(key)
+            signature = await self._write(self._private.secrets / path, encode_secret(document))
+            self._secret_scanner.note_own_write(path, signature)
+
+    async def _look_at_secrets(self, *, at_once: bool) -> None:
+        changed = await asyncio.to_thread(self._secret_scanner.scan, at_once=at_once)
+        gone = {secret_key(path) for path, content in changed.items() if content is None}
+        if len(gone) > 1 and gone >= self._own_secrets.keys():
+            log.warning("all Secrets below %s were gone at once: they are written again", self._private.secrets)
+            await self._write_secrets()
+        else:
+            self._take_own_secrets(changed)
 
     async def _take_documents(self) -> None:
         wanted = self._content.documents
+        lost = lost_at_once([key for key, record in self._records.items() if not record.gone], wanted)
+        self._loss = (FileProblem(str(self.directory), 1, words_for_loss(lost)),) if lost else ()
         for key, record in list(self._records.items()):
-            if key in wanted:
+            if key in wanted or record.gone:
                 continue
-            if self._content.in_doubt(key, record.file):
-                # Its file cannot be read since the start: what was last good goes on.
+            if key in lost or self._content.in_doubt(key, record.file):
+                # Also where its file cannot be read since the start: what was last good goes on.
                 self._show(key, complete(key, record.document, record))
                 continue
-            await self._remove(self._private.record_path(key))
-            del self._records[key]
+            await self._let_go(key, record)
             self._show(key, None)
         for key in [k for k in self._documents if k.kind in {"Secret", "ConfigMap"} and k not in wanted]:
             self._show(key, self._own_secrets.get(key))
         for key, document in wanted.items():
             self._show(key, complete(key, document, await self._record(key, document)))
+
+    async def _let_go(self, key: Key, record: Record) -> None:
+        """A resource that its file no longer holds. A License with keys is kept until `forget`: it may come back."""
+        if key.kind == "License" and record.status.get("keys"):
+            await self._save_record(key, replace(record, gone=format_time(datetime.now(UTC))))
+            return
+        await self._remove(self._private.record_path(key))
+        del self._records[key]
 
     async def _record(self, key: Key, document: Document) -> Record | None:
         if key.kind in {"Secret", "ConfigMap"}:
@@ -260,13 +325,20 @@ class FolderStore:
 
     async def _write(self, path: Path, text: str) -> Signature:
         self.writes += 1
+        await self._require_private(path)
         try:
             return await asyncio.to_thread(write_whole, path, text)
         except OSError as error:
             raise StoreUnavailable(f"{path} cannot be written: {error.strerror}") from error
 
+    async def _require_private(self, path: Path) -> None:
+        """A write would make a folder anew that was moved or unmounted, and it would look like an empty one."""
+        if not await asyncio.to_thread(self._private.is_there):
+            raise StoreUnavailable(f"{path} is not written: .pullgate is gone, or another one")
+
     async def _remove(self, path: Path) -> None:
         self.writes += 1
+        await self._require_private(path)
         try:
             await asyncio.to_thread(remove, path)
         except OSError as error:

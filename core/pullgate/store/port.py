@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol, final
 
 Document = dict[str, Any]
@@ -70,6 +71,14 @@ class Store(Protocol):
 
     async def fetch(self, key: Key) -> Document | None:
         """The document now, also of a kind that is not watched. Raises StoreUnavailable."""
+        ...
+
+    async def gone_since(self, key: Key) -> datetime | None:
+        """When a document that is gone went, where the store kept that; it keeps the status, too, until `forget`."""
+        ...
+
+    async def forget(self, key: Key) -> None:
+        """Drop what is kept of a document that is gone."""
         ...
 
     async def patch_status(self, key: Key, status: Mapping[str, Any]) -> None:

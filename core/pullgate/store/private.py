@@ -15,6 +15,7 @@ from pullgate.store.port import Key
 from pullgate.store.records import Record, decode_record
 
 SERVING = "serving.json"
+IGNORE_ALL = "# It holds keys.\n*\n"
 EVENTS_LIMIT = 1024 * 1024
 """Bytes of events.jsonl; the file before it is kept too."""
 
@@ -34,6 +35,7 @@ class PrivateFolder:
         self.status = self.path / "status"
         self._directory = directory
         self._lock: int | None = None
+        self._folder = (0, 0)
 
     def open(self) -> None:
         """Make it and take it. Raises FolderInUse, OSError."""
@@ -41,6 +43,9 @@ class PrivateFolder:
             raise NotADirectoryError(f"{self._directory} is not a folder")
         make_private(self.secrets)
         make_private(self.status)
+        ignore = self.path / ".gitignore"
+        if not ignore.exists():
+            write_whole(ignore, IGNORE_ALL)
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,6 +53,30 @@ class PrivateFolder:
             os.close(descriptor)
             raise FolderInUse(f"{self._directory} is served by another process") from error
         self._lock = descriptor
+        self._folder = _identity(self._directory.stat())
+
+    def is_there(self) -> bool:
+        """Whether it is still the folder that was opened, and whole."""
+        try:
+            lock = _identity((self.path / "lock").stat())
+        except OSError:
+            return False
+        held = self._lock is not None and _identity(os.fstat(self._lock)) == lock
+        return held and self.secrets.is_dir() and self.status.is_dir()
+
+    def reopen(self) -> bool:
+        """Make it again after it was removed; whether the folder that it stands in is still the one that was opened.
+
+        Raises FolderInUse, OSError.
+        """
+        try:
+            if _identity(self._directory.stat()) != self._folder:
+                return False
+        except FileNotFoundError:
+            return False
+        self.close()
+        self.open()
+        return True
 
     def close(self) -> None:
         """Let go of it."""
@@ -107,3 +136,7 @@ class PrivateFolder:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(json.dumps({**event, "message": message}) + "\n")
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino

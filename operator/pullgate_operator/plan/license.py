@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import yaml
-
 from pullgate.faults import KeyMalformed
 from pullgate.licensing.keys import check_key
-from pullgate.licensing.license_file import FILE_LIMIT, InvalidLicenseFile, sign_license, verify_license
+from pullgate.licensing.license_file import FILE_LIMIT, InvalidLicenseFile, read_document, sign_license, verify_document
 from pullgate.licensing.usage import Usage
-from pullgate.oci.yaml_nodes import load_plain
 from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, secret_data, secret_document
 from pullgate.resources.fields import format_time, parse_time
-from pullgate.resources.license import License
+from pullgate.resources.license import KeyStatus, License
 from pullgate.resources.model import API_VERSION
 from pullgate.store.port import Document
-from pullgate_operator.plan.keys import HeldKey, KeyPlan, plan_keys
+from pullgate_operator.plan.keys import HeldKey, KeyPlan, plan_keys, unknown_revoked
 from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
 from pullgate_operator.plan.usage import plan_usage
 
@@ -47,6 +44,8 @@ class LicenseInputs:
     usage: Usage | None = None
     """What the proxies counted; None where none told of it."""
     usage_interval: timedelta = timedelta(minutes=10)
+    issued: tuple[datetime, ...] = ()
+    """When this process issued keys of it, whatever became of them."""
 
 
 def secret_names(license_name: str) -> tuple[str, str]:
@@ -80,15 +79,24 @@ def plan_license(inputs: LicenseInputs, fresh: Callable[[], str]) -> Plan:
         conditions.put("Ready", False, "SecretConflict", f"Secret {foreign[0]} was made by somebody else; remove it")
         status = {**_kept(resource), "conditions": conditions.documents()}
         return Plan(status=status, events=_events(inputs, conditions, ()), due=_next_date(resource, now))
-    keys = plan_keys(resource, _held_key(inputs), now, fresh)
+    keys = plan_keys(resource, _held_key(inputs), now, fresh, inputs.issued)
+    secrets = _build_secrets(inputs, keys) if keys.key else ()
+    if secrets and (size := len(secret_data(secrets[0])[LICENSE_FILE])) > FILE_LIMIT:
+        _put_too_large(conditions, size)
+        keys = plan_keys(resource, _held_key(inputs), now, None)
+        status = {**_kept(resource), "conditions": conditions.documents()} | _keys_field(keys.keys)
+        return Plan(status=status, events=_events(inputs, conditions, keys.events), due=_next_date(resource, now))
     used = plan_usage(resource.status.usage, keys.keys, inputs.usage, inputs.usage_interval, now)
-    _put_ready(conditions, inputs, keys)
+    if keys.paused_until is not None:
+        _put_paused(conditions, keys.paused_until)
+    else:
+        _put_ready(conditions, inputs, keys)
     license_name, pull_name = secret_names(resource.metadata.name)
     status = {
         **_kept(resource),
         **without_empty({"warnedDays": warned, "rotateKey": keys.rotate_key or None}),
         "conditions": conditions.documents(),
-        "keys": [k.model_dump(mode="json", by_alias=True, exclude_none=True) for k in used.keys],
+        **_keys_field(used.keys),
         "secrets": {"license": license_name, "pull": pull_name},
     }
     if used.usage is not None:
@@ -97,10 +105,15 @@ def plan_license(inputs: LicenseInputs, fresh: Callable[[], str]) -> Plan:
         status.pop("warnedDays", None)
     return Plan(
         status=status,
-        secrets=_build_secrets(inputs, keys),
+        secrets=secrets,
         events=_events(inputs, conditions, (*keys.events, *warning)),
         due=min((d for d in (keys.due, used.due, _next_date(resource, now)) if d is not None), default=None),
     )
+
+
+def _keys_field(keys: Iterable[KeyStatus]) -> dict[str, Any]:
+    found = [key.model_dump(mode="json", by_alias=True, exclude_none=True) for key in keys]
+    return {"keys": found} if found else {}
 
 
 def _kept(resource: License) -> dict[str, Any]:
@@ -150,7 +163,26 @@ def _put_ready(conditions: Conditions, inputs: LicenseInputs, keys: KeyPlan) -> 
         conditions.put("Ready", False, "RegistryUnknown", message)
         return
     secret, _ = secret_names(inputs.resource.metadata.name)
-    conditions.put("Ready", True, "Ready", f"key {keys.keys[0].id} is in Secret {secret}")
+    unknown = unknown_revoked(inputs.resource, keys.keys)
+    rest = f"; keys.revoked names {', '.join(unknown)}, which is no key of this License" if unknown else ""
+    conditions.put("Ready", True, "Ready", f"key {keys.keys[0].id} is in Secret {secret}{rest}")
+
+
+def _put_too_large(conditions: Conditions, size: int) -> None:
+    """What is issued stays as it is: a file that cannot be read back would cost a new key each time."""
+    message = (
+        f"the license file would have {size // 1024} KiB, and may have {FILE_LIMIT // 1024}; "
+        "write spec.entitlements with globs, or name fewer spec.pullSecret.hosts"
+    )
+    conditions.put("Ready", False, "LicenseFileTooLarge", message)
+
+
+def _put_paused(conditions: Conditions, until: datetime) -> None:
+    message = (
+        f"no key is issued before {format_time(until)}: too many were, or are still in their overlap; "
+        "find out what changes the Secret or pullgate.dev/rotate-key again and again"
+    )
+    conditions.put("Ready", False, "KeysIssuedTooOften", message)
 
 
 def _events(inputs: LicenseInputs, conditions: Conditions, events: Iterable[Event]) -> tuple[Event, ...]:
@@ -180,22 +212,23 @@ def _held_key(inputs: LicenseInputs) -> HeldKey | None:
     if inputs.license_secret is None:
         return None
     try:
-        text = secret_data(inputs.license_secret).get(LICENSE_FILE, b"").decode()[:FILE_LIMIT]
-        document = load_plain(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        document = read_document(secret_data(inputs.license_secret).get(LICENSE_FILE, b"").decode())
         key = str(document["license"]["key"])
         check_key(key)
-    except (ValueError, KeyError, TypeError, yaml.YAMLError, KeyMalformed):
+    except (ValueError, KeyError, TypeError, KeyMalformed):
         return None
-    return HeldKey(key, _issued_at(inputs, text))
+    return HeldKey(key, _issued_at(inputs, document))
 
 
-def _issued_at(inputs: LicenseInputs, text: str) -> datetime | None:
-    meta = inputs.resource.metadata
+def _issued_at(inputs: LicenseInputs, document: Mapping[str, Any]) -> datetime | None:
+    """When the key was issued, if the file is signed by us for this License and this customer, who has the key."""
+    meta, customer = inputs.resource.metadata, inputs.resource.spec.customer
     try:
-        facts = verify_license(text, [inputs.signing_key[1]])
-        if (facts.get("app"), facts.get("name")) == (meta.namespace, meta.name):
+        facts = verify_document(document, [inputs.signing_key[1]])
+        same = (facts.get("customer") or {}).get("id", customer.id) == customer.id
+        if same and (facts.get("app"), facts.get("name")) == (meta.namespace, meta.name):
             return parse_time(str(facts["keyIssuedAt"]))
-    except (InvalidLicenseFile, KeyError, ValueError):
+    except (InvalidLicenseFile, KeyError, ValueError, AttributeError):
         pass
     return None
 

@@ -44,10 +44,11 @@ class Reconciler:
         clock: Clock = utc_now,
         on_done: Callable[[str, str], None] = lambda _kind, _result: None,
         on_renewed: Callable[[str], None] = lambda _result: None,
+        on_issued: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         """`on_done` is told the kind, and `ok` or `error`, whenever something was worked on.
 
-        `on_renewed` is told `ok`, or the reason, of each try to get a token.
+        `on_renewed` is told `ok`, or the reason, of each try to get a token. `on_issued`: see LicenseReconciler.
         """
         self._store, self._settings, self._on_done, self._clock = store, settings, on_done, clock
         self._queue = WorkQueue(clock, settings.longest_sleep)
@@ -58,7 +59,7 @@ class Reconciler:
             store, self._claims, clock, settings, again=self._queue.add, on_renewed=on_renewed
         )
         self._ledger = UsageLedger(clock)
-        self._license = LicenseReconciler(store, self._claims, self._signing, self._ledger, clock, settings)
+        self._license = LicenseReconciler(store, self._claims, self._signing, self._ledger, clock, settings, on_issued)
         self._image_test = ImageTestReconciler(store, clock, settings, again=self._queue.add)
         self._synced = False
 

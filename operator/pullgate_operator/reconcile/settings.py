@@ -38,6 +38,9 @@ class ReconcileSettings:
     longest_sleep: float = 30.0
     """Seconds in which a wall clock that was set is noticed."""
 
+    key_grace: timedelta = timedelta(days=7)
+    """How long the key of a License that is gone is kept: put back meanwhile, it has its key again."""
+
     own_identity: frozenset[str] = frozenset()
     """Namespaces that may use the operator's own cloud identity, which is one for all; "*" is every namespace."""
 

@@ -41,7 +41,7 @@ class SigningReconciler:
 
     async def reconcile_token_keys(self) -> datetime:
         """Make, replace and retire the keys of the proxy's tokens; returns when to come again."""
-        document = await self._store.get(TOKEN_KEYS)
+        document = await self._read(TOKEN_KEYS)
         keys: tuple[TokenKey, ...] = ()
         if document is not None:
             try:
@@ -61,10 +61,21 @@ class SigningReconciler:
         document = await self._store.get(LICENSE_KEY)
         if document is None:
             async with self._making:
-                document = await self._store.get(LICENSE_KEY) or await self._make_license_key()
+                document = await self._read(LICENSE_KEY) or await self._make_license_key()
         return read_license_key(document)
 
+    async def _read(self, key: Key) -> Document | None:
+        """The Secret; a missing one is looked for in the store itself, for what is in memory came by a watch."""
+        return await self._store.get(key) or await self._store.fetch(key)
+
     async def _make_license_key(self) -> Document:
+        licenses = await self._store.list("License")
+        if any((document.get("status") or {}).get("keys") for document in licenses):
+            log.warning(
+                "Secret %s/%s is gone: license files are signed with a new key, and those that customers have verify "
+                "with the old public key only; put the Secret back from your backup",
+                *LICENSE_KEY[1:],
+            )
         private = new_signing_key()
         document = build_license_key(private, public_pem(private))
         await self._store.apply_secret(document)

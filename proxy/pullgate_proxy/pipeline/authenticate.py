@@ -11,7 +11,7 @@ import hashlib
 from collections import OrderedDict
 from datetime import UTC, datetime
 
-from pullgate.faults import KeyMalformed, KeyRotated, KeyUnknown, LoginRequired
+from pullgate.faults import KeyMalformed, KeyRevoked, KeyRotated, KeyUnknown, LoginRequired
 from pullgate.licensing.keys import check_key, key_digest
 from pullgate.policy.entitlement import check_validity
 from pullgate.policy.facts import LicenseFacts
@@ -98,7 +98,10 @@ def find_key(digest: bytes, snapshot: Snapshot) -> KeyEntry:
 
 
 def require_valid(entry: KeyEntry, now: float) -> LicenseFacts:
-    """The key's License, if it may pull at `now` (Unix time). Raises KeyRotated and the License faults."""
+    """The key's License, if it may pull at `now` (Unix time). Raises KeyRevoked, KeyRotated and the License faults."""
+    if entry.revoked is not None:
+        since = datetime.fromtimestamp(entry.ends_at, UTC) if entry.ends_at is not None else None
+        raise KeyRevoked(entry.revoked, since)
     if entry.ends_at is not None and entry.ends_at <= now:
         raise KeyRotated(datetime.fromtimestamp(entry.ends_at, UTC))
     check_validity(entry.license, datetime.fromtimestamp(now, UTC))

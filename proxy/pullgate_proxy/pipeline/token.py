@@ -40,7 +40,7 @@ def answer_token(form: TokenForm, authorization: str | None, snapshot: Snapshot,
     """The token response's JSON.
 
     No refresh_token (docker would store it) and no issued_at (clients compare it with their own clock). Raises
-    LoginRequired, KeyMalformed; for a login also KeyUnknown, KeyRotated and the License faults, all as 401.
+    LoginRequired, KeyMalformed; for a login also KeyUnknown, KeyRevoked, KeyRotated and the License faults, all as 401.
     """
     if form.grant_type != "password":
         raise LoginRequired

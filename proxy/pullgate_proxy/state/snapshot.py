@@ -26,6 +26,8 @@ class KeyEntry:
     ends_at: float | None
     """Unix time at which its replacement has taken over; None while it is the current key."""
     digest: bytes = b""
+    revoked: str | None = None
+    """The reason ("" where none was given) if it is revoked: since `ends_at`, where that is known."""
 
     @property
     def id(self) -> str:
@@ -39,6 +41,7 @@ class KeyFacts:
 
     digest: bytes
     ends_at: float | None
+    revoked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class Snapshot:
         """A License that is new or changed."""
         self.remove_license((facts.namespace, facts.name))
         for key in keys:
-            self._keys[key.digest] = KeyEntry(facts, key.ends_at, key.digest)
+            self._keys[key.digest] = KeyEntry(facts, key.ends_at, key.digest, key.revoked)
         self._keys_of[facts.namespace, facts.name] = tuple(key.digest for key in keys)
 
     def remove_license(self, name: Name) -> None:

@@ -18,6 +18,8 @@ from pullgate.providers.handoff import (
 )
 from pullgate.resources import InvalidResource, License, Registry, parse_resource
 from pullgate.resources.compile import license_facts, registry_facts, registry_hosts
+from pullgate.resources.fields import later
+from pullgate.resources.license import KeysSpec, KeyStatus
 from pullgate.store.port import Change, Key, Synced
 from pullgate.upstream.compile import upstream_config
 from pullgate_proxy.state.snapshot import KeyFacts, Name, RegistryEntry, Snapshot
@@ -72,13 +74,22 @@ def _put_license(document: dict[str, Any], snapshot: Snapshot) -> None:
 
 
 def read_keys(resource: License) -> tuple[KeyFacts, ...]:
-    """The keys that the License's status names, current and replaced ones."""
-    found = []
-    for key in resource.status.keys if resource.status else ():
-        ends = key.expires_at or key.replaced_at
-        digest = bytes.fromhex(key.digest.removeprefix("sha256:"))
-        found.append(KeyFacts(digest, ends.timestamp() if ends else None))
-    return tuple(found)
+    """The keys that the License's status names, current and replaced ones.
+
+    What the spec says of revoked ones and the overlap holds at once, before the operator wrote it to the status.
+    """
+    return tuple(_read_key(resource.spec.keys, key) for key in resource.status.keys)
+
+
+def _read_key(spec: KeysSpec, key: KeyStatus) -> KeyFacts:
+    digest = bytes.fromhex(key.digest.removeprefix("sha256:"))
+    if key.revoked_at is not None or key.id in spec.revoked:
+        since = key.revoked_at.timestamp() if key.revoked_at is not None else None
+        return KeyFacts(digest, since, key.revoked_reason or "")
+    ends = key.expires_at or key.replaced_at
+    if ends is not None and key.replaced_at is not None:
+        ends = min(ends, later(key.replaced_at, spec.overlap))
+    return KeyFacts(digest, ends.timestamp() if ends else None)
 
 
 def _put_registry(document: dict[str, Any], snapshot: Snapshot) -> None:

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "docs" / "schemas" / "gate.schema.json").read_text())
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 TIMEOUTS = {"connect_timeout": 1.0, "first_byte_timeout": 0.5, "idle_timeout": 1.0}
-NEVER_OF_A_LICENSE = {"LoginRequired", "KeyMalformed", "KeyUnknown", "KeyRotated", "TooManyAttempts"}
+NEVER_OF_A_LICENSE = {"LoginRequired", "KeyMalformed", "KeyUnknown", "KeyRotated", "KeyRevoked", "TooManyAttempts"}
 """What a test that takes the key of the License's own Secret cannot meet."""
 FAULTS = [scenario for scenario in SCENARIOS if scenario.reason not in NEVER_OF_A_LICENSE]
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from pullgate.licensing.keys import new_key
+from pullgate.licensing.keys import key_digest, key_id, new_key
+from pullgate.store.port import Change, Key
+from pullgate_proxy.state.watch import apply_change
 from tests.support.catalog import WORKER
 from tests.support.gate import APP, Gate, basic, license_
 
@@ -125,3 +127,44 @@ async def test_a_malformed_key_is_told_apart_from_a_wrong_one(gate: Gate, key: s
     assert (answer.status, answer.fault) == (401, "KeyMalformed")
     assert answer.message.startswith(words)
     assert f'error="{words}' in answer.headers["WWW-Authenticate"]
+
+
+async def test_an_overlap_that_is_shortened_ends_a_key_that_was_replaced_before(gate: Gate) -> None:
+    leaked = gate.key("acme")
+    document = license_("acme")
+    document["metadata"]["annotations"] = {"pullgate.dev/rotate-key": "once"}
+    await gate.apply(document)
+    await gate.until(lambda: gate.key("acme") != leaked)
+    assert (await gate.get(PATH, leaked)).status == 200
+    document["spec"]["keys"] = {"overlap": "0s"}
+    await gate.apply(document)
+    assert (await gate.until_status(PATH, leaked, 403)).fault == "KeyRotated"
+
+
+async def test_a_revoked_key_and_its_tokens_are_refused_at_once_by_name(gate: Gate) -> None:
+    leaked = gate.key("acme")
+    bearer = await token(gate, leaked)
+    id_ = key_id(key_digest(leaked))
+    document = license_("acme", keys={"revoked": [id_]})
+    document["metadata"]["annotations"] = {f"pullgate.dev/revoked-{id_}": "found on a forum"}
+    await gate.apply(document)
+    refused = await gate.until_status(PATH, leaked, 403)
+    assert (refused.fault, refused.code) == ("KeyRevoked", "DENIED")
+    await gate.until(lambda: gate.key("acme") != leaked)
+    assert (await gate.until_status(PATH, gate.key("acme"), 200)).status == 200
+    refused = await with_token(gate, bearer)
+    assert refused.fault == "KeyRevoked"
+    assert refused.message.startswith("this license key was revoked on ")
+    assert "found on a forum" in refused.message
+    assert gate.records()[-1]["key"] == id_
+
+
+async def test_a_revoked_key_is_refused_before_an_operator_saw_it(gate: Gate) -> None:
+    """Each proxy reads the spec itself."""
+    key = gate.key("acme")
+    document = await gate.store.get(Key("License", APP, "acme"))
+    assert document is not None
+    spec = {**document["spec"], "keys": {"revoked": [key_id(key_digest(key))]}}
+    apply_change(Change(Key("License", APP, "acme"), {**document, "spec": spec}), gate.proxy.snapshot)
+    refused = await gate.get(PATH, key)
+    assert (refused.fault, refused.message.partition(";")[0]) == ("KeyRevoked", "this license key was revoked")

@@ -15,7 +15,7 @@ from pullgate.licensing.license_file import new_signing_key, public_pem, verify_
 from pullgate.providers.handoff import secret_data
 from pullgate.resources import License, parse_resource
 from pullgate.store.port import Document
-from pullgate_operator.plan.keys import RETIRED_LIMIT
+from pullgate_operator.plan.keys import ISSUE_LIMIT, ISSUE_WINDOW, ISSUED, LIVE_LIMIT, RETIRED_LIMIT
 from pullgate_operator.plan.license import LicenseInputs, plan_license
 from pullgate_operator.plan.outcome import Plan
 
@@ -36,6 +36,8 @@ class World:
         self.signing = SIGNING
         self.hosts: tuple[str, ...] = ("images.example.com",)
         self.registries = frozenset({"quay"})
+        self.issued: list[datetime] = []
+        """As the process notes it."""
 
     @property
     def resource(self) -> License:
@@ -63,8 +65,10 @@ class World:
             hosts=self.hosts,
             registries=self.registries,
             now=now,
+            issued=tuple(self.issued),
         )
         plan = plan_license(inputs, fresh)
+        self.issued += [now for event in plan.events if event.reason in ISSUED]
         self.status = json.loads(json.dumps(plan.status))
         self.secrets.update({s["metadata"]["name"]: s for s in plan.secrets})
         return plan
@@ -298,3 +302,211 @@ def test_a_secret_that_somebody_filled_with_nonsense_costs_a_new_key_and_not_the
     secret = world.secrets["acme-license"]
     secret["data"] = {"license.yaml": base64.b64encode(text.encode()).decode()}
     assert "KeyReissued" in reasons(world.plan())
+
+
+def large(repositories: int) -> list[dict[str, Any]]:
+    """Entitlements as the CRD allows them."""
+    each = [f"my-org/{number:03}/{'x' * 200}" for number in range(64)]
+    return [{"registry": "quay", "repositories": each[: repositories // 16]} for _ in range(16)]
+
+
+def test_a_license_file_of_more_than_64_kib_is_read_whole() -> None:
+    """It was cut where it was read back: a new key at each reconcile."""
+    world = World(entitlements=large(400))
+    world.plan()
+    key = world.key
+    assert len(secret_data(world.secrets["acme-license"])["license.yaml"]) > 128 * 1024
+    for minute in range(3):
+        assert world.plan(NOW + timedelta(minutes=minute)).events == ()
+        assert world.key == key
+
+
+def test_a_license_whose_file_would_be_too_large_to_read_is_refused_and_keeps_its_key() -> None:
+    world = World()
+    world.plan()
+    key, keys = world.key, world.status["keys"]
+    world.spec["entitlements"] = large(1024)
+    plan = world.plan()
+    assert plan.secrets == ()
+    assert world.condition("Ready")["reason"] == "LicenseFileTooLarge"
+    assert "and may have 256" in world.condition("Ready")["message"]
+    assert (world.key, world.status["keys"]) == (key, keys)
+    world.spec["entitlements"] = large(16)
+    world.plan()
+    assert (world.key, world.condition("Ready")["status"]) == (key, "True")
+
+
+def test_a_new_license_whose_file_would_be_too_large_gets_no_key() -> None:
+    world = World(entitlements=large(1024))
+    assert world.plan().secrets == ()
+    assert "keys" not in world.status
+
+
+@pytest.mark.parametrize("status_is_lost", [False, True])
+def test_whatever_takes_the_key_away_issues_no_keys_in_a_loop(status_is_lost: bool) -> None:
+    """A controller that reverts the Secret, or a status that cannot be written."""
+    world = World()
+    told = []
+    for second in range(120):
+        told += reasons(world.plan(NOW + timedelta(seconds=second)))
+        del world.secrets["acme-license"]
+        if status_is_lost:
+            world.status = {}
+        elif second < ISSUE_LIMIT - 1:
+            current = world.status["keys"][0]
+        if len(world.issued) == ISSUE_LIMIT:
+            world.secrets.setdefault("acme-license", {"kind": "Secret", "metadata": OURS, "data": {}})
+    assert len(world.issued) == ISSUE_LIMIT
+    if not status_is_lost:
+        assert told.count("KeysIssuedTooOften") == 1
+        assert current in [{**k, "replacedAt": None} for k in world.status["keys"]] or world.status["keys"]
+        assert "replacedAt" not in world.status["keys"][0]  # what was issued last goes on
+    world.plan(NOW + ISSUE_WINDOW)
+    assert len(world.issued) == ISSUE_LIMIT + 1
+
+
+OURS = {
+    "name": "acme-license",
+    "namespace": "my-app",
+    "labels": {"app.kubernetes.io/managed-by": "pullgate"},
+}
+
+
+def test_an_annotation_that_changes_all_the_time_rotates_no_faster_than_the_rate() -> None:
+    world = World()
+    for second in range(120):
+        world.annotations["pullgate.dev/rotate-key"] = str(second)
+        plan = world.plan(NOW + timedelta(seconds=second))
+    assert len(world.issued) == ISSUE_LIMIT
+    assert plan.due == NOW + ISSUE_WINDOW
+    assert world.condition("Ready")["reason"] == "KeysIssuedTooOften"
+    assert digest_text(key_digest(world.key)) == world.status["keys"][0]["digest"]
+    world.plan(NOW + ISSUE_WINDOW)
+    assert world.condition("Ready")["reason"] == "Ready"
+    assert len(world.issued) == ISSUE_LIMIT + 1
+
+
+def test_no_key_within_its_overlap_is_dropped_whatever_comes_after_it() -> None:
+    world = World(keys={"overlap": "30d"})
+    issued = []
+    for number in range(LIVE_LIMIT + 20):
+        world.annotations["pullgate.dev/rotate-key"] = str(number)
+        world.plan(NOW + number * timedelta(minutes=10))
+        issued.append(digest_text(key_digest(world.key)))
+    known = {k["digest"] for k in world.status["keys"]}
+    assert set(issued) <= known
+    assert len(known) == LIVE_LIMIT + 1
+    assert world.condition("Ready")["reason"] == "KeysIssuedTooOften"
+
+
+def rotated(world: World, at: datetime, value: str) -> str:
+    """Rotate the key; returns the one before."""
+    old, world.annotations["pullgate.dev/rotate-key"] = world.key, value
+    world.plan(at)
+    assert world.key != old
+    return old
+
+
+def test_the_overlap_counts_for_keys_that_were_replaced_before() -> None:
+    """A leaked key went on for 7 days though the overlap was 0s by then."""
+    world = World(keys={"overlap": "7d"})
+    world.plan()
+    rotated(world, NOW + DAY, "1")
+    assert world.status["keys"][1]["expiresAt"] == "2026-12-02T12:00:00Z"
+    for overlap, day in (("2d", "2026-11-27"), ("30d", "2026-12-25"), ("0s", "2026-11-25")):
+        world.spec["keys"] = {"overlap": overlap}
+        assert world.plan(NOW + DAY + timedelta(hours=1)).events == ()
+        assert world.status["keys"][1]["expiresAt"] == f"{day}T12:00:00Z"
+    world.spec["keys"] = {"overlap": "30d"}
+    world.plan(NOW + DAY + timedelta(hours=2))
+    assert world.status["keys"][1]["expiresAt"] == "2026-11-25T12:00:00Z"  # what ended does not come back
+
+
+def test_a_replaced_key_that_is_revoked_ends_at_once_and_costs_no_new_key() -> None:
+    world = World()
+    world.plan()
+    old = rotated(world, NOW + DAY, "1")
+    key, id_ = world.key, world.status["keys"][1]["id"]
+    world.spec["keys"] = {"revoked": [id_]}
+    world.annotations[f"pullgate.dev/revoked-{id_}"] = "found on\x1b[31m a forum"
+    plan = world.plan(NOW + 2 * DAY)
+    assert reasons(plan) == ["KeyRevoked"]
+    revoked = world.status["keys"][1]
+    assert revoked["digest"] == digest_text(key_digest(old))
+    assert revoked["revokedAt"] == revoked["expiresAt"] == "2026-11-26T12:00:00Z"
+    assert revoked["replacedAt"] == "2026-11-25T12:00:00Z"
+    assert revoked["revokedReason"] == "found on [31m a forum"
+    assert world.key == key
+    assert world.plan(NOW + 3 * DAY).events == ()
+    world.spec["keys"] = {}
+    world.plan(NOW + 4 * DAY)
+    assert world.status["keys"][1] == revoked  # whoever has it has it for good
+
+
+def test_a_current_key_that_is_revoked_is_replaced_at_once() -> None:
+    world = World()
+    world.plan()
+    old, id_ = world.key, world.status["keys"][0]["id"]
+    world.spec["keys"] = {"revoked": [id_]}
+    plan = world.plan(NOW + DAY)
+    assert reasons(plan) == ["KeyRevoked", "KeyIssued"]
+    assert world.key != old
+    assert [("revokedAt" in k, k.get("expiresAt")) for k in world.status["keys"]] == [
+        (False, None),
+        (True, "2026-11-25T12:00:00Z"),
+    ]
+
+
+def test_a_revoked_key_is_not_taken_over_from_a_secret_that_somebody_put_back() -> None:
+    world = World()
+    world.plan()
+    stolen, world.spec["keys"] = world.secrets["acme-license"], {"revoked": [world.status["keys"][0]["id"]]}
+    old = world.key
+    world.plan(NOW + DAY)
+    world.secrets["acme-license"], world.status = stolen, {}
+    world.plan(NOW + 2 * DAY)
+    assert world.key != old
+
+
+def test_a_new_key_never_has_the_id_of_a_revoked_one() -> None:
+    world = World()
+    world.plan()
+    old = world.key
+    world.spec["keys"] = {"revoked": [world.status["keys"][0]["id"]]}
+    keys = iter([old, old, new_key()])
+    world.plan(NOW + DAY, lambda: next(keys))
+    assert world.key != old
+
+
+def test_an_id_to_revoke_that_no_key_has_is_told() -> None:
+    world = World(keys={"revoked": ["k00000"]})
+    world.plan()
+    assert "keys.revoked names k00000, which is no key" in world.condition("Ready")["message"]
+
+
+def test_a_revoked_key_stays_known_whatever_is_rotated_after_it() -> None:
+    world = World(keys={"overlap": "0s"})
+    world.plan()
+    id_ = world.status["keys"][0]["id"]
+    world.spec["keys"] = {"overlap": "0s", "revoked": [id_]}
+    for number in range(RETIRED_LIMIT + 5):
+        world.annotations["pullgate.dev/rotate-key"] = str(number)
+        world.plan(NOW + number * DAY)
+    assert id_ in [k["id"] for k in world.status["keys"]]
+
+
+def test_a_key_is_revoked_though_no_new_license_file_can_be_written() -> None:
+    world = World()
+    world.plan()
+    world.spec |= {"entitlements": large(1024), "keys": {"revoked": [world.status["keys"][0]["id"]]}}
+    assert reasons(world.plan(NOW + DAY))[0] == "KeyRevoked"
+    assert "revokedAt" in world.status["keys"][0]
+
+
+@pytest.mark.parametrize("keys", [{"overlap": "999999999d"}, {"rotation": "999999999d"}])
+def test_a_duration_beyond_all_time_breaks_nothing(keys: dict[str, str]) -> None:
+    world = World(keys=keys)
+    world.plan()
+    rotated(world, NOW + DAY, "1")
+    world.plan(NOW + 2 * DAY)
+    assert world.condition("Ready")["status"] == "True"

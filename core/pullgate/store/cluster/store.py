@@ -177,6 +177,13 @@ class ClusterStore:
         """See `Store.fetch`."""
         return await self._api.get(document_path(*key))
 
+    async def gone_since(self, key: Key) -> datetime | None:
+        """See `Store.gone_since`: a cluster keeps nothing of what was deleted."""
+        return None
+
+    async def forget(self, key: Key) -> None:
+        """See `Store.forget`."""
+
     async def patch_status(self, key: Key, status: Mapping[str, Any]) -> None:
         """See `Store.patch_status`. Raises Conflict where the document is another than the one last seen."""
         before = self._documents[key.kind].get(key)

@@ -1,0 +1,33 @@
+"""When so much is missing at once that it is a mistake: a folder that is not mounted, another branch. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pullgate.store.port import Key
+
+_TOGETHER = (frozenset({"License"}), frozenset({"License", "Registry"}))
+
+
+def lost_at_once(before: Collection[Key], wanted: Collection[Key]) -> frozenset[Key]:
+    """Those of `before` that are not believed to be removed: all Licenses at once, or all of everything.
+
+    The last one is believed: whoever means to remove all removes all but one first.
+    """
+    lost: set[Key] = set()
+    for kinds in _TOGETHER:
+        had = {key for key in before if key.kind in kinds}
+        if len(had) > 1 and not any(key.kind in kinds for key in wanted):
+            lost |= had
+    return frozenset(lost)
+
+
+def words_for_loss(lost: Collection[Key]) -> str:
+    """What is missing and what to do."""
+    counts = [(kind, sum(key.kind == kind for key in lost)) for kind in ("License", "Registry")]
+    plurals = {"License": "Licenses", "Registry": "Registries"}
+    named = " and ".join(f"{plurals[kind]} ({count})" for kind, count in counts if count)
+    return (
+        f"all {named} are missing at once: this is taken for a mistake, and they serve on; put the files back. "
+        "To remove them, put one of them back first and remove it a second later"
+    )
