@@ -13,6 +13,7 @@ import click
 
 from pullgate_cli.options import admin_option, listen_option
 from pullgate_cli.place.options import COULD_NOT_RUN
+from pullgate_cli.printing import tell
 from pullgate_cli.standalone import default_url
 
 if TYPE_CHECKING:
@@ -76,15 +77,15 @@ def demo(directory: Path, listen: tuple[str, int], admin: tuple[str, int]) -> No
     It prints three commands to try: one that pulls, and two that fail and say why.
     """
     import asyncio
-    import logging
 
+    from pullgate.log_lines import write_log
     from pullgate.private_memory import keep_memory_private
     from pullgate_cli.demo_upstream import DemoUnavailable
     from pullgate_cli.serve_folder import CannotServe
     from pullgate_proxy.settings import ProxySettings
 
     keep_memory_private()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    write_log("%(levelname)s %(name)s: %(message)s")
     settings = ProxySettings(
         listen_host=listen[0],
         listen_port=listen[1],
@@ -96,7 +97,7 @@ def demo(directory: Path, listen: tuple[str, int], admin: tuple[str, int]) -> No
     try:
         asyncio.run(_run(directory, settings))
     except (CannotServe, DemoUnavailable) as error:
-        click.echo(f"pullgate demo: {error}", err=True)
+        tell(f"pullgate demo: {error}")
         sys.exit(COULD_NOT_RUN)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)

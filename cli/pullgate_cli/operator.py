@@ -13,6 +13,7 @@ import click
 
 from pullgate_cli.options import FROM_ENVIRONMENT, admin_option, ca_option, kubeconfig_option, parse_addresses
 from pullgate_cli.place.options import COULD_NOT_RUN, FAILED
+from pullgate_cli.printing import tell
 
 if TYPE_CHECKING:
     from pullgate_operator.settings import OperatorSettings
@@ -83,8 +84,8 @@ def operator(
 
 def _run(settings: OperatorSettings) -> int:
     import asyncio
-    import logging
 
+    from pullgate.log_lines import write_log
     from pullgate.private_memory import keep_memory_private
     from pullgate.store.cluster.api import NotConnected
     from pullgate_operator.app import Operator, WatchingEnded
@@ -92,13 +93,13 @@ def _run(settings: OperatorSettings) -> int:
     from pullgate_operator.log import keep_kopf_brief
 
     keep_memory_private()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    write_log("%(asctime)s %(levelname)s %(name)s: %(message)s")
     keep_kopf_brief()
 
     try:
         asyncio.run(Operator(settings).run())
     except (NotConnected, LeadershipLost, WatchingEnded, OSError) as error:
-        click.echo(f"pullgate: {error}", err=True)
+        tell(f"pullgate: {error}")
         return FAILED if isinstance(error, LeadershipLost | WatchingEnded) else COULD_NOT_RUN
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 0

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pullgate.clean_text import clean, clean_json
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -34,12 +36,29 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_data(data: Any, form: str) -> None:
     """`data` as json or yaml on standard output."""
-    if form == "json":
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
-        return
+    click.echo(render_json(data) if form == "json" else render_yaml(data), nl=False)
+
+
+def render_json(data: Any) -> str:
+    """`data` as JSON for programs and people: letters of every language as they are."""
+    return clean_json(json.dumps(data, indent=2, ensure_ascii=False)) + "\n"
+
+
+def render_yaml(*documents: Any) -> str:
+    """`documents` as YAML, in the same way."""
     import yaml
 
-    click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=WIDE), nl=False)
+    class Dumper(yaml.SafeDumper):
+        def analyze_scalar(self, scalar: str) -> Any:
+            """Quote a text with a character that PyYAML would write as it is."""
+            analysis = super().analyze_scalar(scalar)
+            if clean(scalar, lines=True) != scalar:
+                analysis.allow_flow_plain = analysis.allow_block_plain = False
+                analysis.allow_single_quoted = analysis.allow_block = False
+            return analysis
+
+    options: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": WIDE}
+    return clean_json(str(yaml.dump_all(documents, Dumper=Dumper, **options)))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -55,10 +74,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def escape(text: object) -> str:
-    """Text from outside as rich markup that shows it as it is."""
+    """Text from outside as rich markup that shows it as it is, cleaned of what steers a terminal."""
     from rich.markup import escape as escaped
 
-    return escaped(str(text))
+    return escaped(clean(str(text)))
 
 
 def verdict(status: str) -> str:
@@ -69,4 +88,4 @@ def verdict(status: str) -> str:
 
 def tell(text: str) -> None:
     """One line for people on standard error: standard output stays what a program reads."""
-    print(text, file=sys.stderr)
+    print(clean(text, lines=True), file=sys.stderr)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import click
 
+from pullgate.clean_text import clean
 from pullgate_cli.lazy import LazyGroup
 
 COULD_NOT_RUN: Final = 2
@@ -34,13 +35,23 @@ class Program(LazyGroup):
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         """See click.Command: --help and --version print here."""
-        with _output_guarded():
+        with _output_guarded(), _errors_cleaned():
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """See click.Command."""
-        with _output_guarded():
+        with _output_guarded(), _errors_cleaned():
             return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _errors_cleaned() -> Iterator[None]:
+    """Print what is wrong with an option's value, which may come from a script, in letters alone."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = clean(error.message, lines=True)  # type: ignore[misc]  # class, context and code stay
+        raise
 
 
 @contextlib.contextmanager

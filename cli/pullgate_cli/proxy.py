@@ -17,6 +17,7 @@ from pullgate_cli.options import (
     serving_options,
 )
 from pullgate_cli.place.options import COULD_NOT_RUN
+from pullgate_cli.printing import tell
 
 
 @click.command(context_settings=FROM_ENVIRONMENT)
@@ -54,20 +55,20 @@ def proxy(
 ) -> None:
     """Answer pulls by the Registries and Licenses of a cluster, from what the operator made of them."""
     import asyncio
-    import logging
 
+    from pullgate.log_lines import write_log
     from pullgate.private_memory import keep_memory_private
     from pullgate.store.cluster.api import NotConnected
     from pullgate_proxy.cluster import serve_cluster
     from pullgate_proxy.settings import InvalidSettings
 
     keep_memory_private()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    write_log("%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = read_settings(external_url, peers=peer_admin, peer_fetch=peer, **serving)
     try:
         asyncio.run(serve_cluster(settings, kubeconfig))
     except (InvalidSettings, NotConnected, OSError) as error:
-        click.echo(f"pullgate: {error}", err=True)
+        tell(f"pullgate: {error}")
         sys.exit(COULD_NOT_RUN)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)

@@ -10,6 +10,7 @@ import click
 
 from pullgate_cli.options import ca_option, read_settings, serving_options
 from pullgate_cli.place.options import COULD_NOT_RUN
+from pullgate_cli.printing import tell
 
 if TYPE_CHECKING:
     from pullgate_proxy.settings import ProxySettings
@@ -37,17 +38,17 @@ def standalone(directory: Path, external_url: str | None, ca: Path | None, **ser
 def run(directory: Path, settings: ProxySettings, ca: Path | None = None) -> int:
     """Serve until a signal; the exit code."""
     import asyncio
-    import logging
 
+    from pullgate.log_lines import write_log
     from pullgate.private_memory import keep_memory_private
     from pullgate_cli.serve_folder import CannotServe, serve_until_signal
 
     keep_memory_private()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    write_log("%(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(serve_until_signal(directory, settings, ca=ca))
     except CannotServe as error:
-        click.echo(f"pullgate: {error}", err=True)
+        tell(f"pullgate: {error}")
         return COULD_NOT_RUN
     except (KeyboardInterrupt, asyncio.CancelledError):  # a second Ctrl-C, while draining
         return 130

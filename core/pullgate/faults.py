@@ -5,8 +5,8 @@ The class fixes who must act, the HTTP status and the OCI error code (distributi
 holds a message that states what is, and a hint that states the next step. The proxy, the operator and the command line
 read this one table.
 
-Messages are made of text that a person may see: printable characters of any language, no double quotes, no backslashes,
-at most 200 characters (what docker and skopeo can carry), and never hold a credential. `ascii_text` makes of one what a
+Messages are made of text that a person may see: printable characters of any language, at most 200 of them (what docker
+and skopeo can carry), and never hold a credential. JSON and terminals get them whole; `ascii_text` makes of one what a
 header and a reason phrase can carry.
 """
 
@@ -21,7 +21,9 @@ from typing import ClassVar, Self
 MESSAGE_LIMIT = 200
 """Characters of a message, and of message and hint together where both are sent."""
 
-_QUOTING = '"\\`'
+_QUOTING = str.maketrans(dict.fromkeys('"\\`', " "))
+_JOINERS = "\u200c\u200d"
+"""Persian, Hindi and emoji are written with them."""
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2212"
 
 
@@ -36,21 +38,18 @@ class Actor(StrEnum):
 
 
 def plain_text(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """`text` without control characters, line breaks, double quotes, backslashes and backticks, cut to `limit`.
-
-    Clients print a message inside double quotes, and escape what stands in it. Letters of any language stay.
-    """
-    kept = "".join(c if c.isprintable() and c not in _QUOTING else " " for c in text[: limit * 4])
+    """`text` in one line, cut to `limit`, without control and bidi characters; all letters and quotes stay."""
+    kept = "".join(c if c.isprintable() or c in _JOINERS else " " for c in text[: limit * 4])
     joined = " ".join(kept.split())
     return joined if len(joined) <= limit else joined[: limit - 3].rstrip() + "..."
 
 
 def ascii_text(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """`plain_text` in ASCII: letters without their accents, and ? for each character that has no such form.
+    """`plain_text` in ASCII without quotes and backslashes: letters lose their accents, and what has no such form is ?.
 
     Safe as an HTTP reason phrase (RFC 9112, section 4) and inside a quoted string (RFC 9110, section 5.6.4).
     """
-    return plain_text("".join(map(_in_ascii, plain_text(text, limit))), limit)
+    return plain_text("".join(map(_in_ascii, plain_text(text, limit))).translate(_QUOTING), limit)
 
 
 def _in_ascii(character: str) -> str:
@@ -60,7 +59,7 @@ def _in_ascii(character: str) -> str:
         return "-"
     decomposed = unicodedata.normalize("NFKD", character)
     kept = "".join(c for c in decomposed if c.isascii())
-    return kept or ("" if unicodedata.combining(character) else "?")
+    return kept or ("" if unicodedata.combining(character) or character in _JOINERS else "?")
 
 
 def day(moment: datetime) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from pullgate.clean_text import clean
 from pullgate.resources.conditions import read_condition
 from pullgate.resources.fields import parse_time
 
@@ -87,7 +88,7 @@ class Metrics:
         counts = dict.fromkeys(WINDOWS, 0)
         for document in licenses:
             valid = read_condition(document, "Valid")
-            self.licenses.labels(valid.get("reason", "Unknown")).inc()
+            self.licenses.labels(clean(valid.get("reason", "Unknown"))).inc()
             left = _days_left(document, now)
             if valid.get("status") == "True" and left is not None:
                 for window, days in WINDOWS.items():

@@ -92,6 +92,12 @@ BROKEN = (
     Broken("some image", image_test(images=None), "names no image"),
     Broken("a known depth", image_test(depth="All"), "Unsupported value"),
     Broken("a platform", image_test(platforms=["linux"]), "linux/amd64"),
+    Broken("a customer's name without an escape", license_(customer={"name": "a\x1b[2Jb"}), "control or bidi"),
+    Broken("a customer's name in its own order", license_(customer={"name": "a\u202eb"}), "control or bidi"),
+    Broken("a reason without C1 controls", license_(suspended={"reason": "a\x9b31m"}), "control or bidi"),
+    Broken("a reason in one line", license_(suspended={"reason": "a\nb"}), "control or bidi"),
+    Broken("an image without an escape", image_test(images=["a\x1bb"]), "control or bidi"),
+    Broken("an image of a check without an escape", registry(check={"image": "a\u2066b"}), "control or bidi"),
     Broken("not too many retries", image_test(retries=11), "less than or equal to 10"),
 )
 
@@ -115,6 +121,9 @@ TAKEN = (
         pullSecret={"hosts": ["images.myapp.com"]},
     ),
     license_(limits={"bytesPerDay": 500}),
+    license_(
+        customer={"name": 'ärger "x" 請求書 می\u200cخواهم 👩\u200d🚀'}, suspended={"reason": "Größe: 77 – «offen»"}
+    ),
     image_test(platforms=["linux/amd64", "linux/arm/v7"], schedule="*/30 * * * *", timeout="2m"),
     image_test(images=None, imagesFrom={"configMapKeyRef": {"name": "rendered", "key": "all.yaml"}}),
 )

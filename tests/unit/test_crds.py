@@ -121,6 +121,7 @@ def test_every_field_of_a_spec_is_explained_and_bounded(kind: str) -> None:
         assert "description" in part or path.endswith("[]") or leaf in {"name", "key"}, path
         if part.get("type") == "string" and "enum" not in part and "format" not in part:
             assert "maxLength" in part, path
+            assert {"pattern", "x-kubernetes-validations"} & part.keys(), f"{path} may hold an escape"
         if part.get("type") == "array":
             assert "maxItems" in part, path
 

@@ -61,7 +61,7 @@ def list_(
     try:
         found = asyncio.run(read_all((), files_ + files, charts, image_paths, values))
     except PlaceError as error:
-        click.echo(f"pullgate: {error}", err=True)
+        tell(f"pullgate: {error}")
         sys.exit(COULD_NOT_RUN)
     if not found.names:
         tell("there is no image; name manifests, or a --chart")

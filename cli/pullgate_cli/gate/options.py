@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pullgate_cli.options import ca_option
+from pullgate_cli.printing import tell
 
 if TYPE_CHECKING:
     from pullgate.upstream.probe import ProbeOptions
@@ -169,12 +170,12 @@ def run_probe(where: Where, images: Callable[[], Any], who: tuple[str, ...], giv
             raise PlaceError("no image was tested")
         _tell(report, given["output"], reports)
     except PlaceError as error:
-        click.echo(f"pullgate: {error}", err=True)
+        tell(f"pullgate: {error}")
         sys.exit(COULD_NOT_RUN)
     except BrokenPipeError:
         raise
     except OSError as error:
-        click.echo(f"pullgate: {error}", err=True)
+        tell(f"pullgate: {error}")
         sys.exit(COULD_NOT_RUN)
     except KeyboardInterrupt:
         sys.exit(130)

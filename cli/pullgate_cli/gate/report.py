@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
+
+from pullgate.clean_text import clean
+from pullgate_cli.printing import render_json, render_yaml
 
 if TYPE_CHECKING:
     from pullgate.upstream.probe import ImageResult
@@ -114,7 +116,7 @@ def to_markdown(report: Report) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("`", "'")
+    return clean(text).replace("|", "\\|").replace("\n", " ").replace("`", "'")
 
 
 # --- for programs ------------------------------------------------------------------------------------------------
@@ -129,7 +131,7 @@ def to_junit(report: Report) -> str:
         bad = sum(not result.passed for result in run.results)
         seconds = sum(result.duration for result in run.results)
         counts = {"tests": str(len(run.results)), "failures": str(bad), "errors": "0", "time": f"{seconds:.3f}"}
-        suite = ElementTree.SubElement(root, "testsuite", {"name": f"as {run.who}", **counts})
+        suite = ElementTree.SubElement(root, "testsuite", {"name": f"as {_xml(run.who)}", **counts})
         for result in run.results:
             about = {"name": _xml(result.image), "classname": f"pullgate.{_xml(run.who)}"}
             case = ElementTree.SubElement(suite, "testcase", {**about, "time": f"{result.duration:.3f}"})
@@ -143,10 +145,8 @@ def to_junit(report: Report) -> str:
 
 
 def _xml(text: str) -> str:
-    """Without what XML 1.0 cannot hold (section 2.2)."""
-    return "".join(
-        c for c in text if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
-    )
+    """Without what XML 1.0 cannot hold (section 2.2), or a terminal would obey."""
+    return "".join(c for c in clean(text, lines=True) if c not in "\ufffe\uffff")
 
 
 def _paragraph(result: ImageResult, report: Report) -> str:
@@ -181,7 +181,7 @@ def to_sarif(report: Report) -> str:
         results.append(entry)
     driver = {"name": "pullgate", "informationUri": "https://pullgate.dev", "rules": rules}
     log = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
-    return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
+    return render_json(log)
 
 
 def _location(place: Place) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def to_github(report: Report) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return clean(text, lines=True).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
@@ -213,13 +213,11 @@ def _property(text: str) -> str:
 
 
 def _to_json(report: Report) -> str:
-    return json.dumps(to_data(report), indent=2, ensure_ascii=False) + "\n"
+    return render_json(to_data(report))
 
 
 def _to_yaml(report: Report) -> str:
-    import yaml
-
-    return yaml.safe_dump(to_data(report), sort_keys=False, allow_unicode=True, width=1000)
+    return render_yaml(to_data(report))
 
 
 FORMATS: dict[str, Callable[[Report], str]] = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pullgate_cli.place.options import COULD_NOT_RUN, FAILED, PASSED, Where, output_option, place_options, run_in
+from pullgate_cli.printing import tell
 
 if TYPE_CHECKING:
     from pullgate_cli.place.port import Place
@@ -41,10 +42,10 @@ def verify(file: Any, public_key: tuple[Path, ...], at: str | None, output: str)
         text = _license_text(file.read(READ_LIMIT))
         facts = verify_license(text, [path.read_text() for path in public_key])
     except InvalidLicenseFile as error:
-        click.echo(f"not valid: {error}", err=True)
+        tell(f"not valid: {error}")
         sys.exit(FAILED)
     except (OSError, ValueError) as error:
-        click.echo(f"pullgate: {error}", err=True)
+        tell(f"pullgate: {error}")
         sys.exit(COULD_NOT_RUN)
     why = _refusal(facts, now)
     _print_facts(facts, why, output)

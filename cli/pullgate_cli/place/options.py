@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pullgate_cli.printing import tell
+
 if TYPE_CHECKING:
     from pullgate_cli.place.port import Place
 
@@ -84,7 +86,7 @@ def run_in(where: Where, work: Callable[[Place], Awaitable[int]]) -> None:
     try:
         code = asyncio.run(run())
     except PlaceError as error:
-        click.echo(f"pullgate: {error}", err=True)
+        tell(f"pullgate: {error}")
         code = COULD_NOT_RUN
     except KeyboardInterrupt:
         code = 130

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pullgate_cli.place.options import FAILED, PASSED, Where, place_options, run_in
+from pullgate_cli.printing import render_yaml
 from pullgate_cli.registry.subject import description_options, read_description
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ def add(
         sys.exit(code or FAILED)
     secret_name = f"{name}-credentials"
     if dry_run:
-        import yaml
-
         namespace = where.namespace or "default"
         documents = [build_document(described, name, namespace, secret_name)]
         if described.username:
@@ -61,7 +60,7 @@ def add(
             documents.append(secret)
         if described.ca_pem is not None:
             documents.append(build_ca_secret(described, name, namespace))
-        click.echo(yaml.safe_dump_all(documents, sort_keys=False), nl=False)
+        click.echo(render_yaml(*documents), nl=False)
         return
 
     async def work(place: Place) -> int:

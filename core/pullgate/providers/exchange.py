@@ -79,7 +79,7 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Names in lower case; a field of several lines is joined (RFC 9110, section 5.3)."""
     body: bytes = field(repr=False)
 
     @property

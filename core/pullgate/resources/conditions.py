@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from pullgate.clean_text import clean
 from pullgate.resources.fields import Time
 
 Status = Literal["True", "False", "Unknown"]
@@ -39,7 +40,7 @@ def set_condition(
     generation: int,
     now: datetime,
 ) -> tuple[Condition, ...]:
-    """`conditions` with `type_` as given, in its place or at the end."""
+    """`conditions` with `type_` as given, in its place or at the end; `message` is cleaned and cut."""
     kept = tuple(conditions)
     before = next((c for c in kept if c.type == type_), None)
     moved = now.replace(microsecond=0) if before is None or before.status != status else before.last_transition_time
@@ -47,7 +48,7 @@ def set_condition(
         type=type_,
         status=status,
         reason=reason,
-        message=message[:MESSAGE_LIMIT],
+        message=clean(message)[:MESSAGE_LIMIT],
         observed_generation=generation,
         last_transition_time=moved,
     )

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 from pydantic_core import PydanticCustomError
 
+from pullgate.clean_text import FORBIDDEN
 from pullgate.oci.reference import is_ipv6
 from pullgate.policy.glob import validate_glob
 from pullgate.policy.semver_range import validate_semver
@@ -144,6 +145,12 @@ def _is_domain(text: str) -> bool:
     return "." in text and is_subdomain(text.lower()) and not text.replace(".", "").isdigit()
 
 
+def _one_line(text: str) -> str:
+    if FORBIDDEN.search(text):
+        raise wrong(f"{show(text)} holds a control or bidi character", "write it in one line of plain text")
+    return text
+
+
 def _semver_problem(text: str) -> str | None:
     problem = validate_semver(text)
     return f"{show(text)}: {problem}" if problem else None
@@ -180,4 +187,6 @@ Domain = Annotated[
 ]
 Glob = Annotated[str, _text(_glob_problem, "write it like my-org/api, my-org/* (one segment) or my-org/** (all below)")]
 KeyId = Annotated[str, _text(_matches(_is_key_id, "the id of a key"), "write it as status.keys has it, like k1a2b3")]
+OneLine = AfterValidator(_one_line)
+"""A text of letters of any language, without what steers a terminal or turns the order of what is read."""
 SemverText = Annotated[str, _text(_semver_problem, "write it like '>=1.4 <2', '^1.4' or '1.x'")]

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pullgate.resources.fields import Duration, Subdomain, Time, wrong
+from pullgate.resources.fields import Duration, OneLine, Subdomain, Time, wrong
 from pullgate.resources.model import ObjectMeta, Part, Reported, ResourceStatus, SecretRef, Unique
 from pullgate.resources.schedule import check_schedule, check_zone
 
 IMAGE_LIMIT = 1000
 """Images of one test, those of rendered manifests included."""
 
-ImageText = Annotated[str, Field(min_length=1, max_length=512)]
+ImageText = Annotated[str, Field(min_length=1, max_length=512), OneLine]
 Platform = Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$")]
 ImagePath = Annotated[
     str, Field(pattern=r"^([A-Z][A-Za-z0-9]*:)?[A-Za-z0-9_-]+(\[\])*(\.[A-Za-z0-9_-]+(\[\])*)*$", max_length=253)
@@ -25,7 +25,7 @@ class ConfigMapKeyRef(Part):
     """One key of a ConfigMap of the same namespace."""
 
     name: Subdomain
-    key: Annotated[str, Field(min_length=1)]
+    key: Annotated[str, Field(min_length=1), OneLine]
 
 
 class ImagesFrom(Part):
@@ -62,8 +62,8 @@ class ImageTestSpec(Part):
     as_: Annotated[AsSpec | None, Field(alias="as")] = None
     depth: Literal["Manifest", "Blobs", "Download"] = "Blobs"
     platforms: Annotated[tuple[Platform, ...], Unique] = ()
-    schedule: Annotated[str, Field(min_length=1), AfterValidator(_schedule)] | None = None
-    time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    schedule: Annotated[str, Field(min_length=1), OneLine, AfterValidator(_schedule)] | None = None
+    time_zone: Annotated[str, OneLine, AfterValidator(_zone)] = "UTC"
     timeout: Duration = timedelta(minutes=2)
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     suspend: bool = False

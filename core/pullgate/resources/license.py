@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pullgate.resources.fields import Duration, Glob, Host, KeyId, Label, Quantity, SemverText, Time, wrong
+from pullgate.resources.fields import Duration, Glob, Host, KeyId, Label, OneLine, Quantity, SemverText, Time, wrong
 from pullgate.resources.model import LabelMeta, Part, Positive, Reported, ResourceStatus, Unique
 
 DEFAULT_OVERLAP = timedelta(days=7)
@@ -16,15 +16,15 @@ DEFAULT_OVERLAP = timedelta(days=7)
 class Customer(Part):
     """Who it is for; all of it public."""
 
-    name: Annotated[str, Field(max_length=200)] = ""
-    email: Annotated[str, Field(max_length=200)] = ""
-    id: Annotated[str, Field(max_length=200)] = ""
+    name: Annotated[str, Field(max_length=200), OneLine] = ""
+    email: Annotated[str, Field(max_length=200), OneLine] = ""
+    id: Annotated[str, Field(max_length=200), OneLine] = ""
 
 
 class Suspended(Part):
     """Its presence suspends; taking it out restores."""
 
-    reason: Annotated[str, Field(max_length=200)] = ""
+    reason: Annotated[str, Field(max_length=200), OneLine] = ""
 
 
 class TagsSpec(Part):

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pullgate.clean_text import clean
 from pullgate.resources.config_map import ConfigMap
 from pullgate.resources.fields import show
 from pullgate.resources.image_test import ImageTest
@@ -58,7 +59,7 @@ class FieldError:
         text = ""
         for part in self.path:
             text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-        return text
+        return clean(text)
 
     def __str__(self) -> str:
         words = f"{self.field}: {self.message}" if self.path else self.message
@@ -91,7 +92,7 @@ def describe(document: Mapping[str, Any]) -> str:
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     kind = document.get("kind")
-    return " ".join(part for part in (kind, name) if isinstance(part, str)) or "document"
+    return clean(" ".join(part for part in (kind, name) if isinstance(part, str)) or "document")
 
 
 def _find_model(document: Mapping[str, Any]) -> type[Resource]:

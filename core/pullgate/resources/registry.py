@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pullgate.resources.fields import Domain, Duration, Glob, Host, Subdomain, Time, wrong
+from pullgate.resources.fields import Domain, Duration, Glob, Host, OneLine, Subdomain, Time, wrong
 from pullgate.resources.model import LabelMeta, Part, Reported, ResourceStatus, SecretRef, Unique
 from pullgate.resources.registry_type import REGISTRY_TYPES, TypeName
 
@@ -36,7 +36,7 @@ class AWSIdentity(Part):
 class GCPIdentity(Part):
     """A service account of Google, or a workload identity pool."""
 
-    service_account: Annotated[str, Field(pattern=r"^[^@\s/]+@[a-z0-9.-]+$")] | None = None
+    service_account: Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+@[a-z0-9.-]+$")] | None = None
     """Whom to act as; left out: the identity itself is given the role."""
     provider: (
         Annotated[
@@ -107,7 +107,7 @@ class CacheSpec(Part):
 class CASecretRef(SecretRef):
     """One key of a Secret: certificates in PEM."""
 
-    key: str = "ca.crt"
+    key: Annotated[str, OneLine] = "ca.crt"
 
 
 class TLSSpec(Part):
@@ -153,7 +153,7 @@ class CheckSpec(Part):
     """How often the credentials are tried."""
 
     interval: Duration = timedelta(minutes=5)
-    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    image: Annotated[str, Field(min_length=1, max_length=512), OneLine] | None = None
 
     @field_validator("interval")
     @classmethod

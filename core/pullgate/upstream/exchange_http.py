@@ -53,7 +53,8 @@ class ExchangeHttp:
             raw = await transport.exchange(method, target, headers, form)
             response = UpstreamResponse(raw, host, config.timeouts.idle)
             body = await response.read(ANSWER_LIMIT)
-            return Reply(raw.status, {name.lower(): value for name, value in raw.headers.items()}, body)
+            lines = {name.lower(): ", ".join(raw.headers.getall(name)) for name in raw.headers}
+            return Reply(raw.status, lines, body)
         except Transient as error:
             fault = error.fault
         except faults.Fault as error:

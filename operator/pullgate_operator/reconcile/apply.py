@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pullgate.clean_text import clean
 from pullgate.store.port import Document, Key, Store
 from pullgate_operator.plan.outcome import Plan
 
@@ -18,7 +19,7 @@ async def apply_plan(store: Store, key: Key, document: Document, plan: Plan) -> 
     if _plain(plan.status) != _plain(document.get("status") or {}):
         await store.patch_status(key, plan.status)
     for event in plan.events:
-        await store.record_event(key, event.type, event.reason, event.message)
+        await store.record_event(key, event.type, event.reason, clean(event.message))
 
 
 async def apply_secret(store: Store, secret: Document) -> None:

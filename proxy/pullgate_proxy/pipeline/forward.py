@@ -221,7 +221,7 @@ class Forwarder:
 
 def _wants_fresh(pull: Pull) -> bool:
     """A test as a customer asks the proxy to go upstream (RFC 9111, section 5.2.1.4)."""
-    return "no-cache" in pull.headers.get("Cache-Control", "").lower()
+    return any("no-cache" in line.lower() for line in pull.headers.getall("Cache-Control", ()))
 
 
 def _cache_headers(cache: str) -> dict[str, str]:

@@ -38,9 +38,9 @@ def read_origin(headers: CIMultiDictProxy[str], peer: str, settings: ProxySettin
     """What the headers say, as far as `peer` may say it."""
     host, client, request_id = headers.get("Host", ""), peer, ""
     if settings.trusted_proxies and _is_trusted(peer, settings.trusted_proxies):
-        host = _last(headers.get("X-Forwarded-Host")) or host
-        client = _client(headers.get("X-Forwarded-For"), settings.trusted_proxies) or peer
-        request_id = headers.get("X-Request-Id", "")
+        host = _last(_joined(headers, "X-Forwarded-Host")) or host
+        client = _client(_joined(headers, "X-Forwarded-For"), settings.trusted_proxies) or peer
+        request_id = _joined(headers, "X-Request-Id")
     if not request_id or not _REQUEST_ID.match(request_id):
         request_id = f"{random.getrandbits(64):016x}"
     return Origin(client, _known_form(host), request_id)
@@ -78,13 +78,18 @@ def base_url(origin: Origin, settings: ProxySettings, snapshot: Snapshot) -> str
     return settings.external_url.rstrip("/")
 
 
-def _last(value: str | None) -> str:
-    return value.rsplit(",", 1)[-1].strip() if value else ""
+def _joined(headers: CIMultiDictProxy[str], name: str) -> str:
+    """All lines of a field as one value (RFC 9110, section 5.3): some proxies append theirs as a line of its own."""
+    return ",".join(headers.getall(name, ()))
 
 
-def _client(forwarded_for: str | None, trusted: tuple[Network, ...]) -> str:
-    """The nearest address that is no trusted proxy itself."""
-    hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
+def _last(value: str) -> str:
+    return value.rsplit(",", 1)[-1].strip()
+
+
+def _client(forwarded_for: str, trusted: tuple[Network, ...]) -> str:
+    """The nearest address that is no trusted proxy itself, counted from the right: what is left of it is hearsay."""
+    hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
     for hop in reversed(hops[-16:]):
         if not _is_trusted(hop, trusted):
             return hop[:64] if _address(hop) else ""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from pullgate.clean_text import clean
+from pullgate.log_lines import write_log
 from pullgate.private_memory import keep_memory_private
 from pullgate.store.port import Change, Synced
 from pullgate_proxy.app import Proxy
@@ -98,7 +99,7 @@ class Worker:
             book.tell()
             return 0 if stopped.is_set() else 1
         except (CannotListen, InvalidSettings) as error:
-            print(f"pullgate: {error}", file=sys.stderr)  # noqa: T201 - as the command does
+            print(f"pullgate: {clean(str(error))}", file=sys.stderr)  # noqa: T201 - as the command does
             return 1
         finally:
             for task in tasks:
@@ -122,9 +123,7 @@ async def _serve(descriptor: int) -> int:
 def main() -> int:
     """Serve; the exit code."""
     keep_memory_private()
-    logging.basicConfig(
-        level=logging.WARNING, format=f"%(asctime)s %(levelname)s worker {os.getpid()} %(name)s: %(message)s"
-    )
+    write_log(f"%(asctime)s %(levelname)s worker {os.getpid()} %(name)s: %(message)s")
     try:
         return asyncio.run(_serve(int(sys.argv[1])))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from pullgate import faults
 from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
@@ -16,7 +17,7 @@ from pullgate.upstream.request import UpstreamRequest
 from pullgate_proxy.cache.manifests import ENTRY_COST, ManifestCache
 from pullgate_proxy.cache.where import Where
 from tests.support.catalog import API, SECRET, WORKER, catalog, seed
-from tests.support.gate import APP, Gate, license_, registry, running, secret
+from tests.support.gate import ACCEPT, APP, Gate, basic, license_, registry, running, secret
 from tests.support.images import image
 from tests.support.upstreams import ScriptedRegistry
 from tests.support.upstreams import faults as spoil
@@ -123,6 +124,16 @@ async def test_a_test_as_a_customer_goes_upstream_whatever_is_kept(tmp_path: Pat
         upstream.on("GET|HEAD", "/manifests/", spoil.answer(500))
         assert (await gate.get(f"{PATH}/1.0.0", key, headers=fresh)).fault == "UpstreamError"
         assert (await gate.get(f"{PATH}/1.0.0", key)).headers["X-Pullgate-Cache"] == "hit"
+
+
+async def test_no_cache_is_read_from_each_line_of_its_field(tmp_path: Path) -> None:
+    async with cached(tmp_path) as (gate, _):
+        key = gate.key("acme")
+        await gate.get(f"{PATH}/1.0.0", key)
+        lines = CIMultiDict([("Cache-Control", "max-age=0"), ("Cache-Control", "no-cache")])
+        lines.extend({"Authorization": basic("acme", key), "Accept": ACCEPT})
+        async with gate.session.get(f"{gate.url}{PATH}/1.0.0", headers=lines) as answer:
+            assert answer.headers["X-Pullgate-Cache"] == "miss"
 
 
 async def test_a_hit_is_for_those_alone_who_may_pull_it_now(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 
 from pullgate.licensing.keys import new_key
 from pullgate_proxy.settings import parse_networks
@@ -183,6 +184,16 @@ async def test_a_flood_of_one_source_keeps_nobody_elses_pulls_out(gate: Gate) ->
         flooding = False
         await asyncio.gather(*flooders)
     assert told == {"KeyUnknown", "TooManyAttempts"}
+
+
+async def test_a_line_of_its_own_before_the_trusted_proxys_makes_nobody_another_source(gate: Gate) -> None:
+    for number in range(AT_ONCE + 1):
+        lines = CIMultiDict([("X-Forwarded-For", f"203.0.113.{number}"), ("X-Forwarded-For", "192.0.2.9")])
+        lines["Authorization"] = basic("x", new_key())
+        async with gate.session.get(f"{gate.url}{MANIFEST}", headers=lines) as answer:
+            fault = answer.headers["X-Pullgate-Reason"]
+    assert fault == "TooManyAttempts"
+    assert {record["client"] for record in gate.records() if record["reason"] != "Ok"} == {"192.0.2.9"}
 
 
 async def test_log_and_metrics_tell_of_it_and_hold_no_key(gate: Gate) -> None:

@@ -46,6 +46,32 @@ def test_forwarded_headers_of_a_trusted_proxy_are_believed() -> None:
     assert origin.request_id == "abcdefgh1"
 
 
+@pytest.mark.parametrize(
+    ("lines", "client"),
+    [
+        (["6.6.6.6", "1.2.3.4"], "1.2.3.4"),
+        (["6.6.6.6, 7.7.7.7", "1.2.3.4, 10.1.1.1"], "1.2.3.4"),
+        (["6.6.6.6", "1.2.3.4", "10.1.1.1"], "1.2.3.4"),
+        (["6.6.6.6", "", "1.2.3.4,", ","], "1.2.3.4"),
+        (["6.6.6.6", "10.1.1.1, 10.1.1.2"], "6.6.6.6"),
+        (["6.6.6.6", "not an address"], "10.0.0.9"),
+    ],
+)
+def test_several_lines_of_forwarded_for_are_one_list_that_is_counted_from_the_right(
+    lines: list[str], client: str
+) -> None:
+    sent = CIMultiDictProxy(CIMultiDict([("X-Forwarded-For", line) for line in lines]))
+    assert read_origin(sent, "10.0.0.9", OUTSIDE).client == client
+
+
+def test_of_several_forwarded_hosts_the_nearest_counts_and_of_several_request_ids_none() -> None:
+    fields = [("X-Forwarded-Host", "evil.example"), ("X-Forwarded-Host", "b.example")]
+    fields += [("X-Request-Id", "abcdefgh1"), ("X-Request-Id", "abcdefgh2")]
+    origin = read_origin(CIMultiDictProxy(CIMultiDict(fields)), "10.0.0.9", OUTSIDE)
+    assert origin.host == "b.example"
+    assert not origin.request_id.startswith("abcdefgh")
+
+
 @pytest.mark.parametrize("host", ['a"b', "a b", "a\\b", "a/b", "x" * 300, "", "a,b"])
 def test_a_host_that_is_none_is_not_used(host: str, snapshot: Snapshot) -> None:
     origin = read_origin(headers(Host=host), "192.0.2.7", OUTSIDE)

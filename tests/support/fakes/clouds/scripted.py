@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import jwt
 from aiohttp import web
+from multidict import CIMultiDict
 
 from tests.support.tls import Authority
 
@@ -119,7 +120,8 @@ class ScriptedClouds:
         """ACR, to a request without a token; with a custom domain `service` is NAME.azurecr.io [AAD-OAuth.md]."""
         service = self.service or request.host
         challenge = f'Bearer realm="https://{request.host}/oauth2/token",service="{service}"'
-        return web.json_response({"errors": []}, status=401, headers={"WWW-Authenticate": challenge})
+        lines = CIMultiDict([("WWW-Authenticate", challenge), ("WWW-Authenticate", 'Basic realm="acr"')])
+        return web.json_response({"errors": []}, status=401, headers=lines)
 
     async def _acr(self, _: web.Request) -> web.Response:
         end = int(time.time() + 3 * 3600)
