@@ -272,7 +272,7 @@ async def test_a_license_that_is_put_back_within_the_grace_time_has_its_key(fold
         await at_work.until(ACME, "Ready", "True")
         key = (await at_work.facts())["key"]
     (folder.path / "license.yaml").rename(folder.path / "license.away")
-    for _ in range(2):  # a restart begins the time not anew
+    for _ in range(2):
         clock.ahead += GRACE / 2 - timedelta(minutes=1)
         async with operator(folder, clock) as at_work:
             await at_work.until(UP, "Ready", "True")
@@ -282,6 +282,26 @@ async def test_a_license_that_is_put_back_within_the_grace_time_has_its_key(fold
         await at_work.until(ACME, "Ready", "True")
         assert (await at_work.facts())["key"] == key
         assert folder.reasons("acme").count("KeyIssued") == 1
+
+
+async def test_a_restart_begins_the_grace_time_not_anew(folder: Folder) -> None:
+    async with operator(folder) as at_work:
+        await at_work.until(ACME, "Ready", "True")
+    (folder.path / "license.yaml").unlink()
+    async with operator(folder) as at_work:
+
+        async def told() -> bool:
+            return "KeyKept" in folder.reasons("acme")
+
+        await eventually(told)
+    clock = Clock()
+    clock.ahead = GRACE + timedelta(minutes=1)
+    async with operator(folder, clock) as at_work:
+
+        async def gone() -> bool:
+            return await at_work.get(LICENSE_SECRET) is None
+
+        await eventually(gone)
 
 
 async def test_a_license_that_is_put_back_for_another_customer_has_another_key(folder: Folder) -> None:

@@ -105,6 +105,7 @@ class LicenseReconciler:
         ours = [secret for secret in await self._secrets(key) if secret is not None and is_ours(secret)]
         if not ours:
             self._gone.pop(key, None)
+            self._issued.pop(key, None)
             await self._store.forget(key)
             return None
         end = (await self._store.gone_since(key) or self._gone.get(key) or self._clock()) + self._settings.key_grace
