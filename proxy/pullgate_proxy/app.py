@@ -35,6 +35,7 @@ from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.peers.grants import GrantPeers
 from pullgate_proxy.pipeline.authenticate import Logins, identify, require_valid
 from pullgate_proxy.pipeline.authorize import authorize
+from pullgate_proxy.pipeline.cursor import Cursors
 from pullgate_proxy.pipeline.forward import Answer, Forwarder, Pull
 from pullgate_proxy.pipeline.origin import Origin, base_url, read_origin
 from pullgate_proxy.pipeline.recall import Recall, asked_of
@@ -91,7 +92,8 @@ class Proxy:
         elsewhere = self._shared.elsewhere
         self._grants = Grants(settings.grant_limit, on_add=elsewhere.note) if self.own is None else self.own.grants
         self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self._shared)
-        self._forwarder = Forwarder(Prover(self._grants, Children(), time.monotonic, elsewhere.find), self.caches)
+        prover = Prover(self._grants, Children(), time.monotonic, elsewhere.find)
+        self._forwarder = Forwarder(prover, self.caches, Cursors(lambda: self.snapshot.signing_keys))
         self._logins = Logins()
         self._recall = Recall()
         self._draining = False

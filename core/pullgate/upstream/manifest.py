@@ -16,6 +16,7 @@ from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.head import try_head
 from pullgate.upstream.request import Method, UpstreamRequest, UpstreamResponse
+from pullgate.upstream.transport import is_sendable
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,9 @@ def _media_type(response: UpstreamResponse, body: bytes) -> str:
     if given not in {"", "application/json", "text/plain", "application/octet-stream"}:
         return given
     try:
-        return parse_manifest(body, None).media_type
+        said = parse_manifest(body, None).media_type
     except ValueError:
         return given or "application/json"
+    if not is_sendable(said):
+        raise faults.UpstreamProtocol(response.host, "its manifest names a type that no header may hold")
+    return said

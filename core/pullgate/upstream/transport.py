@@ -6,11 +6,13 @@ import os
 import ssl
 from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Final
 
 import aiohttp
 from yarl import URL
 
 from pullgate import faults
+from pullgate.clean_text import clean
 from pullgate.tls_context import build_client_context, client_context
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.egress import Egress, EgressProxy, InvalidProxy
@@ -31,6 +33,30 @@ _READ_BUFFER = 32 * 1024
 """A body's bytes that wait for a slow client: reading pauses above twice this, after what was read in one go."""
 _FIELD_LIMIT = 32 * 1024
 """Bytes of one header field: signed URLs and tokens outgrow aiohttp's 8 KiB."""
+
+
+_READ_FIELDS: Final = (
+    "Accept-Ranges",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Range",
+    "Content-Type",
+    "Docker-Content-Digest",
+    "ETag",
+    "Last-Modified",
+    "Link",
+    "Location",
+    "OCI-Filters-Applied",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Pullgate-Reason",
+)
+"""Of an answer. Any other may hold what it likes: nobody sees it."""
+
+
+def is_sendable(value: str) -> bool:
+    """Whether a header may hold `value`: no control but the tab, no bidi character, and it is UTF-8."""
+    return clean(value, lines=True) == value
 
 
 class Transport:
@@ -84,10 +110,20 @@ class Transport:
             failure = self._failure(error, url, wait, proxy)
         else:
             if proxy is None or raw.status != 407:
-                return raw
+                return self._checked(raw, url)
             raw.close()
             failure = refused_by_egress(self.label(url), proxy.name, raw.status)
         raise failure
+
+    def _checked(self, raw: aiohttp.ClientResponse, url: URL) -> aiohttp.ClientResponse:
+        """`raw`, unless a header that is read or sent on holds what no header may (RFC 9110, section 5.5)."""
+        for name in _READ_FIELDS:
+            if any(not is_sendable(value) for value in raw.headers.getall(name, ())):
+                raw.close()
+                raise faults.UpstreamProtocol(
+                    self.label(url), f"its header {name} holds a character that no header may"
+                )
+        return raw
 
     def way_to(self, url: URL) -> str | None:
         """host:port of the egress proxy that `url` is asked through; None: it is reached directly. Raises a fault."""

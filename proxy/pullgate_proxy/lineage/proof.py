@@ -15,7 +15,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pullgate.faults import DigestMismatch, Fault, ManifestUnknown, RepositoryUnknown, UpstreamProtocol
+from pullgate.faults import (
+    DigestMismatch,
+    Fault,
+    ManifestUnknown,
+    RedirectRefused,
+    RepositoryUnknown,
+    UpstreamError,
+    UpstreamForbidden,
+    UpstreamProtocol,
+)
 from pullgate.oci.digest import subject_of_tag
 from pullgate.oci.manifest import MANIFEST_TYPES, parse_manifest
 from pullgate.policy.entitlement import RepositoryAccess
@@ -37,6 +46,17 @@ SCOPE_LIMIT = 4096
 Clock = Callable[[], float]
 Find = Callable[[bytes], Awaitable[float]]
 """Seconds for which another worker or replica holds the grant of an entry; 0 without one."""
+
+
+_OF_ONE_DIGEST = (
+    ManifestUnknown,
+    RepositoryUnknown,
+    UpstreamForbidden,
+    UpstreamError,
+    UpstreamProtocol,
+    DigestMismatch,
+    RedirectRefused,
+)
 
 
 class Proof(Enum):
@@ -240,11 +260,15 @@ class Prover:
         search.take_manifest(digest)
 
     async def _is_about_granted(self, question: Question) -> bool:
-        """Whether the manifest is a referrer (signature, SBOM) whose subject is granted: one request at most."""
+        """Whether the manifest is a referrer (signature, SBOM) whose subject is granted: one request at most.
+
+        False also for an answer that is about this digest alone, such as the layer of another image that the upstream
+        sends, or stumbles over: any other answer than to an invented digest would tell that it is there.
+        """
         try:
             fetched = await question.upstream.fetch_manifest(self._request(question, "GET", question.digest))
             manifest = parse_manifest(fetched.body, fetched.media_type)
-        except (ManifestUnknown, RepositoryUnknown, ValueError):
+        except (*_OF_ONE_DIGEST, ValueError):
             return False
         if manifest.subject is None or not self._grants.holds(question.scope, manifest.subject, self._clock()):
             return False

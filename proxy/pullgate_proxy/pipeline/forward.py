@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from multidict import CIMultiDictProxy
 
@@ -28,8 +29,10 @@ from pullgate_proxy.cache.prefetch import Prefetcher
 from pullgate_proxy.cache.where import Where
 from pullgate_proxy.lineage.proof import Proof, Prover, Question
 from pullgate_proxy.pipeline.authorize import Authorization, Decision
+from pullgate_proxy.pipeline.cursor import Cursors, Position
 from pullgate_proxy.pipeline.lists import (
     INDEX_TYPE,
+    TagPage,
     cut_page,
     fetch_referrers,
     fetch_tag_page,
@@ -37,7 +40,8 @@ from pullgate_proxy.pipeline.lists import (
     render_tags,
 )
 from pullgate_proxy.pipeline.multipart import Multipart
-from pullgate_proxy.pipeline.request import Kind, PullRequest
+from pullgate_proxy.pipeline.request import LIST_LIMIT, Kind, PullRequest
+from pullgate_proxy.pipeline.ruled_list import CURSOR, list_allowed, read_list_query
 
 ACCEPT_LIMIT = 32
 _BLOB_HEADERS = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified")
@@ -91,8 +95,8 @@ class Kept(Protocol):
 class Forwarder:
     """Asks the upstream for what was authorized."""
 
-    def __init__(self, prover: Prover, caches: Kept) -> None:
-        self._prover, self._manifests = prover, caches.manifests
+    def __init__(self, prover: Prover, caches: Kept, cursors: Cursors) -> None:
+        self._prover, self._cursors, self._manifests = prover, cursors, caches.manifests
         self._blobs, self._prefetcher = caches.blobs, caches.prefetcher
 
     async def forward(self, pull: Pull, upstream: Upstream) -> Answer:
@@ -106,7 +110,7 @@ class Forwarder:
             case Kind.BLOBS:
                 return await self._forward_blob(pull, upstream)
             case Kind.TAGS:
-                return await _forward_tags(pull, upstream)
+                return await self._forward_tags(pull, upstream)
             case _:
                 return await self._forward_referrers(pull, upstream)
 
@@ -201,6 +205,33 @@ class Forwarder:
             return answer
         await held.aclose()
         return replace(answer, stream=None)
+
+    async def _forward_tags(self, pull: Pull, upstream: Upstream) -> Answer:
+        repository, query = pull.route.repository, pull.request.query
+        if pull.authorization.access.allows_every_reference:
+            page = cut_page(await fetch_tag_page(upstream, repository, query), query)
+        else:
+            page = await self._list_allowed(pull, upstream)
+        body, link = render_tags(pull.request.repository, page)
+        headers = {"Content-Type": "application/json"}
+        if link:
+            headers["Link"] = link
+        return Answer(200, headers, body)
+
+    async def _list_allowed(self, pull: Pull, upstream: Upstream) -> TagPage:
+        count, last, cursor = read_list_query(pull.request.query)
+        registry, repository = pull.route.registry, pull.route.repository
+        about = f"{registry.namespace}/{registry.name} {repository}"
+        start = Position(f"n={LIST_LIMIT}", last=last)
+        position = self._cursors.open(cursor, about, time.time()) if cursor else start
+        tags, more = await list_allowed(upstream, repository, position, count, pull.authorization.access.allows_tag)
+        if more is None:
+            return TagPage(tags, None)
+        try:
+            sealed = self._cursors.seal(more, about)
+        except ValueError as error:
+            raise UpstreamProtocol(upstream.config.host, str(error)) from error
+        return TagPage(tags, urlencode({"n": count, CURSOR: sealed}))
 
     async def _forward_referrers(self, pull: Pull, upstream: Upstream) -> Answer:
         request = pull.request
@@ -315,14 +346,3 @@ def _answer_held(pull: Pull, held: Held, wanted: tuple[Range, ...]) -> Answer:
     held.cut(first, end)
     headers |= {"Content-Range": f"bytes {first}-{end - 1}/{held.size}", "Content-Length": str(end - first)}
     return Answer(206, headers, cache=held.result, stream=held)
-
-
-async def _forward_tags(pull: Pull, upstream: Upstream) -> Answer:
-    page = cut_page(await fetch_tag_page(upstream, pull.route.repository, pull.request.query), pull.request.query)
-    access = pull.authorization.access
-    allows = None if access.allows_every_reference else access.allows_tag
-    body, link = render_tags(pull.request.repository, page, allows)
-    headers = {"Content-Type": "application/json"}
-    if link:
-        headers["Link"] = link
-    return Answer(200, headers, body)

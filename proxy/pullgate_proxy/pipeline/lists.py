@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamProtocol
 from pullgate.oci.digest import is_digest
 from pullgate.oci.json_text import read_json
+from pullgate.oci.reference import is_tag
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
 from pullgate_proxy.pipeline.request import QUERY_LIMIT
@@ -37,13 +38,13 @@ class TagPage:
 
 
 async def fetch_tag_page(upstream: Upstream, repository: str, query: str) -> TagPage:
-    """One page of tags. Raises the upstream's faults; UpstreamProtocol for what is no list of tags."""
+    """One page of tags, those of the grammar. Raises the upstream's faults; UpstreamProtocol for what is no list."""
     response = await upstream.send(UpstreamRequest("GET", repository, "tags", "list", query=query))
     document = await _read_object(upstream, response)
     tags = document.get("tags") or []
     if not isinstance(tags, list):
         raise UpstreamProtocol(upstream.config.host, "its list of tags is none")
-    return TagPage(tuple(tag for tag in tags if isinstance(tag, str)), _next_query(upstream, response))
+    return TagPage(tuple(tag for tag in tags if isinstance(tag, str) and is_tag(tag)), _next_query(upstream, response))
 
 
 def cut_page(page: TagPage, query: str) -> TagPage:
@@ -86,10 +87,9 @@ def _next_query(upstream: Upstream, response: UpstreamResponse) -> str | None:
         raise UpstreamProtocol(upstream.config.host, str(error)) from error
 
 
-def render_tags(name: str, page: TagPage, allows: Callable[[str], bool] | None) -> tuple[bytes, str | None]:
-    """(body, Link) of a page, under the client's own `name`, with only the tags that the license `allows`."""
-    tags = page.tags if allows is None else tuple(filter(allows, page.tags))
-    body = json.dumps({"name": name, "tags": tags}).encode()
+def render_tags(name: str, page: TagPage) -> tuple[bytes, str | None]:
+    """(body, Link) of a page, under the client's own `name`."""
+    body = json.dumps({"name": name, "tags": page.tags}).encode()
     link = None if page.next_query is None else f'</v2/{name}/tags/list?{page.next_query}>; rel="next"'
     return body, link
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pullgate.oci.digest import digest_of
 from tests.support.gate import APP, Answer, Gate, license_, registry, running, secret
 from tests.support.images import Image, artifact, image, index
-from tests.support.upstreams import DockerRegistry, ScriptedRegistry
+from tests.support.upstreams import DockerRegistry, ScriptedRegistry, faults
 
 BASE = f"/v2/proxy/{APP}/upstream"
 REPOSITORY = "rules/api"
@@ -159,3 +160,33 @@ async def test_the_registrys_own_bound_stands_above_every_license(world: World) 
     await world.gate.apply(license_("wide"))
     assert (await world.get("manifests/1.0.0", "wide", repository="charts/demo")).fault == "NotEntitled"
     assert (await world.get("manifests/1.0.0", "wide")).status == 200
+
+
+LAYER = b"layer" * 1000
+STUMBLES = {
+    "a body beyond the bound": faults.body(b"x" * (4 * 1024 * 1024 + 1)),
+    "the layer itself": faults.body(LAYER),
+    "another body": faults.body(b"{}"),
+    "a web page": faults.answer(200, b"<html></html>", {"Content-Type": "text/html"}),
+    "a header that cannot be sent on": faults.header("Content-Type", "a\x01b"),
+    "refused": faults.refuse(403, "DENIED"),
+    "not allowed": faults.answer(405),
+    "an error": faults.answer(500),
+    "a redirect to nowhere": faults.redirect("ftp://a.example/"),
+}
+
+
+@pytest.mark.parametrize("stumble", STUMBLES)
+async def test_the_digest_of_a_hidden_layer_is_answered_as_an_invented_one(tmp_path: Path, stumble: str) -> None:
+    hidden, invented = digest_of(LAYER), f"sha256:{'0' * 64}"
+    async with ScriptedRegistry() as upstream:
+        await upstream.push(REPOSITORY, "1.0.0", image("rules-one"))
+        upstream.on("GET|HEAD", f"/manifests/{hidden}", faults.answer(200), STUMBLES[stumble])
+        async with running(tmp_path / "resources", registry("upstream", upstream.host), NARROW) as gate:
+            told = set()
+            for method in ("GET", "HEAD"):
+                for digest in (hidden, invented):
+                    answer = await gate.ask(method, f"{BASE}/{REPOSITORY}/manifests/{digest}", gate.key("narrow"))
+                    told.add((answer.status, answer.fault, answer.reason.replace(digest, "")))
+    assert len(told) == 1
+    assert {each[:2] for each in told} == {(403, "NotEntitled")}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, unquote_plus
 
 import pytest
 
@@ -174,3 +177,87 @@ async def test_a_subject_without_a_referrers_tag_has_no_referrers(world: World) 
 def test_the_referrers_tag_is_cut_as_the_spec_says() -> None:
     assert referrers_tag("sha512:" + "a" * 128) == "sha512-" + "a" * 64
     assert referrers_tag("sha256:" + "b" * 64) == "sha256-" + "b" * 64
+
+
+HIDDEN = [f"0.{number}.0-secret" for number in range(5)] + ["1.3.0-rc-secret", "2.0.0-secret"]
+RULED = license_("ruled", {"repositories": ["rules/*"], "tags": {"semver": ">=1.0.0 <2"}})
+
+
+@contextlib.asynccontextmanager
+async def ruled(directory: Path) -> AsyncIterator[World]:
+    """More tags outside the rule than within it, before, between and behind them."""
+    async with ScriptedRegistry() as upstream:
+        for tag in (*TAGS, *HIDDEN):
+            await upstream.push(REPOSITORY, tag, image("ruled"))
+        async with running(directory / "resources", registry("upstream", upstream.host), RULED) as gate:
+            yield World(gate, upstream)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
+async def test_pages_under_a_rule_are_full_and_their_links_say_nothing_of_other_tags(tmp_path: Path, size: int) -> None:
+    async with ruled(tmp_path) as world:
+        sizes, found, links = [], [], []
+        end = f"tags/list?n={size}"
+        while end:
+            answer = await world.get(end, "ruled")
+            tags = json.loads(answer.body)["tags"]
+            sizes.append(len(tags))
+            found += tags
+            end = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
+            links += [end] if end else []
+        assert found == TAGS
+        assert all(each == size for each in sizes[:-1])
+        for link in links:
+            query = parse_qs(link.partition("?")[2])
+            assert query.keys() == {"n", "cursor"}
+            plain = base64.urlsafe_b64decode(query["cursor"][0] + "==")
+            assert b"secret" not in plain
+            assert b"last" not in plain
+        assert len({len(link) for link in links}) <= 1, "the length tells nothing either"
+
+
+async def test_a_link_under_a_rule_stands_only_where_another_allowed_tag_follows(tmp_path: Path) -> None:
+    async with ruled(tmp_path) as world:
+        assert "Link" not in (await world.get(f"tags/list?n={len(TAGS)}", "ruled")).headers
+        assert "Link" not in (await world.get("tags/list?n=0", "ruled")).headers
+        assert json.loads((await world.get("tags/list?n=0", "ruled")).body)["tags"] == []
+
+
+@pytest.mark.parametrize(
+    "last", ["0.1.0-secret", "0.1.0-wrong", "1.3.0-rc-secret", "1.3.0-zz", "2.0.0-secret", "%00", "1.2.0"]
+)
+async def test_last_cannot_be_used_to_walk_or_to_guess_hidden_names(tmp_path: Path, last: str) -> None:
+    async with ruled(tmp_path) as world:
+        answer = await world.get(f"tags/list?n=1000&last={last}", "ruled")
+        assert json.loads(answer.body)["tags"] == [tag for tag in TAGS if tag > unquote_plus(last)]
+        assert {asked.target.partition("?")[2] for asked in world.upstream.received("GET", "/tags/list")} == {"n=1000"}
+
+
+async def test_a_cursor_is_good_for_its_own_list_alone(tmp_path: Path) -> None:
+    async with ruled(tmp_path) as world:
+        await world.upstream.push("rules/other", "1.0.0", image("other"))
+        link = (await world.get("tags/list?n=1", "ruled")).headers["Link"].partition(">")[0].removeprefix("<")
+        assert json.loads((await world.get(link, "ruled")).body)["tags"] == [TAGS[1]]
+        changed = link[:-5] + ("A" if link[-5] != "A" else "B") + link[-4:]
+        for wrong in (link.replace(REPOSITORY, "rules/other"), changed, link[:-40], f"{BASE}/tags/list?cursor=n%3D1"):
+            assert (await world.get(wrong, "ruled")).fault == "PathInvalid"
+
+
+async def test_a_cursor_goes_on_where_the_upstream_pages_in_its_own_way(tmp_path: Path) -> None:
+    async with ruled(tmp_path) as world:
+        world.upstream.on("GET", "/tags/list", pages(LINKS["nextToken"]))
+        found: list[str] = []
+        end = "tags/list?n=3"
+        while end:
+            answer = await world.get(end, "ruled")
+            found += json.loads(answer.body)["tags"]
+            end = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
+        assert found == TAGS
+
+
+@pytest.mark.parametrize("license_name", ["wide", "narrow"])
+async def test_a_tag_outside_the_grammar_is_not_relayed(world: World, license_name: str) -> None:
+    broken = ["1.\x1b[2J", "1.\r\nX-A: b", "1.\u202e", "1.a/b", "", "-1", "1." + "x" * 128]
+    world.upstream.on("GET", "/tags/list", shows({"tags": [*broken, *TAGS]}))
+    answer = await world.get("tags/list", license_name)
+    assert json.loads(answer.body)["tags"] == TAGS
