@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
@@ -17,6 +16,7 @@ from pullgate_operator.plan.claims import Claims, build_claim
 from pullgate_operator.plan.invalid import plan_invalid
 from pullgate_operator.plan.license import license_of_secret
 from pullgate_operator.reconcile.apply import apply_plan
+from pullgate_operator.reconcile.clock import WatchedClock
 from pullgate_operator.reconcile.image_test import ImageTestReconciler
 from pullgate_operator.reconcile.license import LicenseReconciler
 from pullgate_operator.reconcile.queue import WorkQueue
@@ -28,8 +28,6 @@ from pullgate_operator.reconcile.usage import UsageLedger, read_refused
 KINDS = frozenset({"Registry", "License", "ImageTest", "Secret"})
 PASS = ("Registry", "License", "ImageTest")
 RETRY_SECONDS = 1.0
-CLOCK_SECONDS = 5.0
-"""A wall clock that differs by so much from the time that passed was set."""
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +48,8 @@ class Reconciler:
 
         `on_renewed` is told `ok`, or the reason, of each try to get a token. `on_issued`: see LicenseReconciler.
         """
-        self._store, self._settings, self._on_done, self._clock = store, settings, on_done, clock
+        self._store, self._settings, self._on_done = store, settings, on_done
+        clock = self._clock = WatchedClock(clock)
         self._queue = WorkQueue(clock, settings.longest_sleep)
         self._claims = Claims()
         self._licenses: defaultdict[str, set[Key]] = defaultdict(set)
@@ -109,13 +108,12 @@ class Reconciler:
 
     async def _watch_clock(self) -> None:
         """A wall clock that was set changes what is due; set back, it makes nothing due: look at all again."""
-        offset = self._clock().timestamp() - time.monotonic()
         while True:
             await asyncio.sleep(self._settings.longest_sleep)
-            before, offset = offset, self._clock().timestamp() - time.monotonic()
-            if abs(offset - before) < CLOCK_SECONDS:
+            change = self._clock.take_change()
+            if not change:
                 continue
-            log.warning("the clock was set by %+.0f s: everything is looked at again", offset - before)
+            log.warning("the clock was set by %.0f s: everything is looked at again", change)
             if self._synced:
                 for key in (TOKEN_KEYS, *map(Key.of, await self._list_all())):
                     self._queue.add_to_pass(key)
