@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pullgate_cli.place.options import FAILED, PASSED, Where, output_option, place_options, run_in
+from pullgate_cli.place.options import COULD_NOT_RUN, FAILED, PASSED, Where, output_option, place_options, run_in
 
 if TYPE_CHECKING:
     from pullgate.oci.reference import Reference
     from pullgate.policy.explain import Explanation, Step
+    from pullgate.policy.facts import LicenseFacts
     from pullgate.policy.route import Route
+    from pullgate.upstream.client import Upstream
     from pullgate_cli.place.port import Place
+
+_GRANTS = 100_000
 
 
 @click.command()
@@ -40,17 +44,26 @@ def explain(where: Where, license_name: str, reference_text: str, at: str | None
         raise click.BadParameter(str(error), param_hint="REF") from error
 
     async def work(place: Place) -> int:
-        explanation = await _explain(place, license_name, reference, now)
+        license_, explanation = await _explain(place, license_name, reference, now)
         steps = list(explanation.steps)
         if explanation.passed and explanation.route is not None:
-            steps += await _ask(place, explanation.route, reference, offline)
+            steps += await _ask(place, license_, explanation.route, reference, offline)
+            proven = {step.name for step in steps if step.passed is not None}
+            steps = [step for step in steps if step.passed is not None or step.name not in proven]
         _print(license_name, reference, steps, output)
-        return FAILED if any(step.passed is False for step in steps) else PASSED
+        verdict = _verdict(steps)
+        return COULD_NOT_RUN if verdict is None else PASSED if verdict else FAILED
 
     run_in(where, work)
 
 
-async def _explain(place: Place, name: str, reference: Reference, now: datetime) -> Explanation:
+def _verdict(steps: list[Step]) -> bool | None:
+    """Whether it may be pulled; None while a step could not tell."""
+    passed = [step.passed for step in steps]
+    return False if False in passed else None if None in passed else True
+
+
+async def _explain(place: Place, name: str, reference: Reference, now: datetime) -> tuple[LicenseFacts, Explanation]:
     from pullgate.policy.explain import explain as explain_pull
     from pullgate.resources import InvalidResource, License, parse_resource
     from pullgate.resources.compile import license_facts
@@ -69,10 +82,11 @@ async def _explain(place: Place, name: str, reference: Reference, now: datetime)
         raise PlaceError(str(error)) from error
     if not isinstance(resource, License):
         raise TypeError("no License")
-    return explain_pull(snapshot, license_facts(resource), reference, now)
+    facts = license_facts(resource)
+    return facts, explain_pull(snapshot, facts, reference, now)
 
 
-async def _ask(place: Place, route: Route, reference: Reference, offline: bool) -> list[Step]:
+async def _ask(place: Place, license_: LicenseFacts, route: Route, reference: Reference, offline: bool) -> list[Step]:
     """The steps that need more than the resources: the credentials, and the upstream."""
     from pullgate.faults import Fault
     from pullgate.oci.manifest import MANIFEST_TYPES
@@ -99,7 +113,35 @@ async def _ask(place: Place, route: Route, reference: Reference, offline: bool) 
             words = hint(route.registry.type, fault, username=user, repository=route.repository, was_issued=issued)
             who = " or ".join(fault.actors)
             return [*steps, Step("upstream", False, fault.for_vendor, "", fault.reason, f"{who}: {words}")]
-    return [*steps, Step("upstream", True, f"{route.registry.host} has it: {found.digest}")]
+        steps.append(Step("upstream", True, f"{route.registry.host} has it: {found.digest}"))
+        return [*steps, *await _prove(upstream, license_, route, reference)]
+
+
+async def _prove(upstream: Upstream, license_: LicenseFacts, route: Route, reference: Reference) -> list[Step]:
+    """Whether an allowed tag leads to the digest: the proxy's own search, without what a proxy remembers."""
+    import time
+
+    from pullgate.faults import Fault
+    from pullgate.policy.entitlement import access
+    from pullgate.policy.explain import Step
+    from pullgate_proxy.lineage.grants import Children, Grants, Scope
+    from pullgate_proxy.lineage.proof import Proof, Prover, Question
+
+    allowed = access(license_, route.registry.name, route.repository)
+    if reference.digest is None or allowed is None or allowed.allows_every_reference:
+        return []
+    scope = Scope(route.registry, route.repository, allowed.rule)
+    question = Question(upstream, route.repository, allowed, scope, reference.digest, is_blob=False)
+    try:
+        proof = await Prover(Grants(_GRANTS), Children(), time.monotonic).prove(question)
+    except Fault as fault:
+        return [Step("tag", None, f"no covered tag was shown to lead to the digest: {fault.for_vendor}")]
+    if proof is Proof.PENDING:
+        return [Step("tag", None, "the search for a covered tag that leads to the digest reached its bound")]
+    if proof is Proof.PROVEN:
+        return [Step("tag", True, "a covered tag leads to the digest", "spec.entitlements")]
+    fix = f"vendor: cover a tag that leads to it in {license_.name}"
+    return [Step("tag", False, "no covered tag leads to the digest", "spec.entitlements", "NotEntitled", fix)]
 
 
 def _print(license_name: str, reference: Reference, steps: list[Step], output: str) -> None:
@@ -108,8 +150,9 @@ def _print(license_name: str, reference: Reference, steps: list[Step], output: s
     refused = next((step for step in steps if step.passed is False), None)
     if output != "table":
         rows: list[Any] = [dataclasses.asdict(step) for step in steps]
-        head = {"license": license_name, "reference": str(reference), "allowed": refused is None}
-        print_data({**head, "reason": refused.reason if refused is not None else "Ok", "steps": rows}, output)
+        head = {"license": license_name, "reference": str(reference), "allowed": _verdict(steps)}
+        reason = refused.reason if refused is not None else "Ok" if head["allowed"] else ""
+        print_data({**head, "reason": reason, "steps": rows}, output)
         return
     out = console()
     out.print(f"License [bold]{escape(license_name)}[/] and {escape(reference)}", soft_wrap=True)
@@ -119,5 +162,7 @@ def _print(license_name: str, reference: Reference, steps: list[Step], output: s
         out.print(f"{marks[step.passed]} [bold]{step.name:<12}[/] {escape(step.text)}{rule}", soft_wrap=True)
     if refused is not None:
         out.print(f"[red]refused[/]: {refused.reason}; {escape(refused.next)}", soft_wrap=True)
+    elif _verdict(steps) is None:
+        out.print("[yellow]not proven[/]: a step above could not tell, so the proxy may refuse it")
     else:
         out.print("[green]may be pulled[/]")

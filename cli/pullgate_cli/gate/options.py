@@ -139,6 +139,9 @@ def run_probe(where: Where, images: Callable[[], Any], who: tuple[str, ...], giv
     if given["local"] and who:
         raise click.UsageError("--local asks the upstream itself, so it cannot be as a License; leave out --as")
 
+    if given["proxy_url"] and (given.get("in_cluster") or not who):
+        raise click.UsageError("--proxy would never be asked: name who pulls through it by --as, from here")
+
     if given.get("in_cluster") and (given["local"] or "all" in who):
         raise click.UsageError("--in-cluster needs a cluster, and Licenses by name")
 

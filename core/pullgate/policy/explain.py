@@ -63,6 +63,9 @@ def explain(
         steps.append(step)
         if step.passed is False:
             break
+    if steps[-1].passed and license.limits is not None:
+        text = f"{license.name} has limits; how much of them is used up is known to the proxy alone"
+        steps.append(Step("limits", None, text, "spec.limits"))
     return Explanation(tuple(steps), route)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.catalog import API, STABLE, WORKER
+from tests.support.catalog import API, STABLE, WORKER, catalog
 from tests.support.cli import pullgate
 from tests.support.gate import APP, Gate, license_, registry, running, secret
 from tests.support.upstreams import DockerRegistry
@@ -112,3 +112,31 @@ async def test_what_is_no_reference_is_a_usage_error(gate: Gate) -> None:
     ran = await pullgate("explain", "all", "my org/api", "--folder", gate.directory)
     assert ran.code == 2
     assert "no space" in ran.output
+
+
+async def test_under_a_tag_rule_a_digest_is_proven_or_refused_as_the_proxy_does(gate: Gate) -> None:
+    names = {"allowed": STABLE, "hidden": "1.0.0"}
+    repositories = {"allowed": API, "hidden": WORKER}
+    for what, code in (("allowed", 0), ("hidden", 1)):
+        digest = catalog()[repositories[what], names[what]].digest
+        reference = f"{gate.host}/proxy/{APP}/upstream/{repositories[what]}@{digest}"
+        ran = await pullgate("explain", "tagged", reference, "-n", APP, "--folder", str(gate.directory), "-o", "json")
+        path = f"/v2/proxy/{APP}/upstream/{repositories[what]}/manifests/{digest}"
+        answer = await gate.get(path, gate.key("tagged"))
+        assert (ran.code, ran.data["allowed"]) == (code, code == 0), ran.output
+        assert (answer.status == 200) == (code == 0)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+async def test_what_was_not_proven_is_not_said_to_be_allowed(gate: Gate, offline: bool) -> None:
+    """Nothing was asked offline, and only the proxy knows how much of a limit is used up."""
+    await gate.apply(license_("limited", limits={"pullsPerHour": 1}))
+    reference = f"{gate.host}/proxy/{APP}/upstream/{WORKER}:1.0.0"
+    arguments = ["explain", "all" if offline else "limited", reference, "-n", APP, "--folder", str(gate.directory)]
+    arguments += ["--offline"] if offline else []
+    ran = await pullgate(*arguments)
+    assert ran.code == 2, ran.output
+    assert "may be pulled" not in ran.output
+    assert "not proven" in ran.output
+    data = (await pullgate(*arguments, "-o", "json")).data
+    assert (data["allowed"], data["reason"]) == (None, "")

@@ -216,3 +216,11 @@ async def test_one_image_is_tested_by_depth_and_platform(gate: Gate) -> None:
     bad = await pullgate("image", "test", index, "--platform", "linux/s390x", *place)
     assert bad.code == 1
     assert "is not for linux/s390x" in bad.output
+
+
+@pytest.mark.parametrize("more", [(), ("--local",), ("--in-cluster", "--as", "acme")])
+async def test_a_proxy_that_would_not_be_asked_is_no_pass(tmp_path: Path, more: tuple[str, ...]) -> None:
+    (tmp_path / "a.yaml").write_text("kind: Pod\nspec: {containers: [{image: quay.io/my-org/api:1}]}\n")
+    ran = await pullgate("gate", tmp_path / "a.yaml", "--proxy", "https://images.test", *more)
+    assert ran.code == 2, ran.output
+    assert "--proxy would never be asked" in ran.output
