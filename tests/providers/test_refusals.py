@@ -124,7 +124,7 @@ async def test_ghcrs_token_of_an_app_logs_in_and_is_refused_a_private_package(he
 # --- the provider's own sentence
 
 SENTENCES = [
-    ("GAR", "downloadArtifacts denied on resource"),
+    ("GAR", 'downloadArtifacts" denied on resource'),
     ("ECR", "is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:eu-central-1"),
     ("Quay", "access to the requested resource is not authorized"),
     ("Harbor", "unauthorized to access repository: my-org/secret"),
