@@ -58,7 +58,7 @@ def explain(where: Where, license_name: str, reference_text: str, at: str | None
 
 
 def _verdict(steps: list[Step]) -> bool | None:
-    """Whether it may be pulled; None while a step could not tell."""
+    """True if the image may be pulled; None if a step could not tell."""
     passed = [step.passed for step in steps]
     return False if False in passed else None if None in passed else True
 
@@ -118,7 +118,7 @@ async def _ask(place: Place, license_: LicenseFacts, route: Route, reference: Re
 
 
 async def _prove(upstream: Upstream, license_: LicenseFacts, route: Route, reference: Reference) -> list[Step]:
-    """Whether an allowed tag leads to the digest: the proxy's own search, without what a proxy remembers."""
+    """Search a tag that may be pulled and leads to the digest, as a proxy does that remembers nothing."""
     import time
 
     from pullgate.faults import Fault

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from pullgate_proxy.settings import ProxySettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def gather(command: Command, wrapped: Callable[..., Any], options: Sequence[Callable[[Any], Any]]) -> Command:
+    """`command` with `options` before its own, which `wrapped` turns into the one argument that `command` gets."""
+    wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
+    wrapped.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return cast("Command", wrapped)
+
 
 FROM_ENVIRONMENT: Final = {"auto_envvar_prefix": "PULLGATE"}
 """Context settings of a command that a Deployment runs: --some-flag can be given as PULLGATE_SOME_FLAG."""

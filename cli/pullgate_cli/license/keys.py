@@ -23,7 +23,7 @@ def working_keys(document: Document, now: datetime) -> list[str]:
 
 
 def state_of(key: dict[str, Any]) -> str:
-    """Whether it works, in words."""
+    """The key's state in words: current, replaced or revoked."""
     if "revokedAt" in key:
         why = f": {key['revokedReason']}" if key.get("revokedReason") else ""
         return f"revoked {key['revokedAt']}{why}"

@@ -101,7 +101,7 @@ INPUT_LIMIT = 1 << 20
 
 
 def _read_digest() -> str:
-    """Of the key on standard input; the key itself goes no further. Ends the command with 2 if there is none."""
+    """Read one key from standard input and return its digest alone. Without a key the command ends with 2."""
     import re
     import sys
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pullgate_cli.options import gather
 from pullgate_cli.printing import tell
 
 if TYPE_CHECKING:
@@ -41,11 +42,7 @@ def place_options(command: Command) -> Command:
             raise click.UsageError("give --folder, or --kubeconfig and --context, not both")
         return command(where=Where(folder, kubeconfig, context, namespace), **same)
 
-    wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
-    wrapped.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[return-value]
+    return gather(command, wrapped, _OPTIONS)
 
 
 _OPTIONS = (

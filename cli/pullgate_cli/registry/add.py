@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pullgate_cli.place.options import FAILED, PASSED, Where, place_options, run_in
 from pullgate_cli.printing import render_yaml
-from pullgate_cli.registry.subject import description_options, read_description
+from pullgate_cli.registry.subject import description_options
 
 if TYPE_CHECKING:
     from pullgate_cli.place.port import Place
+    from pullgate_cli.registry.subject import Described
 
 
 @click.command()
@@ -27,18 +27,12 @@ if TYPE_CHECKING:
 def add(
     where: Where,
     name: str,
-    type_: str | None,
-    host: str | None,
-    username: str | None,
-    password_stdin: bool,
-    plain_http: bool,
-    ca: Path | None,
+    described: Described | None,
     image: str | None,
     no_test: bool,
     dry_run: bool,
 ) -> None:
     """Add a Registry and its Secrets, tested first: nothing is added that does not work."""
-    described = read_description(type_, host, username, password_stdin, plain_http, ca)
     if described is None:
         raise click.UsageError("describe it: --type, and --host, --username, --password-stdin as it needs them")
     from pullgate_cli.registry.subject import build_ca_secret, build_document, build_secret, described_subject

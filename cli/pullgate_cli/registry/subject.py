@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pullgate.resources.registry_type import REGISTRY_TYPES
-from pullgate_cli.options import ca_option
+from pullgate_cli.options import ca_option, gather
 
 if TYPE_CHECKING:
     from pullgate.providers.exchange import Issued
@@ -54,10 +54,23 @@ class Subject:
 
 
 def description_options(command: Command) -> Command:
-    """`--type`, `--host`, `--username`, `--password-stdin`, `--plain-http`, `--ca`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    """`--type`, `--host`, `--username`, `--password-stdin`, `--plain-http`, `--ca`: the command gets `described`.
+
+    It is None where they say nothing.
+    """
+
+    def wrapped(
+        type_: str | None,
+        host: str | None,
+        username: str | None,
+        password_stdin: bool,
+        plain_http: bool,
+        ca: Path | None,
+        **same: Any,
+    ) -> Any:
+        return command(described=_described(type_, host, username, password_stdin, plain_http, ca), **same)
+
+    return gather(command, wrapped, _OPTIONS)
 
 
 _OPTIONS = (
@@ -70,7 +83,7 @@ _OPTIONS = (
 )
 
 
-def read_description(
+def _described(
     type_: str | None,
     host: str | None,
     username: str | None,
@@ -78,7 +91,6 @@ def read_description(
     plain_http: bool,
     ca: Path | None,
 ) -> Described | None:
-    """What the options describe; None where they say nothing. Raises click.UsageError."""
     if type_ is None:
         if host or username or password_stdin or plain_http or ca:
             raise click.UsageError("say --type, too: one of " + ", ".join(REGISTRY_TYPES))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pullgate_cli.place.options import COULD_NOT_RUN, FAILED, PASSED, Where, output_option, place_options, run_in
-from pullgate_cli.registry.subject import description_options, read_description
+from pullgate_cli.registry.subject import description_options
 
 if TYPE_CHECKING:
     from pullgate.providers.exchange import Issued
     from pullgate.upstream.diagnose import DiagnosedStep
     from pullgate_cli.place.port import Place
-    from pullgate_cli.registry.subject import Subject
+    from pullgate_cli.registry.subject import Described, Subject
 
 NOT_PROVEN = "NotProven"
 _NAME_ONE = "name a private image: --image REPOSITORY, or spec.check.image"
@@ -29,12 +28,7 @@ _NAME_ONE = "name a private image: --image REPOSITORY, or spec.check.image"
 def test(
     where: Where,
     name: str | None,
-    type_: str | None,
-    host: str | None,
-    username: str | None,
-    password_stdin: bool,
-    plain_http: bool,
-    ca: Path | None,
+    described: Described | None,
     image: str | None,
     output: str,
 ) -> None:
@@ -43,7 +37,6 @@ def test(
     NAME is a Registry of a cluster or folder; or describe one with --type, --host, --username, --password-stdin, --ca.
     Exit code 0: all steps passed; 1: one failed; 2: it could not be tried, or nothing proves the login.
     """
-    described = read_description(type_, host, username, password_stdin, plain_http, ca)
     if (name is None) == (described is None):
         raise click.UsageError("name a Registry, or describe one with --type")
     if described is not None:
