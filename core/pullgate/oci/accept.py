@@ -14,7 +14,7 @@ from pullgate.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, MANIFEST_TYPES, 
 from pullgate.oci.schema1 import SCHEMA1_TYPES
 
 ANY_MANIFEST: Final = (*MANIFEST_TYPES, "*/*")
-"""What containerd sends, and so every registry knows."""
+"""Every registry knows these types: containerd sends them."""
 
 
 def accept_for_upstream(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ def accept_for_upstream(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def takes_oci(values: Iterable[str]) -> bool:
-    """Whether a type of OCI is among those that an upstream was asked for."""
+    """True if the upstream was asked for a type of OCI."""
     return bool(_types(values) & {OCI_INDEX, OCI_MANIFEST})
 
 

@@ -68,7 +68,7 @@ class FolderStore:
         """Whether the files say something that readers do not see yet."""
         self._looks = 0
         self._loss: tuple[FileProblem, ...] = ()
-        """What is missing all at once, and is therefore served on."""
+        """The problems of a folder that lost all at once. Its documents are served on."""
         self._poller: asyncio.Task[None] | None = None
 
     # --- life ---

@@ -23,7 +23,7 @@ def lost_at_once(before: Collection[Key], wanted: Collection[Key]) -> frozenset[
 
 
 def words_for_loss(lost: Collection[Key]) -> str:
-    """What is missing and what to do."""
+    """A sentence for the vendor: it names what is missing, and the next step."""
     counts = [(kind, sum(key.kind == kind for key in lost)) for kind in ("License", "Registry")]
     plurals = {"License": "Licenses", "Registry": "Registries"}
     named = " and ".join(f"{plurals[kind]} ({count})" for kind, count in counts if count)

@@ -56,7 +56,7 @@ class PrivateFolder:
         self._folder = _identity(self._directory.stat())
 
     def is_there(self) -> bool:
-        """Whether it is still the folder that was opened, and whole."""
+        """True while the folder is the one that was opened, and whole."""
         try:
             lock = _identity((self.path / "lock").stat())
         except OSError:

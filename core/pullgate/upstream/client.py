@@ -141,7 +141,7 @@ class Upstream:
 
     @property
     def is_login_proven(self) -> bool:
-        """Whether a token server took the credentials. False also says that it was not asked."""
+        """True once a token server took the credentials; it may not have been asked yet."""
         return self._auth.proof.proven
 
     @property

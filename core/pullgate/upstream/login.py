@@ -49,7 +49,7 @@ class LoginResult:
 
     @property
     def authenticated(self) -> bool:
-        """Whether it let the credentials in; without any: whether it lets everybody in."""
+        """True if the upstream let the credentials in, or lets everybody in where there are none."""
         return self.fault is None and not self.unproven
 
 

@@ -124,7 +124,7 @@ class Api:
 
     @property
     def host(self) -> str:
-        """Where the API server is: scheme://host[:port]."""
+        """The API server's address: scheme://host[:port]."""
         return self._configuration.host.rstrip("/")
 
     def open_session(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:

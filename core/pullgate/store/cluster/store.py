@@ -108,11 +108,6 @@ class ClusterStore:
         self._feeds.publish(Key.of(document), document)
         return True
 
-    def holds(self, key: Key, version: str) -> bool:
-        """Whether a document is kept in this version. May be asked from another thread."""
-        kept = self._documents[key.kind].get(key)
-        return kept is not None and kept["metadata"]["resourceVersion"] == version
-
     def _keep(self, document: Document) -> bool:
         """Whether it is newer than what was there."""
         key = Key.of(document)
