@@ -26,9 +26,12 @@ def proxy_config(host: str, key: str, *, plain_http: bool = False, ca_pem: str |
 
 
 def upstream_config(
-    resource: Registry, credentials: Credentials | None = None, ca_pem: str | None = None
+    resource: Registry, credentials: Credentials | None = None, ca_pem: str | None = None, *, issued: bool = False
 ) -> UpstreamConfig:
-    """How the Registry's upstream is spoken to; credentials and private CA are handed over apart from it."""
+    """How the Registry's upstream is spoken to; credentials and private CA are handed over apart from it.
+
+    `issued`: the credentials are a token that Pullgate asked for.
+    """
     spec = resource.spec
     return UpstreamConfig(
         registry=f"{resource.metadata.namespace}/{resource.metadata.name}",
@@ -37,6 +40,7 @@ def upstream_config(
         credentials=credentials,
         plain_http=spec.tls.plain_http,
         ca_pem=ca_pem,
+        issued=issued,
         realm_hosts=frozenset(spec.network.realm_hosts),
         allow_private=spec.network.allow_private,
         timeouts=_timeouts(spec.timeouts),

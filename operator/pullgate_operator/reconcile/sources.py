@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
-from pullgate.providers.exchange import CredentialsInvalid, Exchange, ExchangeFailed, Issued
+from pullgate.providers.exchange import CredentialsInvalid, Exchange, ExchangeFailed, Issued, fingerprint
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, decode_handoff, handoff_name, secret_data
 from pullgate.resources import InvalidResource, Registry, parse_resource
 from pullgate.store.port import Document, Key
@@ -75,30 +75,30 @@ async def gather_source(
     if credentials is None or isinstance(credentials, Credentials):
         return Source(resource, upstream_config(resource, credentials, found.ca_pem))
     keys = spec.credentials.secret_ref is not None
-    handed = None if fresh and keys else await _handed_over(reader, resource)
+    handed = None if fresh and keys else await _handed_over(reader, resource, fingerprint(credentials))
     if handed is not None:
-        return Source(resource, upstream_config(resource, handed, found.ca_pem), was_issued=True)
+        return Source(resource, upstream_config(resource, handed, found.ca_pem, issued=True), was_issued=True)
     if keys and issue is not None:
         config = upstream_config(resource, None, found.ca_pem)
         try:
             issued = await issue(credentials, config)
         except ExchangeFailed as error:
             return Source(resource, None, error.message, error.fix, error.reason)
-        config = dataclasses.replace(config, credentials=issued.credentials)
+        config = dataclasses.replace(config, credentials=issued.credentials, issued=True)
         return Source(resource, config, issued=issued, was_issued=True)
     fix = "look at the condition CredentialsAvailable of the Registry"
     return Source(resource, None, f"no token was issued yet with {credentials.source}", fix)
 
 
-async def _handed_over(reader: Reader, resource: Registry) -> Credentials | None:
-    """The token that the operator handed to the proxy, if it serves."""
+async def _handed_over(reader: Reader, resource: Registry, source: str) -> Credentials | None:
+    """The token that the operator handed to the proxy, if it serves and the exchange `source` (fingerprint) brought it."""
     meta = resource.metadata
     document = await reader.get(Key("Secret", SYSTEM_NAMESPACE, handoff_name(meta.namespace, meta.name)))
     try:
         handoff = decode_handoff(document) if document is not None else None
     except ValueError:
         return None
-    if handoff is None or handoff.uid != meta.uid or handoff.credentials is None:
+    if handoff is None or handoff.uid != meta.uid or handoff.source != source or handoff.credentials is None:
         return None
     end = handoff.credentials.expires_at
     return handoff.credentials if end is None or utc_now() < end else None
