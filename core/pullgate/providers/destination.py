@@ -1,8 +1,8 @@
 """Where a token that Pullgate asked for may be shown: hosts of the service that issued it, over https. Pure.
 
-Whoever may write a Registry chooses its host. A token of a cloud's identity opens more than that Registry, so it goes to
-hosts that only this cloud runs: never to another name, never without TLS. A user and a password that a vendor wrote into
-a Secret are his own, and go where he says.
+A tenant chooses the host of a Registry. A token of a cloud's identity opens more than that Registry, so it goes to hosts
+that only this cloud runs: never to another name, never without TLS. A user and a password that a vendor wrote into a
+Secret are his own, and go where he says.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ ECR_HOST: Final = re.compile(
     r"|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)",
     re.ASCII,
 )
-"""ACCOUNT.dkr.ecr.REGION.SUFFIX, with -fips, and dual-stack's dkr-ecr…on.aws: ECR's user guide, "Making requests to Amazon
-ECR registries"; the suffix of each partition: botocore's data/partitions.json. A VPC endpoint has the same names, by
-private DNS (ECR's user guide, "Interface VPC endpoints")."""
+"""ACCOUNT.dkr.ecr.REGION.SUFFIX, with -fips, and dual-stack's dkr-ecr…on.aws.
+
+ECR's user guide, "Making requests to Amazon ECR registries"; the suffix of each partition is from botocore's
+data/partitions.json. A VPC endpoint has the same names, by private DNS ("Amazon ECR interface VPC endpoints").
+"""
 
 GHE_COM: Final = re.compile(r"containers\.(?P<tenant>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.ghe\.com")
 """GitHub Enterprise Cloud with data residency: GitHub's documentation, "Working with the Container registry"."""
@@ -65,9 +67,7 @@ DESTINATIONS: Final[Mapping[str, Destination]] = {
         "myregistry.azurecr.io",
     ),
     # A GitHub Enterprise Server has containers.HOSTNAME; `exchange_of_keys` ties HOSTNAME to the Secret's apiURL.
-    "GitHubAppToken": Destination(
-        "GitHub Packages", re.compile(rf"ghcr\.io|containers(?:\.{_LABEL})+"), "ghcr.io"
-    ),
+    "GitHubAppToken": Destination("GitHub Packages", re.compile(rf"ghcr\.io|containers(?:\.{_LABEL})+"), "ghcr.io"),
 }
 """By kind of token, as in status.credentials.kind. A token of a kind that is not here goes nowhere."""
 

@@ -42,7 +42,9 @@ _PULL: Final = (
 """What a pull and a list of tags may need. The first pull through a pull-through cache imports the image and creates its
 repository (ECR's user guide, "IAM permissions required to sync an upstream registry")."""
 SESSION_POLICIES: Final = {
-    service: json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]})
+    service: json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
+    )
     for service, actions in {
         "ecr": _PULL,
         "ecr-public": ("ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken"),
