@@ -1,8 +1,8 @@
 """The form of a manifest: a body that an upstream sent as one must be one (image-spec; Docker's schema 1 and 2). Pure.
 
-A login page, a proxy or another program answers 200 with something else. The media type must agree
-with the content, as containerd and distribution check it: one body must not be read as an image here and as an index there
-(CVE-2021-41190). Fields beyond that are not looked at: registries hold manifests of many tools.
+A login page, a proxy or another program answers 200 with something else. The media type must agree with the content, as
+containerd and distribution check it: one body must not be an image for one reader and an index for another
+(CVE-2021-41190). No other field is checked: registries hold manifests of many tools.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ARTIFACT_TYPES: Final = frozenset(
         "application/vnd.cncf.oras.artifact.manifest.v1+json",
     }
 )
-"""Of image-spec 1.1's release candidates and of ORAS; neither has a schemaVersion, and both must name their mediaType."""
+"""Of image-spec 1.1's release candidates and of ORAS: without a schemaVersion; both must name their mediaType."""
 IMAGE_TYPES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 MANIFEST: Final = "a manifest"
 
@@ -46,7 +46,7 @@ def check_manifest(body: bytes, content_type: str = "") -> None:
 
 
 def read_object(body: bytes, wanted: str) -> dict[str, Any]:
-    """The JSON object in `body`. Raises ValueError in words of what came instead of `wanted`, and never the body itself."""
+    """The JSON object in `body`. Raises ValueError in words of what came instead of `wanted`, without the body itself."""
     try:
         document = read_json(body)
     except TooDeep:

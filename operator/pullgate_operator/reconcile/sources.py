@@ -91,7 +91,7 @@ async def gather_source(
 
 
 async def _handed_over(reader: Reader, resource: Registry, source: str) -> Credentials | None:
-    """The token that the operator handed to the proxy, if it serves and is of the exchange with fingerprint `source`."""
+    """The token that the operator handed to the proxy, if it serves. `source`: fingerprint of its exchange."""
     meta = resource.metadata
     document = await reader.get(Key("Secret", SYSTEM_NAMESPACE, handoff_name(meta.namespace, meta.name)))
     try:

@@ -27,8 +27,8 @@ def pem(key: Any) -> bytes:
     return bytes(key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()))
 
 
-def app(api: str = "", host: str = "ghcr.io", **more: bytes) -> Exchange:
-    data = {"appID": b"1234", "installationID": b"5678", "privateKey": pem(KEY), **more}
+def app(api: str = "", host: str = "ghcr.io", more: dict[str, bytes] | None = None) -> Exchange:
+    data = {"appID": b"1234", "installationID": b"5678", "privateKey": pem(KEY), **(more or {})}
     if api:
         data["apiURL"] = api.encode()
     found = resolve_credentials("GHCR", "Opaque", data, host)
@@ -99,7 +99,7 @@ async def test_a_key_is_shown_by_https_alone() -> None:
 )
 def test_a_secret_that_cannot_work_is_told_by_its_key(data: dict[str, bytes], words: str) -> None:
     with pytest.raises(CredentialsInvalid, match=words):
-        app(**data)
+        app(more=data)
 
 
 @pytest.mark.parametrize(

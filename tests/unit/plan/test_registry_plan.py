@@ -316,7 +316,7 @@ def test_an_earlier_process_word_of_an_image_stands_until_the_first_check() -> N
 
 
 KEYS = secret_document("my-app", "robot", {"accessKeyID": b"A", "secretAccessKey": b"SECRET"})
-GCP = {"workloadIdentity": {"gcp": {}}}
+GCP: dict[str, Any] = {"workloadIdentity": {"gcp": {}}}
 AZURE = {"workloadIdentity": {"serviceAccountName": "sa", "azure": {"tenantID": "t", "clientID": "c"}}}
 ROLE = {"aws": {"roleARN": "arn:aws:iam::123456789012:role/puller", "region": "eu-west-1"}}
 PLAIN = {"plainHTTP": True}
