@@ -46,7 +46,7 @@ def check_manifest(body: bytes, content_type: str = "") -> None:
 
 
 def read_object(body: bytes, wanted: str) -> dict[str, Any]:
-    """The JSON object in `body`. Raises ValueError in words of what came instead of `wanted`, without the body itself."""
+    """The JSON object in `body`. Raises ValueError in words of what came instead of `wanted`, never the body itself."""
     try:
         document = read_json(body)
     except TooDeep:

@@ -1,8 +1,8 @@
 """Where a token that Pullgate asked for may be shown: hosts of the service that issued it, over https. Pure.
 
-A tenant chooses the host of a Registry. A token of a cloud's identity opens more than that Registry, so it goes to hosts
-that only this cloud runs: never to another name, never without TLS. A user and a password that a vendor wrote into a
-Secret are his own, and go where he says.
+A tenant chooses the host of a Registry. A token of a cloud's identity opens more than that Registry, so it goes to
+hosts that only this cloud runs: never to another name, never without TLS. A user and a password that a vendor wrote
+into a Secret are his own, and go where he says.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from pullgate.upstream.head import try_head
 from pullgate.upstream.request import Method, UpstreamRequest, UpstreamResponse
 from pullgate.upstream.transport import is_sendable
 
-
 _TYPES = frozenset({*MANIFEST_TYPES, *SCHEMA1_TYPES, *ARTIFACT_TYPES})
 
 
