@@ -85,6 +85,8 @@ class ImageResult:
     reason: str = ""
     message: str = ""
     hint: str = ""
+    notice: str = ""
+    """Of a test as a customer: what its proxy says beside the image, in one sentence."""
 
 
 def failed_result(target: ProbeTarget, fault: faults.Fault, duration: float = 0.0, digest: str = "") -> ImageResult:
