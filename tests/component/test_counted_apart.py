@@ -375,6 +375,22 @@ async def test_tests_have_a_bound_of_their_own_which_the_replicas_share() -> Non
     await keeper.enter(facts, parse_request("GET", MANIFEST), plain, time.time())  # the customer's is all there
 
 
+async def test_an_answer_that_is_remembered_goes_past_no_bound(gate: Gate) -> None:
+    replica = await gate.start_proxy(listen_port=0, manifest_cache=2**20)
+    await gate.until(lambda: replica.snapshot.synced and bool(replica.snapshot.signing_keys.keys))
+    key = gate.key("other")
+    for _ in range(3):
+        assert (await gate.get(MANIFEST, key, proxy=replica)).status == 200
+    assert replica.own is not None
+    replica.own.gatekeeper._tests_per_hour = 0
+    refused = await gate.get(MANIFEST, key, proxy=replica, headers=await mark(gate, "other"))
+    assert (refused.status, refused.fault) == (429, "TooManyTests")
+    assert "tests as license other made 0 requests this hour; wait, or test fewer images" in refused.message
+    plain = await gate.get(MANIFEST, key, proxy=replica)
+    assert plain.status == 200
+    assert not {TEST_HEADER, LIMIT_HEADER} & set(plain.headers)
+
+
 async def test_a_peer_of_an_earlier_version_counted_no_tests_and_it_reads_what_is_told_now() -> None:
     book, old = UsageBook(), UsageBook()
     old.note((APP, "acme"), Counts(pulls=1), "", time.time())
