@@ -335,7 +335,7 @@ async def test_neither_upstream_nor_log_sees_a_mark_and_only_a_test_is_answered_
 async def test_a_mark_does_not_follow_a_redirect_to_another_host(gate: Gate, upstream: ScriptedRegistry) -> None:
     async with S3Like() as store:
         upstream.blob_store = store
-        spec = {"delivery": "Redirect", "network": {"allowPrivate": True}}
+        spec: dict[str, Any] = {"delivery": "Redirect", "network": {"allowPrivate": True}}
         await gate.apply(registry("upstream", upstream.host, secret="vendor", **spec))
         await gate.until_status(f"{BASE}/blobs/{IMAGE.config}", gate.key("other"), 307)
         ran = await run_gate(gate, "--depth", "download")
