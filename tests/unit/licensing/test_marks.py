@@ -77,7 +77,7 @@ def test_the_right_claims_under_the_key_of_the_tokens_are_no_mark_nor_are_other_
     assert not verifies(jwt.encode(claims, KEY.secret, algorithm="HS256", headers=headers))
     for other in ({"iss": "pullgate"}, {"iss": "pullgate-peer"}, {"sub": "my-app"}, {"exp": None}, {"exp": "9" * 400}):
         assert not verifies(jwt.encode({**claims, **other}, DERIVED.secret, algorithm="HS256", headers=headers))
-    assert not verifies(jwt.encode(claims, None, algorithm="none", headers=headers))
+    assert not verifies(jwt.encode(claims, "", algorithm="none", headers=headers))
 
 
 @given(st.text(max_size=2000))
