@@ -316,7 +316,7 @@ class Proxy:
 
 
 def _test_headers(record: Record) -> dict[str, str]:
-    """What the answer tells a test, and nobody else."""
+    """The headers of an answer to a test; no other request gets them."""
     return {TEST_HEADER: COUNTED_APART, **({LIMIT_HEADER: record.limit} if record.limit else {})}
 
 

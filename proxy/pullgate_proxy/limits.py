@@ -107,7 +107,7 @@ class Gatekeeper:
         self._running[name] = (running, records)
 
     def _enter_test(self, license_: LicenseFacts, record: Record, now: float) -> None:
-        """A test uses up no limit, and none refuses it. What is on its way may exceed its own bound."""
+        """A test uses up no limit, and none refuses it. Its own bound may be exceeded by requests on their way."""
         name, hour = (license_.namespace, license_.name), int(now) // HOUR
         if self._used(name, hour, hour).tests >= self._tests_per_hour:
             raise TooManyTests(license_.name, self._tests_per_hour, HOUR - now % HOUR)

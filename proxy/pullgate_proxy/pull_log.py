@@ -39,9 +39,9 @@ class Record:
     duration: float = field(default=0.0)
     """Seconds."""
     test: bool = False
-    """Whether the request has a test mark of its License: it is counted apart."""
+    """True if the request has a test mark of its License: it is counted apart."""
     limit: str = ""
-    """Of a test: the customer's limit that is used up. It is for the answer, not for the log."""
+    """The customer's limit that is used up, for the answer to a test. The log leaves it out."""
 
 
 class PullLog:

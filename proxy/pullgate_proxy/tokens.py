@@ -85,7 +85,7 @@ class SigningKeys:
             return False
 
     def verifies_mark(self, mark: str, namespace: str, license_: str, now: float) -> bool:
-        """Whether `mark` is a test mark of this very License; see `licensing.marks`."""
+        """True if `mark` is a test mark of this very License; see `licensing.marks`."""
         kid = mark_key_id(mark)
         key = next((k for k in self.keys if k.id == kid and now < k.not_after), None)
         if key is None:

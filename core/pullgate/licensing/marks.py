@@ -21,9 +21,9 @@ from jwt.types import Options
 from pullgate.oci.json_text import read_json
 
 TEST_HEADER = "X-Pullgate-Test"
-"""Of a request: the mark. Of an answer to one whose mark counts: COUNTED_APART."""
+"""A request holds the mark in it. The answer holds COUNTED_APART if the proxy took the mark."""
 LIMIT_HEADER = "X-Pullgate-Limit"
-"""Of an answer to a test: why the customer's own pull would be refused now."""
+"""The answer to a test says in it why the customer's own pull would be refused now."""
 COUNTED_APART = "counted-apart"
 
 LIFETIME = 300
@@ -46,7 +46,7 @@ class MarkKey:
     """Signs and verifies the marks of one namespace."""
 
     id: str
-    """Of the key that it is derived from."""
+    """The id of the key that it is derived from."""
     secret: bytes = field(repr=False)
 
 
@@ -81,9 +81,9 @@ def mark_key_id(mark: str) -> str:
 
 
 def is_mark_of(mark: str, key: MarkKey, namespace: str, license_: str, now: float) -> bool:
-    """Whether `mark` was made with `key` for this License and is not over at `now` (Unix time).
+    """True if `mark` was made with `key` for this License and has not ended at `now` (Unix time).
 
-    One that would live longer than LIFETIME is none: the key's holder does not choose it.
+    A mark that would live longer than LIFETIME and SKEW is refused: the key's holder does not choose its life.
     """
     try:
         claims = jwt.decode(mark, key.secret, algorithms=["HS256"], options=_OPTIONS)

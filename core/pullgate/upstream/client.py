@@ -75,7 +75,7 @@ class Upstream:
         self._budget = budget
         self._clock, self._wall_clock = clock, wall_clock
         self.counted_as_customer = False
-        """Whether a proxy counted a request of this test as its customer's: it does not take the marks."""
+        """True once a proxy counted a request of this test as its customer's: it does not take the marks."""
         self.limit_used = ""
         """The customer's limit that a proxy says is used up, while it lets the test pass."""
         self._guard = Guard(config)

@@ -29,7 +29,7 @@ async def probe_image(run: Run, target: ProbeTarget, upstream: Upstream) -> Imag
 
 
 def _notice_of(upstream: Upstream) -> str:
-    """What an upstream that is a proxy says to this test, beside its answers."""
+    """The sentence that a proxy, asked as an upstream, says to this test beside its answers."""
     if upstream.counted_as_customer:
         return (
             "the proxy did not take this for a test: it counts as the customer's pulls; compare the clocks and versions"

@@ -86,7 +86,7 @@ class ImageResult:
     message: str = ""
     hint: str = ""
     notice: str = ""
-    """Of a test as a customer: what its proxy says beside the image, in one sentence."""
+    """One sentence that the proxy says to a test as a customer, whatever becomes of the image."""
 
 
 def failed_result(target: ProbeTarget, fault: faults.Fault, duration: float = 0.0, digest: str = "") -> ImageResult:
