@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pullgate.licensing.marks import Marker
 from pullgate.providers.credentials import Credentials
 from pullgate.resources.registry import Registry, TimeoutsSpec
 from pullgate.resources.registry_type import wire_host
 from pullgate.upstream.config import Timeouts, UpstreamConfig
 
 
-def proxy_config(host: str, key: str, *, plain_http: bool = False, ca_pem: str | None = None) -> UpstreamConfig:
+def proxy_config(
+    host: str, key: str, *, plain_http: bool = False, ca_pem: str | None = None, marker: Marker | None = None
+) -> UpstreamConfig:
     """How a customer's client speaks to the proxy at `host` (host[:port]) with a license key.
 
+    `marker` says that it is a test; without one the proxy counts it as the customer's.
     Redirects and token servers may lead anywhere: the proxy holds them to its Registries' rules.
     """
     return UpstreamConfig(
@@ -22,6 +26,7 @@ def proxy_config(host: str, key: str, *, plain_http: bool = False, ca_pem: str |
         ca_pem=ca_pem,
         allow_private=True,
         pullgate=True,
+        marker=marker,
     )
 
 

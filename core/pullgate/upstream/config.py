@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pullgate.licensing.marks import Marker
 from pullgate.providers.credentials import Credentials
 
 
@@ -67,3 +68,5 @@ class UpstreamConfig:
     timeouts: Timeouts = Timeouts()
     pullgate: bool = False
     """Whether it is a Pullgate proxy, whose faults are taken at their word: reason, message and hint."""
+    marker: Marker | None = None
+    """Marks each request as a test's. None: what is asked counts as the customer's."""

@@ -20,6 +20,7 @@ from pullgate_operator.plan.license import secret_names
 from pullgate_operator.plan.targets import Customer, Sources
 from pullgate_operator.reconcile.apply import apply_plan
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
+from pullgate_operator.reconcile.signing import build_marker
 from pullgate_operator.reconcile.sources import build_customer, gather_sources
 
 LACKS = frozenset({"RegistryUnknown", "RegistryNotReady", "CredentialsMissing"})
@@ -225,7 +226,8 @@ class ImageTestReconciler:
             words = f"License {name} has no pull Secret yet; it is looked for again"
             raise CannotRun("CredentialsMissing", words, may_come=True, awaited=awaited)
         try:
-            return build_customer(name, secret, self._settings.external_url, await self._read_ca())
+            marker = await build_marker(self._store, namespace, name)
+            return build_customer(name, secret, self._settings.external_url, await self._read_ca(), marker)
         except InvalidCA as error:
             raise CannotRun("CAInvalid", str(error)) from error
         except (ValueError, KeyError) as error:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from pullgate.licensing.marks import Marker
 from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import CredentialsInvalid, Exchange, ExchangeFailed, Issued, fingerprint
@@ -104,10 +105,17 @@ async def _handed_over(reader: Reader, resource: Registry, source: str) -> Crede
     return handoff.credentials if end is None or utc_now() < end else None
 
 
-def build_customer(license_name: str, pull_secret: Document, external_url: str, ca_pem: str | None = None) -> Customer:
+def build_customer(
+    license_name: str,
+    pull_secret: Document,
+    external_url: str,
+    ca_pem: str | None = None,
+    marker: Marker | None = None,
+) -> Customer:
     """How the License's customer reaches the proxy: as the pull Secret has it, its first host is the proxy's own.
 
     `external_url` says how that host is reached; without one all are by https, but for loopback as docker does it.
+    `marker` tells the proxy that it is a test; without one the proxy counts it as the customer's.
     Raises ValueError for a Secret that names no host, or no login for it.
     """
     config: Any = read_json(secret_data(pull_secret).get(".dockerconfigjson", b"{}"))
@@ -123,7 +131,9 @@ def build_customer(license_name: str, pull_secret: Document, external_url: str, 
     return Customer(
         license_name,
         {
-            host: proxy_config(host, key, plain_http=_is_plain(host, own.netloc, own.scheme), ca_pem=ca_pem)
+            host: proxy_config(
+                host, key, plain_http=_is_plain(host, own.netloc, own.scheme), ca_pem=ca_pem, marker=marker
+            )
             for host in hosts
         },
     )
