@@ -1,7 +1,7 @@
 """A second tier in an object store (S3's API): what every replica fetched once, and what a redirect may lead to.
 
-Beside the blobs it has an object for each place that is proven. Without it a place is served nothing from the store: that
-another place delivered a blob proves nothing for this one.
+Beside the blobs it has an object for each place that is proven. Without it a place is served nothing from the store:
+another place's blob proves nothing for this one.
 
 botocore signs URLs, which is all that it does here; the requests are aiohttp's. A store that fails costs itself alone:
 nothing is asked of it for a while.
@@ -17,7 +17,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import aiohttp
 from yarl import URL
@@ -232,7 +232,7 @@ class ObjectStore:
         if await self._size_of(proof) is None:
             await self._put(proof, PROOF, len(PROOF))
 
-    async def _put(self, key: str, content: bytes | io.BufferedReader, size: int) -> None:
+    async def _put(self, key: str, content: bytes | BinaryIO, size: int) -> None:
         if self._session is None:
             raise aiohttp.ClientError("it is closed")
         url = await self._sign("put_object", key)

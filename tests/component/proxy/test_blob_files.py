@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pullgate.upstream.client import Upstream
-from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.ask import Ask, Place
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.disk import BlobDir, open_file
 from pullgate_proxy.cache.fetches import Fetches
@@ -114,7 +114,7 @@ async def test_a_file_that_takes_the_place_of_one_that_was_verified_is_not_serve
     await cache.start()
     where = Where(("ns", "name", "uid"), "host", 0.0, 0.0)
     ask = Ask(where, "a/b", digest, current)
-    cache.tell(ask.place)
+    cache.note_there(ask.place)
     assert await cache.open(ask, begin=False) is None
     await cache.close()
 
@@ -123,10 +123,10 @@ async def test_a_blob_of_another_process_that_came_and_went_is_no_failure_of_the
     class Another(Keeper):
         """Of a process that does not fetch the blob itself."""
 
-        async def lead(self, digest: str) -> bool:
+        async def lead(self, place: Place) -> bool:
             return False
 
-        async def join(self, digest: str) -> int | None:
+        async def join(self, place: Place) -> int | None:
             return 100
 
     def current() -> Upstream:
@@ -138,7 +138,7 @@ async def test_a_blob_of_another_process_that_came_and_went_is_no_failure_of_the
 
     keeper = Another(BlobDir(tmp_path), Bounds(2**20, 16), nothing)
     await keeper.start()
-    fetches = Fetches(keeper, lambda: 0.0, check_place=check, on_there=nothing, on_received=nothing, on_kept=nothing)
+    fetches = Fetches(keeper, lambda: 0.0, check_place=check, on_proven=nothing, on_received=nothing, on_kept=nothing)
     where = Where(("ns", "name", "uid"), "host", 0.0, 0.0)
     flight = fetches.begin(Ask(where, "a/b", f"sha256:{'0' * 64}", current))
     async with asyncio.timeout(5):
