@@ -205,8 +205,7 @@ class Proxy:
             self.admission.let_pull(request.kind)
             answer = await self._pull(request, http, origin, record)
             self.admission.connections.hold(http, len(answer.body))
-            record.pull, record.cache = answer.is_pull, answer.cache
-            return await relay(http, answer, record)
+            return await relay(http, answer, record, functools.partial(self._shared.gate.reserve, record))
         except Fault as fault:
             if isinstance(fault, UpstreamUnauthorized):
                 self._note_refused((record.app, record.registry))
@@ -255,7 +254,7 @@ class Proxy:
             raise NotEntitled(license_.name, request.repository)
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
-        await self._shared.gate.enter(license_, request, record, time.time())
+        await self._shared.gate.enter(license_, request, record)
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)
         current = functools.partial(self._upstreams.get, route.registry)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pullgate.faults import LimitReached, ShuttingDown, fault_in_words
 from pullgate.licensing.usage import Counts
 from pullgate.policy.facts import LicenseFacts, Limits
-from pullgate_proxy.limits import Gatekeeper
+from pullgate_proxy.limits import Gatekeeper, Visit, limits_of
 from pullgate_proxy.pipeline.request import Kind, PullRequest
 from pullgate_proxy.pull_log import Record
 from pullgate_proxy.state.snapshot import Name
@@ -20,8 +20,9 @@ from pullgate_proxy.workers.line import Line, LineLost
 
 TELL_SECONDS: Final = 0.2
 """After which the supervisor is told what was counted."""
-PROGRESS_SECONDS: Final = 1.0
-"""After which it is told what was sent of bodies that are still on their way, of Licenses with limits."""
+
+Verdict = int | tuple[str, float | None]
+"""What is granted; or the words and seconds of a refusal."""
 
 
 class LineBook:
@@ -51,42 +52,49 @@ class LineBook:
 
 
 class LineGate:
-    """The worker's Gatekeeper: it asks where a License has limits."""
+    """The worker's Gate: it asks where a License has limits, and for each body where it has bytesPerDay."""
 
     def __init__(self, line: Callable[[], Line], book: LineBook) -> None:
         self._line, self._book = line, book
         self._numbers = itertools.count(1)
-        self._inside: dict[int, tuple[int, Record]] = {}
-        """By the identity of the record."""
+        self._inside: dict[int, tuple[int, bool]] = {}
+        """By the identity of the record: its number, and whether its bytes are to be reserved."""
 
-    async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record, now: float) -> None:
-        """See Gatekeeper."""
-        limits = license_.limits
-        if limits is None or request.method != "GET" or request.kind not in {Kind.MANIFESTS, Kind.BLOBS}:
+    async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record) -> None:
+        """See Gate."""
+        limits = limits_of(license_, request)
+        if limits is None:
             return
         number = next(self._numbers)
+        # Before the call: if its answer is lost, the supervisor still hears that the request has ended.
+        self._inside[id(record)] = (number, limits.bytes_per_day is not None)
         row = [limits.pulls_per_hour, limits.bytes_per_day, limits.concurrent_blobs]
-        try:
-            refused = await self._line().call("enter", number, license_.namespace, license_.name, request.kind, row)
-        except LineLost:
-            raise ShuttingDown from None
-        if refused is not None:
-            raise fault_in_words("LimitReached", refused[0], retry_after=refused[1])
-        self._inside[id(record)] = (number, record)
+        await self._ask("enter", number, license_.namespace, license_.name, request.kind, row)
+
+    async def reserve(self, record: Record, least: int, most: int) -> int:
+        """See Gate."""
+        number, counts_bytes = self._inside.get(id(record), (0, False))
+        return await self._ask("reserve", number, least, most) if counts_bytes else most
 
     def leave(self, record: Record) -> None:
-        """See Gatekeeper."""
+        """See Gate."""
         found = self._inside.pop(id(record), None)
         if found is not None:
             self._book.tell()  # what it used is counted before its place is free
             self._line().note("leave", found[0])
 
-    async def run(self) -> None:
-        """Tell of bodies that are on their way, until cancelled."""
-        while True:
-            await asyncio.sleep(PROGRESS_SECONDS)
-            if self._inside:
-                self._line().note("progress", [[number, record.bytes] for number, record in self._inside.values()])
+    async def _ask(self, name: str, *arguments: object) -> int:
+        """The number that the supervisor grants. Raises LimitReached; ShuttingDown where there is no answer."""
+        try:
+            answer = await self._line().call(name, *arguments)
+        except LineLost:
+            raise ShuttingDown from None
+        if isinstance(answer, int):
+            return answer
+        if answer is None:  # the handler failed: nothing was granted
+            raise ShuttingDown
+        words, seconds = answer
+        raise fault_in_words("LimitReached", words, retry_after=seconds)
 
 
 class Counter:
@@ -94,7 +102,7 @@ class Counter:
 
     def __init__(self, book: UsageBook, gatekeeper: Gatekeeper) -> None:
         self._book, self._gatekeeper = book, gatekeeper
-        self._inside: dict[int, Record] = {}
+        self._inside: dict[int, Visit] = {}
 
     def counts(self, rows: list[list[Any]]) -> None:
         """See LineBook.tell."""
@@ -105,33 +113,31 @@ class Counter:
         """See UsageBook.note_refused."""
         self._book.note_refused((app, name), refreshed_at)
 
-    async def enter(
-        self, number: int, app: str, name: str, kind: str, limits: list[int | None]
-    ) -> tuple[str, float | None] | None:
-        """None where the request may go on, else the words and seconds of the refusal."""
-        facts = LicenseFacts(app, name, (), limits=Limits(*limits))
-        record = Record(app=app, license=name, kind=kind)
+    # These are no coroutines, so that calls take effect in the order in which they come.
+
+    def enter(self, number: int, app: str, name: str, kind: str, limits: list[int | None]) -> Verdict:
+        """Let a request in."""
+        facts = LicenseFacts(app, name, ())
         try:
-            await self._gatekeeper.enter(facts, PullRequest("GET", Kind(kind)), record, time.time())
+            self._inside[number] = self._gatekeeper.enter(facts, Limits(*limits), Kind(kind), time.time())
         except LimitReached as fault:
             return fault.message, fault.retry_after
-        self._inside[number] = record
-        return None
+        return 0
+
+    def reserve(self, number: int, least: int, most: int) -> Verdict:
+        """Let a body go on; see Gatekeeper."""
+        try:
+            return self._gatekeeper.reserve(self._inside[number], least, most, time.time())
+        except LimitReached as fault:
+            return fault.message, fault.retry_after
 
     def leave(self, number: int) -> None:
-        """The request has ended, and was counted."""
-        record = self._inside.pop(number, None)
-        if record is not None:
-            self._gatekeeper.leave(record)
-
-    def progress(self, rows: list[list[int]]) -> None:
-        """Bytes that were sent of bodies on their way."""
-        for number, sent in rows:
-            record = self._inside.get(number)
-            if record is not None:
-                record.bytes = sent
+        """The request has ended, and was counted. One that was refused is not inside."""
+        visit = self._inside.pop(number, None)
+        if visit is not None:
+            self._gatekeeper.leave(visit)
 
     def gone(self) -> None:
-        """The worker ended: what it had on its way is over."""
+        """The worker ended: what it had on its way is over, and its reserved bytes are given back."""
         for number in list(self._inside):
             self.leave(number)
