@@ -45,6 +45,7 @@ from pullgate_proxy.pipeline.request import Kind, PullRequest, parse_request
 from pullgate_proxy.pipeline.token import BODY_LIMIT, TokenForm, answer_token
 from pullgate_proxy.ports import CustomersPort, SidePort
 from pullgate_proxy.pull_log import PullLog, Record
+from pullgate_proxy.rates import Rates
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.shared import Own, Shared
 from pullgate_proxy.state.snapshot import Snapshot
@@ -83,6 +84,7 @@ class Proxy:
         self.metrics = Metrics()
         self.admission = Admission(settings, self.metrics)
         self.throttle = Throttle(time.monotonic)
+        self.rates = Rates(time.monotonic)
         self.metrics.wrong_key_sources.set_function(lambda: len(self.throttle))
         self.own = Own(settings, self.metrics, lambda: self.snapshot.signing_keys) if shared is None else None
         self._shared = shared or self.own.shared  # type: ignore[union-attr]  # one of them is there
@@ -258,7 +260,8 @@ class Proxy:
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)
         current = functools.partial(self._upstreams.get, route.registry)
-        pull = Pull(request, route, license_, authorization, http.headers, where, current, origin.client)
+        spend = functools.partial(self.rates.spend, license_)
+        pull = Pull(request, route, license_, authorization, http.headers, where, current, origin.client, spend)
         return await self._forwarder.forward(pull, upstream)
 
     async def _token(self, http: web.BaseRequest, record: Record) -> web.Response:

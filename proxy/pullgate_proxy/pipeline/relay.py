@@ -27,7 +27,10 @@ class ClientGone(Exception):
 
 
 async def relay(http: web.BaseRequest, answer: Answer, record: Record, reserve: Reserve) -> web.StreamResponse:
-    """Send `answer`; counts what was sent in `record`. Raises ClientGone; before anything is sent what `reserve` does."""
+    """Send `answer`; counts what was sent in `record`.
+
+    Raises ClientGone; before anything is sent also what `reserve` raises.
+    """
     stream = answer.stream
     try:
         body = Reservation(reserve)
