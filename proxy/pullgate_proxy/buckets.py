@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Final
+
+_GRAIN: Final = 0.001
+"""Seconds that are no wait: sums of thousands of times are not exact."""
 
 
 class Buckets:
@@ -28,9 +32,9 @@ class Buckets:
         now = self._clock()
         full_at = max(self._full_at.get(key, now), now)
         wait = full_at - now - (at_once - 1) * seconds
-        if wait <= 0:
+        if wait <= _GRAIN:
             self._full_at[key] = full_at + seconds
         self._full_at.move_to_end(key)
         if len(self._full_at) > self._limit:
             self._full_at.popitem(last=False)
-        return max(wait, 0.0)
+        return wait if wait > _GRAIN else 0.0
