@@ -103,7 +103,7 @@ async def world_of(directory: Path, limit: str, *, delivery: str = "Stream", **s
 
 @pytest.mark.parametrize("keeps_blobs", [False, True], ids=["streamed", "joined"])
 async def test_twenty_parallel_starts_never_send_more_than_the_limit(tmp_path: Path, keeps_blobs: bool) -> None:
-    settings = {"blob_cache": tmp_path / "cache"} if keeps_blobs else {}
+    settings: dict[str, Any] = {"blob_cache": tmp_path / "cache"} if keeps_blobs else {}
     async with world_of(tmp_path, "9Mi", **settings) as world:
         slow = asyncio.Event()
         world.upstream.on("GET", "/blobs/", faults.hang_after(MIB, slow))
