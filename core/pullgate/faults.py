@@ -265,15 +265,16 @@ class ProofPending(Fault):
 
 
 class LimitReached(Fault):
-    """A limit of the license is used up."""
+    """A limit of the license is used up, or the license asks too often."""
 
     actors = (Actor.CUSTOMER,)
     status = 429
     code = "TOOMANYREQUESTS"
     default_hint = "wait, or ask the vendor for a higher limit"
 
-    def __init__(self, license_name: str, used: str, retry_after: float) -> None:
-        super().__init__(f"license {license_name} used its {used}", retry_after=retry_after)
+    def __init__(self, license_name: str, words: str, retry_after: float, hint: str | None = None) -> None:
+        """`words` follow the license's name, such as "used its 500 pulls this hour"; `retry_after` in seconds."""
+        super().__init__(f"license {license_name} {words}", hint=hint, retry_after=retry_after)
 
 
 class TooManyTests(Fault):

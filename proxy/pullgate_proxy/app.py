@@ -47,6 +47,7 @@ from pullgate_proxy.pipeline.request import Kind, PullRequest, parse_request
 from pullgate_proxy.pipeline.token import BODY_LIMIT, TokenForm, answer_token
 from pullgate_proxy.ports import CustomersPort, SidePort
 from pullgate_proxy.pull_log import PullLog, Record
+from pullgate_proxy.rates import Asks, Rates
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.shared import Own, Shared
 from pullgate_proxy.state.snapshot import Snapshot
@@ -85,6 +86,7 @@ class Proxy:
         self.metrics = Metrics()
         self.admission = Admission(settings, self.metrics)
         self.throttle = Throttle(time.monotonic)
+        self.rates = Rates(time.monotonic)
         self.metrics.wrong_key_sources.set_function(lambda: len(self.throttle))
         self.own = Own(settings, self.metrics, lambda: self.snapshot.signing_keys) if shared is None else None
         self._shared = shared or self.own.shared  # type: ignore[union-attr]  # one of them is there
@@ -207,10 +209,9 @@ class Proxy:
             self.admission.let_pull(request.kind)
             answer = await self._pull(request, http, origin, record)
             self.admission.connections.hold(http, len(answer.body))
-            record.pull, record.cache = answer.is_pull, answer.cache
             if record.test:
                 answer = dataclasses.replace(answer, headers={**answer.headers, **_test_headers(record)})
-            return await relay(http, answer, record)
+            return await relay(http, answer, record, functools.partial(self._shared.gate.reserve, record))
         except Fault as fault:
             if isinstance(fault, UpstreamUnauthorized):
                 self._note_refused((record.app, record.registry))
@@ -264,11 +265,13 @@ class Proxy:
             raise NotEntitled(license_.name, request.repository)
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
-        await self._shared.gate.enter(license_, request, record, time.time())
+        await self._shared.gate.enter(license_, request, record)
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)
         current = functools.partial(self._upstreams.get, route.registry)
-        pull = Pull(request, route, license_, authorization, http.headers, where, current, origin.client)
+        # Tests have a bound of their own, and use up none of the customer's.
+        spend = functools.partial(self.rates.spend, license_) if not record.test else _spend_nothing
+        pull = Pull(request, route, license_, authorization, http.headers, where, current, origin.client, spend)
         return await self._forwarder.forward(pull, upstream)
 
     async def _token(self, http: web.BaseRequest, record: Record) -> web.Response:
@@ -313,6 +316,10 @@ class Proxy:
                 counts = Counts(int(record.pull), record.bytes, int(record.status in DENIALS))
                 self._shared.book.note(name, counts, record.key, now)
         self._log.write(record, now)
+
+
+def _spend_nothing(_: Asks) -> None:
+    """A test asks the upstream."""
 
 
 def _test_headers(record: Record) -> dict[str, str]:

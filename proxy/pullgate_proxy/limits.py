@@ -1,5 +1,8 @@
 """A License's limits: pulls an hour, bytes a day, blobs at once. Asked at each request, against what was used by then.
 
+The bytes of a body are reserved before the first of them is sent, so that bodies that begin together never exceed the
+limit. A body whose length nobody knows reserves in steps.
+
 Hours and days are those of UTC, so that every replica means the same ones. What this replica counted is exact; what its
 peers counted is as old as their last answer (`PEER_SECONDS`), so that all together may exceed a limit by what the
 others let through meanwhile. Without peers each replica allows the whole limit.
@@ -8,9 +11,9 @@ others let through meanwhile. Without peers each replica allows the whole limit.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pullgate.faults import LimitReached, TooManyTests
@@ -19,11 +22,12 @@ from pullgate.oci.json_text import read_json
 from pullgate.policy.facts import LicenseFacts, Limits
 from pullgate.usage.poller import InvalidUsage
 from pullgate_proxy.pipeline.request import Kind, PullRequest
-from pullgate_proxy.pull_log import Record
 from pullgate_proxy.state.snapshot import Name
 from pullgate_proxy.usage import UsageBook
 
 PEER_SECONDS: Final = 5.0
+DAY: Final = HOURS * HOUR
+"""Seconds."""
 _BUSY_SECONDS: Final = 2.0
 """After which a client that has too many blobs at once may ask again."""
 
@@ -35,9 +39,39 @@ TESTS_PER_HOUR: Final = 100_000
 class _Running:
     """What one License has on its way."""
 
-    manifests: int = 0
-    """GETs of manifests: each may become a pull."""
-    blobs: int = 0
+    requests: Counter[Kind] = field(default_factory=Counter)
+    reserved: int = 0
+    """Bytes of bodies that have begun."""
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """One request that was let in."""
+
+    license: LicenseFacts
+    limits: Limits
+    """Those of the License when the request began."""
+    kind: Kind
+    running: _Running
+    reserved: int = 0
+    """Bytes."""
+
+
+def limits_of(license_: LicenseFacts, request: PullRequest) -> Limits | None:
+    """The License's limits, if one of them is about `request`; else None, and nobody need count it."""
+    limits = license_.limits
+    if limits is None or request.method != "GET":
+        return None
+    match request.kind:
+        case Kind.MANIFESTS:
+            concerned = limits.pulls_per_hour is not None or limits.bytes_per_day is not None
+        case Kind.BLOBS:
+            concerned = limits.concurrent_blobs is not None or limits.bytes_per_day is not None
+        case Kind.TAGS | Kind.REFERRERS:
+            concerned = limits.bytes_per_day is not None
+        case _:
+            concerned = False
+    return limits if concerned else None
 
 
 class PeerUsage:
@@ -71,7 +105,7 @@ class PeerUsage:
 
     def _forget_the_old(self) -> None:
         now = time.time()
-        old = [instance for instance, heard in self._heard.items() if now - heard > HOURS * HOUR]
+        old = [instance for instance, heard in self._heard.items() if now - heard > DAY]
         for instance in old:
             del self._heard[instance]
             for name in [n for n, held in self._tallies.items() if held.pop(instance, None) and not held]:
@@ -79,85 +113,82 @@ class PeerUsage:
 
 
 class Gatekeeper:
-    """Lets a License's requests in, up to its limits."""
+    """Lets a License's requests in, up to its limits. `leave` must follow each `enter` that raised nothing."""
 
     def __init__(self, book: UsageBook, peers: PeerUsage, tests_per_hour: int = TESTS_PER_HOUR) -> None:
         self._book, self._peers, self._tests_per_hour = book, peers, tests_per_hour
-        self._running: dict[Name, tuple[_Running, dict[int, Record]]] = {}
+        self._running: dict[Name, _Running] = {}
 
-    async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record, now: float) -> None:
-        """Let `request` in at `now` (Unix time), `leave` must follow. Raises LimitReached; then nothing must.
+    def enter_test(self, license_: LicenseFacts, now: float) -> str:
+        """Let a test in: it uses up no limit, and none refuses it. Returns which one is used up, in words, or nothing.
 
-        A test raises TooManyTests alone, and notes in `record` which limit of the customer is used up.
+        Raises TooManyTests. That bound may be exceeded by the tests on their way.
         """
-        if record.test:
-            self._enter_test(license_, record, now)
-            return
-        limits = license_.limits
-        if limits is None or request.method != "GET" or request.kind not in {Kind.MANIFESTS, Kind.BLOBS}:
-            return
-        name = (license_.namespace, license_.name)
-        running, records = self._running.get(name) or (_Running(), {})
-        self._check(license_.name, limits, name, request.kind, running, records, now)
-        if request.kind is Kind.MANIFESTS:
-            running.manifests += 1
-        else:
-            running.blobs += 1
-        records[id(record)] = record
-        self._running[name] = (running, records)
-
-    def _enter_test(self, license_: LicenseFacts, record: Record, now: float) -> None:
-        """A test uses up no limit, and none refuses it. Its own bound may be exceeded by requests on their way."""
-        name, hour = (license_.namespace, license_.name), int(now) // HOUR
-        if self._used(name, hour, hour).tests >= self._tests_per_hour:
+        hour = int(now) // HOUR
+        if self._used(license_, hour, hour).tests >= self._tests_per_hour:
             raise TooManyTests(license_.name, self._tests_per_hour, HOUR - now % HOUR)
-        if license_.limits is not None:
-            running, records = self._running.get(name) or (_Running(), {})
-            try:
-                self._check(license_.name, license_.limits, name, Kind.MANIFESTS, running, records, now)
-            except LimitReached as fault:
-                record.limit = fault.message
+        if license_.limits is None:
+            return ""
+        running = self._running.get((license_.namespace, license_.name)) or _Running()
+        try:
+            self._check(license_, license_.limits, Kind.MANIFESTS, running, now)
+        except LimitReached as fault:
+            return fault.message
+        return ""
 
-    def leave(self, record: Record) -> None:
-        """The request of `record` has ended, and was counted in the book."""
-        name = (record.app, record.license)
-        held = self._running.get(name)
-        if held is None or held[1].pop(id(record), None) is None:
-            return
-        running, records = held
-        if record.kind == Kind.MANIFESTS:
-            running.manifests -= 1
-        else:
-            running.blobs -= 1
-        if not records:
-            del self._running[name]
+    def enter(self, license_: LicenseFacts, limits: Limits, kind: Kind, now: float) -> Visit:
+        """Let a request for `kind` in at `now` (Unix time). Raises LimitReached."""
+        name = (license_.namespace, license_.name)
+        running = self._running.get(name) or _Running()
+        self._check(license_, limits, kind, running, now)
+        running.requests[kind] += 1
+        self._running[name] = running
+        return Visit(license_, limits, kind, running)
 
-    def _check(
-        self,
-        license_name: str,
-        limits: Limits,
-        name: Name,
-        kind: Kind,
-        running: _Running,
-        records: dict[int, Record],
-        now: float,
-    ) -> None:
-        if kind is Kind.BLOBS and limits.concurrent_blobs is not None and running.blobs >= limits.concurrent_blobs:
-            raise LimitReached(license_name, f"{limits.concurrent_blobs} blobs at once", _BUSY_SECONDS)
-        if kind is Kind.MANIFESTS and limits.pulls_per_hour is not None:
-            used = self._used(name, int(now) // HOUR, int(now) // HOUR).pulls + running.manifests
-            if used >= limits.pulls_per_hour:
-                raise LimitReached(license_name, f"{limits.pulls_per_hour} pulls this hour", HOUR - now % HOUR)
-        if limits.bytes_per_day is not None:
-            day = HOUR * HOURS
-            first = int(now) // day * HOURS
-            used = self._used(name, first, int(now) // HOUR).bytes + sum(r.bytes for r in records.values())
-            if used >= limits.bytes_per_day:
-                words = f"{_show(limits.bytes_per_day)} of today"
-                raise LimitReached(license_name, words, day - now % day)
+    def reserve(self, visit: Visit, least: int, most: int, now: float) -> int:
+        """Bytes from `least` to `most` that may be sent beside those reserved before. Raises LimitReached.
 
-    def _used(self, name: Name, first: int, last: int) -> Counts:
-        """Of the hours `first` to `last` (Unix time / 3600)."""
+        They count as used until `leave`; by then the book must hold what was really sent.
+        """
+        limit = visit.limits.bytes_per_day
+        if limit is None:
+            return most
+        left = max(limit - self._bytes_today(visit.license, visit.running, now), 0)
+        if least > left:
+            words = f"needs {_show(least)} for this body and has {_show(left)} left of its {_show(limit)} of today"
+            raise LimitReached(visit.license.name, words, DAY - now % DAY)
+        granted = min(most, left)
+        visit.reserved += granted
+        visit.running.reserved += granted
+        return granted
+
+    def leave(self, visit: Visit) -> None:
+        """The request of `visit` has ended, and the book holds what it used."""
+        running = visit.running
+        running.requests[visit.kind] -= 1
+        running.reserved -= visit.reserved
+        if not running.requests.total():
+            del self._running[visit.license.namespace, visit.license.name]
+
+    def _check(self, license_: LicenseFacts, limits: Limits, kind: Kind, running: _Running, now: float) -> None:
+        at_once, pulls, size = limits.concurrent_blobs, limits.pulls_per_hour, limits.bytes_per_day
+        if kind is Kind.BLOBS and at_once is not None and running.requests[kind] >= at_once:
+            raise LimitReached(license_.name, f"used its {at_once} blobs at once", _BUSY_SECONDS)
+        if kind is Kind.MANIFESTS and pulls is not None:
+            hour = int(now) // HOUR
+            # Each GET of a manifest that is running may become a pull.
+            if self._used(license_, hour, hour).pulls + running.requests[kind] >= pulls:
+                raise LimitReached(license_.name, f"used its {pulls} pulls this hour", HOUR - now % HOUR)
+        if size is not None and self._bytes_today(license_, running, now) >= size:
+            raise LimitReached(license_.name, f"used its {_show(size)} of today", DAY - now % DAY)
+
+    def _bytes_today(self, license_: LicenseFacts, running: _Running, now: float) -> int:
+        """Bytes that were sent today, and those that running requests reserved."""
+        return self._used(license_, int(now) // DAY * HOURS, int(now) // HOUR).bytes + running.reserved
+
+    def _used(self, license_: LicenseFacts, first: int, last: int) -> Counts:
+        """The sum over the hours `first` to `last` (Unix time / 3600)."""
+        name = (license_.namespace, license_.name)
         own = self._book.tally(name)
         tallies = [*([own] if own is not None else []), *self._peers.of(name)]
         return sum((tally.between(first, last) for tally in tallies), Counts())

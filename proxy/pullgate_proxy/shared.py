@@ -14,7 +14,7 @@ from pullgate.usage.poller import UsagePoller
 from pullgate_proxy.cache.disk import BlobDir
 from pullgate_proxy.cache.keeper import Bounds, Keeper
 from pullgate_proxy.cache.keeping import Keeping
-from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
+from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage, Visit, limits_of
 from pullgate_proxy.lineage.grants import LIFETIME, Grants
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.peers.grants import GrantPeers
@@ -44,11 +44,18 @@ class Book(Protocol):
 class Gate(Protocol):
     """Lets a License's requests in, up to its limits."""
 
-    async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record, now: float) -> None:
-        """Let `request` in at `now` (Unix time), `leave` must follow. Raises LimitReached; then nothing must.
+    async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record) -> None:
+        """Let `request` in; `leave` must follow in any case. Raises LimitReached, ShuttingDown.
 
         A test raises TooManyTests alone, and notes in `record` which limit of the customer is used up.
         """
+
+    async def reserve(self, record: Record, least: int, most: int) -> int:
+        """Bytes from `least` to `most` that the body of `record` may have beside those reserved before.
+
+        Raises LimitReached, ShuttingDown.
+        """
+        ...
 
     def leave(self, record: Record) -> None:
         """The request of `record` has ended, and was counted in the book."""
@@ -93,7 +100,8 @@ class Own:
     @property
     def shared(self) -> Shared:
         """For a proxy."""
-        return Shared(self.usage, self.gatekeeper, self.keeper, OwnElsewhere(self.grants, self.grant_peers))
+        elsewhere = OwnElsewhere(self.grants, self.grant_peers)
+        return Shared(self.usage, OwnGate(self.gatekeeper), self.keeper, elsewhere)
 
     def start(self) -> None:
         """Follow the other replicas: what they counted, and what they proved."""
@@ -108,6 +116,35 @@ class Own:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.grant_peers.close()
+
+
+class OwnGate:
+    """Gate of the process that counts."""
+
+    def __init__(self, gatekeeper: Gatekeeper) -> None:
+        self._gatekeeper = gatekeeper
+        self._inside: dict[int, Visit] = {}
+        """By the identity of the record, which lives until it leaves."""
+
+    async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record) -> None:
+        """See Gate."""
+        if record.test:
+            record.limit = self._gatekeeper.enter_test(license_, time.time())
+            return
+        limits = limits_of(license_, request)
+        if limits is not None:
+            self._inside[id(record)] = self._gatekeeper.enter(license_, limits, request.kind, time.time())
+
+    async def reserve(self, record: Record, least: int, most: int) -> int:
+        """See Gate."""
+        visit = self._inside.get(id(record))
+        return most if visit is None else self._gatekeeper.reserve(visit, least, most, time.time())
+
+    def leave(self, record: Record) -> None:
+        """See Gate."""
+        visit = self._inside.pop(id(record), None)
+        if visit is not None:
+            self._gatekeeper.leave(visit)
 
 
 class OwnElsewhere:

@@ -37,7 +37,7 @@ from pullgate_operator.plan.signing import ROTATION, plan_token_keys
 from pullgate_operator.reconcile.signing import fetch_token_keys
 from pullgate_operator.reconcile.usage import UsageLedger
 from pullgate_proxy.limits import Gatekeeper, PeerUsage
-from pullgate_proxy.pipeline.request import parse_request
+from pullgate_proxy.pipeline.request import Kind
 from pullgate_proxy.pull_log import PullLog, Record
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.usage import UsageBook
@@ -348,31 +348,25 @@ async def test_a_mark_does_not_follow_a_redirect_to_another_host(gate: Gate, ups
 # --- its own bound -----------------------------------------------------------------------------------------------
 
 
-async def enter(keeper: Gatekeeper, book: UsageBook, count: int, limits: Limits | None = None) -> Record:
-    facts = LicenseFacts(APP, "acme", (), limits=limits)
-    record = Record()
+def enter(keeper: Gatekeeper, book: UsageBook, count: int) -> None:
     for _ in range(count):
-        record = Record(app=APP, license="acme", kind="blobs", test=True)
-        await keeper.enter(facts, parse_request("HEAD", f"{BASE}/blobs/{IMAGE.config}"), record, time.time())
+        keeper.enter_test(LicenseFacts(APP, "acme", ()), time.time())
         book.note((APP, "acme"), Counts(tests=1), "", time.time())
-        keeper.leave(record)
-    return record
 
 
 async def test_tests_have_a_bound_of_their_own_which_the_replicas_share() -> None:
     book, other = UsageBook(), UsageBook()
     peers = PeerUsage(book.instance)
     keeper = Gatekeeper(book, peers, tests_per_hour=5)
-    await enter(keeper, book, 2)
+    enter(keeper, book, 2)
     other.note((APP, "acme"), Counts(tests=2), "", time.time())
     await peers.take(other.render())
-    await enter(keeper, book, 1)
+    enter(keeper, book, 1)
     with pytest.raises(TooManyTests, match="tests as license acme made 5 requests this hour") as refused:
-        await enter(keeper, book, 1)
+        enter(keeper, book, 1)
     assert 0 < (refused.value.retry_after or 0) <= HOUR
-    plain = Record(app=APP, license="acme", kind="manifests")
-    facts = LicenseFacts(APP, "acme", (), limits=Limits(pulls_per_hour=1))
-    await keeper.enter(facts, parse_request("GET", MANIFEST), plain, time.time())  # the customer's is all there
+    limits = Limits(pulls_per_hour=1)
+    keeper.enter(LicenseFacts(APP, "acme", (), limits=limits), limits, Kind.MANIFESTS, time.time())  # as a customer
 
 
 async def test_an_answer_that_is_remembered_goes_past_no_bound(gate: Gate) -> None:

@@ -25,6 +25,8 @@ RESULTS: Final = ("hit", "revalidated", "miss", "stale")
 """How a manifest was come by."""
 
 T = TypeVar("T")
+Spend = Callable[[], None]
+"""Raises a fault if the upstream may not be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +60,24 @@ class ManifestCache:
         """Bytes that are kept."""
 
     async def fetch(
-        self, where: Where, request: UpstreamRequest, upstream: Upstream, *, fresh: bool
+        self, where: Where, request: UpstreamRequest, upstream: Upstream, *, fresh: bool, spend: Spend
     ) -> tuple[FetchedManifest, str]:
         """The manifest, and how it was come by. Raises the upstream's faults.
 
-        `fresh`: the upstream is asked whatever is kept, and no copy stands in for it.
+        `fresh`: the upstream is asked whatever is kept, and no copy stands in for it. `spend` is called before the
+        upstream is asked for this caller; what it raises ends this call, and no call of others.
         """
         if not self._limit:
+            spend()
             return await upstream.fetch_manifest(request), "off"
         told = self._told.get(_reference(where, request))
         kept = self._body(where, request, told.resolved.digest) if told is not None else None
         if kept is not None and told is not None and not fresh and self._is_young(where, request, told):
             return self._answer(kept, "hit")
         asked = dataclasses.replace(request, method="GET")
+        key = ("GET", fresh, *_reference(where, request))
+        if not self._together.runs(key):
+            spend()
 
         async def ask() -> tuple[FetchedManifest, str]:
             if kept is not None and not fresh:
@@ -83,21 +90,25 @@ class ManifestCache:
             return fetched, "miss"
 
         try:
-            return self._answer(*await self._together.share(("GET", fresh, *_reference(where, request)), ask))
+            return self._answer(*await self._together.share(key, ask))
         except STALE:
             if kept is None or told is None or fresh or not self._may_stand_in(where, told):
                 raise
             return self._answer(kept, "stale")
 
     async def resolve(
-        self, where: Where, request: UpstreamRequest, upstream: Upstream, *, fresh: bool
+        self, where: Where, request: UpstreamRequest, upstream: Upstream, *, fresh: bool, spend: Spend
     ) -> tuple[ResolvedManifest, str]:
         """What a HEAD tells, and how it was come by; see `fetch`."""
         if not self._limit:
+            spend()
             return await upstream.resolve_manifest(request), "off"
         told = self._told.get(_reference(where, request))
         if told is not None and not fresh and self._is_young(where, request, told):
             return self._answer(told.resolved, "hit")
+        key = ("HEAD", fresh, *_reference(where, request))
+        if not self._together.runs(key):
+            spend()
 
         async def ask() -> ResolvedManifest:
             resolved = await upstream.resolve_manifest(request)
@@ -105,7 +116,7 @@ class ManifestCache:
             return resolved
 
         try:
-            found = await self._together.share(("HEAD", fresh, *_reference(where, request)), ask)
+            found = await self._together.share(key, ask)
         except STALE:
             if told is None or fresh or not self._may_stand_in(where, told):
                 raise

@@ -15,6 +15,10 @@ class Together:
     def __init__(self) -> None:
         self._calls: dict[tuple[object, ...], asyncio.Task[Any]] = {}
 
+    def runs(self, key: tuple[object, ...]) -> bool:
+        """Whether a call with this key is under way."""
+        return key in self._calls
+
     async def share(self, key: tuple[object, ...], call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What `call` brings, or the one with the same key that runs already."""
         task: asyncio.Task[Any] | None = self._calls.get(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ from pullgate_proxy.pipeline.lists import (
 from pullgate_proxy.pipeline.multipart import Multipart
 from pullgate_proxy.pipeline.request import LIST_LIMIT, Kind, PullRequest
 from pullgate_proxy.pipeline.ruled_list import CURSOR, list_allowed, read_list_query
+from pullgate_proxy.rates import Asks
 
 ACCEPT_LIMIT = 32
 _BLOB_HEADERS = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified")
@@ -81,6 +83,8 @@ class Pull:
     """The Registry's client as it is when this is called."""
     client: str
     """Its address."""
+    spend: Callable[[Asks], None]
+    """Called before the upstream is asked for this License. Raises LimitReached."""
 
 
 class Kept(Protocol):
@@ -128,6 +132,7 @@ class Forwarder:
             is_blob,
         )
         path = f"{pull.request.repository}@{authorization.digest}"
+        pull.spend(Asks.PROOFS)
         proof = await self._prover.prove(question)
         if proof is Proof.PENDING:
             raise ProofPending(pull.license.name, path)
@@ -135,8 +140,9 @@ class Forwarder:
             raise NotEntitled(pull.license.name, path)
 
     async def _head_manifest(self, pull: Pull, upstream: Upstream) -> Answer:
+        spend = functools.partial(pull.spend, Asks.HEADS)
         resolved, cache = await self._manifests.resolve(
-            pull.where, _manifest_request(pull), upstream, fresh=_wants_fresh(pull)
+            pull.where, _manifest_request(pull), upstream, fresh=_wants_fresh(pull), spend=spend
         )
         if pull.authorization.scope is not None:
             self._prover.grant(pull.authorization.scope, resolved.digest)
@@ -149,8 +155,9 @@ class Forwarder:
         return Answer(200, headers, cache=cache, young_until=self._young_until(pull, cache))
 
     async def _get_manifest(self, pull: Pull, upstream: Upstream) -> Answer:
+        spend = functools.partial(pull.spend, Asks.MANIFESTS)
         fetched, cache = await self._manifests.fetch(
-            pull.where, _manifest_request(pull), upstream, fresh=_wants_fresh(pull)
+            pull.where, _manifest_request(pull), upstream, fresh=_wants_fresh(pull), spend=spend
         )
         if pull.authorization.scope is not None:
             self._prover.learn(pull.authorization.scope, fetched.digest, fetched.body, fetched.media_type)
@@ -184,13 +191,15 @@ class Forwarder:
             _wanted_ranges(pull)
         except TooManyRanges:
             return Answer(416, {"Content-Length": "0"})
+        is_head = pull.request.method == "HEAD"
+        if is_head:  # also of a blob on the disk, whose place the upstream may be asked for
+            pull.spend(Asks.HEADS)
         redirects = pull.route.registry.delivery == "Redirect"
         # Redirect is there to keep blobs off the proxy: only the first pull passes through it, on its way to a store.
         if self._blobs is None or not pull.where.blobs or _wants_fresh(pull) or (redirects and not self._blobs.store):
             return await _stream_blob(pull, upstream)
         reader = f"{pull.license.namespace}/{pull.license.name} {pull.client}"
         ask = Ask(pull.where, pull.route.repository, pull.request.reference, pull.current, reader=reader)
-        is_head = pull.request.method == "HEAD"
         if redirects and not is_head and (url := await self._blobs.locate(ask)) is not None:
             headers = {"Location": url, "Docker-Content-Digest": pull.request.reference, **_cache_headers("store")}
             return Answer(307, headers, cache="store")
@@ -207,6 +216,7 @@ class Forwarder:
         return replace(answer, stream=None)
 
     async def _forward_tags(self, pull: Pull, upstream: Upstream) -> Answer:
+        pull.spend(Asks.LISTS)
         repository, query = pull.route.repository, pull.request.query
         if pull.authorization.access.allows_every_reference:
             page = cut_page(await fetch_tag_page(upstream, repository, query), query)
@@ -235,6 +245,7 @@ class Forwarder:
 
     async def _forward_referrers(self, pull: Pull, upstream: Upstream) -> Answer:
         request = pull.request
+        pull.spend(Asks.LISTS)
         found = await fetch_referrers(upstream, pull.route.repository, request.reference, request.query)
         wanted = parse_qs(request.query).get("artifactType", [""])[0]
         referrers = filter_by_type(found, wanted)

@@ -7,12 +7,14 @@ client's socket buffer is the only one: a slow client stops the reading from the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from pullgate.faults import Fault, Internal
-from pullgate_proxy.cache.held import FilePart
+from pullgate_proxy.cache.held import FilePart, Part
 from pullgate_proxy.pipeline.forward import Answer
+from pullgate_proxy.pipeline.reservation import Reservation, Reserve
 from pullgate_proxy.pipeline.send_file import send_part
 from pullgate_proxy.pipeline.whole import WholeAnswer, render_head
 from pullgate_proxy.pull_log import Record
@@ -24,39 +26,55 @@ class ClientGone(Exception):
     """The client closed its connection; nobody reads an answer any more."""
 
 
-async def relay(http: web.BaseRequest, answer: Answer, record: Record) -> web.StreamResponse:
-    """Send `answer`; counts what was sent in `record`. Raises ClientGone."""
-    record.status = answer.status
-    if answer.stream is None:
-        return _small(http, answer, record)
-    headers = {**COMMON_HEADERS, "X-Request-Id": record.request_id, **answer.headers}
-    response = web.StreamResponse(status=answer.status, headers=headers)
-    response.content_length = _length(answer)
+async def relay(http: web.BaseRequest, answer: Answer, record: Record, reserve: Reserve) -> web.StreamResponse:
+    """Send `answer`; counts what was sent in `record`.
+
+    Raises ClientGone; before anything is sent also what `reserve` raises.
+    """
+    stream = answer.stream
     try:
-        await _send_stream(http, answer, response, record)
-    except Fault as fault:
-        _abort(http, record, fault)
-    except (ConnectionError, TimeoutError) as error:
-        raise ClientGone from error
+        body = Reservation(reserve)
+        await body.begin(_length(http, answer))
+        record.status, record.pull, record.cache = answer.status, answer.is_pull, answer.cache
+        if stream is None:
+            return _small(http, answer, record)
+        headers = {**COMMON_HEADERS, "X-Request-Id": record.request_id, **answer.headers}
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        response.content_length = _length(http, answer)
+        try:
+            await _send_stream(http, stream, response, record, body)
+        except Fault as fault:
+            _abort(http, record, fault)
+        except (ConnectionError, TimeoutError) as error:
+            raise ClientGone from error
+        return response
     finally:
-        await answer.stream.aclose()  # type: ignore[attr-defined]  # its upstream or file is released now
-    return response
+        if stream is not None:
+            await stream.aclose()  # type: ignore[attr-defined]  # its upstream or file is released now
 
 
-async def _send_stream(http: web.BaseRequest, answer: Answer, response: web.StreamResponse, record: Record) -> None:
+async def _send_stream(
+    http: web.BaseRequest,
+    stream: AsyncIterator[Part],
+    response: web.StreamResponse,
+    record: Record,
+    body: Reservation,
+) -> None:
     transport = http.transport
-    if transport is None or answer.stream is None:
+    if transport is None:
         raise ClientGone
     # asyncio's TLS takes an empty buffer for a full one where the bound is 0, and waits for ever.
     transport.set_write_buffer_limits(high=1 if transport.get_extra_info("ssl_object") else 0, low=0)
     await response.prepare(http)
-    async for chunk in answer.stream:
+    async for chunk in stream:
         if isinstance(chunk, FilePart):
+            await body.cover(record.bytes + chunk.count)
             sent = await send_part(http, response, chunk, record)
             if sent < chunk.count:
                 await chunk.broken(chunk.count - sent)
             await asyncio.sleep(0)  # of many who ask at once each has a first part before one has a second
             continue
+        await body.cover(record.bytes + len(chunk))
         await response.write(chunk)
         if transport.get_write_buffer_size():
             await http.writer.drain()  # the chunk's buffer is filled again: nothing may still point to it
@@ -75,7 +93,10 @@ def _small(http: web.BaseRequest, answer: Answer, record: Record) -> WholeAnswer
     return WholeAnswer(render_head(answer.status, headers), record.request_id, body)
 
 
-def _length(answer: Answer) -> int | None:
+def _length(http: web.BaseRequest, answer: Answer) -> int | None:
+    """Bytes of the body that is sent; None where only its end will tell."""
+    if answer.stream is None:
+        return 0 if http.method == "HEAD" else len(answer.body)
     text = answer.headers.get("Content-Length", "")
     return int(text) if text.isascii() and text.isdigit() else None
 

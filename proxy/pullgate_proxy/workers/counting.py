@@ -11,7 +11,7 @@ from typing import Any, Final
 from pullgate.faults import LimitReached, ShuttingDown, TooManyTests, fault_in_words
 from pullgate.licensing.usage import Counts
 from pullgate.policy.facts import LicenseFacts, Limits
-from pullgate_proxy.limits import Gatekeeper
+from pullgate_proxy.limits import Gatekeeper, Visit, limits_of
 from pullgate_proxy.pipeline.request import Kind, PullRequest
 from pullgate_proxy.pull_log import Record
 from pullgate_proxy.state.snapshot import Name
@@ -20,8 +20,11 @@ from pullgate_proxy.workers.line import Line, LineLost
 
 TELL_SECONDS: Final = 0.2
 """After which the supervisor is told what was counted."""
-PROGRESS_SECONDS: Final = 1.0
-"""After which it is told what was sent of bodies that are still on their way, of Licenses with limits."""
+
+Verdict = int | str | tuple[str, str, float | None]
+"""The answer; or the reason, words and seconds of a refusal."""
+Row = list[int | None]
+"""A License's limits as they cross the line."""
 
 
 class LineBook:
@@ -51,46 +54,56 @@ class LineBook:
 
 
 class LineGate:
-    """The worker's Gatekeeper: it asks where a License has limits, and for each test."""
+    """The worker's Gate: it asks where a License has limits, for each test, and for each body of a bytesPerDay."""
 
     def __init__(self, line: Callable[[], Line], book: LineBook) -> None:
         self._line, self._book = line, book
         self._numbers = itertools.count(1)
-        self._inside: dict[int, tuple[int, Record]] = {}
-        """By the identity of the record."""
+        self._inside: dict[int, tuple[int, bool]] = {}
+        """By the identity of the record: its number, and whether its bytes are to be reserved."""
 
-    async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record, now: float) -> None:
-        """See Gatekeeper."""
-        limits = license_.limits
-        is_limited = limits is not None and request.method == "GET" and request.kind in {Kind.MANIFESTS, Kind.BLOBS}
-        if not is_limited and not record.test:
+    async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record) -> None:
+        """See Gate."""
+        name = license_.namespace, license_.name
+        if record.test:
+            record.limit = await self._ask("enter test", *name, _row_of(license_.limits))
+            return
+        limits = limits_of(license_, request)
+        if limits is None:
             return
         number = next(self._numbers)
-        row = [limits.pulls_per_hour, limits.bytes_per_day, limits.concurrent_blobs] if limits is not None else None
-        try:
-            refused, record.limit = await self._line().call(
-                "enter", number, license_.namespace, license_.name, request.kind, row, record.test
-            )
-        except LineLost:
-            raise ShuttingDown from None
-        if refused is not None:
-            raise fault_in_words(refused[0], refused[1], retry_after=refused[2])
-        if not record.test:
-            self._inside[id(record)] = (number, record)
+        # Before the call: if its answer is lost, the supervisor still hears that the request has ended.
+        self._inside[id(record)] = (number, limits.bytes_per_day is not None)
+        await self._ask("enter", number, *name, request.kind, _row_of(limits))
+
+    async def reserve(self, record: Record, least: int, most: int) -> int:
+        """See Gate."""
+        number, counts_bytes = self._inside.get(id(record), (0, False))
+        return int(await self._ask("reserve", number, least, most)) if counts_bytes else most
 
     def leave(self, record: Record) -> None:
-        """See Gatekeeper."""
+        """See Gate."""
         found = self._inside.pop(id(record), None)
         if found is not None:
             self._book.tell()  # what it used is counted before its place is free
             self._line().note("leave", found[0])
 
-    async def run(self) -> None:
-        """Tell of bodies that are on their way, until cancelled."""
-        while True:
-            await asyncio.sleep(PROGRESS_SECONDS)
-            if self._inside:
-                self._line().note("progress", [[number, record.bytes] for number, record in self._inside.values()])
+    async def _ask(self, name: str, *arguments: object) -> Any:
+        """The supervisor's answer. Raises its refusal; ShuttingDown where there is no answer."""
+        try:
+            answer = await self._line().call(name, *arguments)
+        except LineLost:
+            raise ShuttingDown from None
+        if isinstance(answer, int | str):
+            return answer
+        if answer is None:  # the handler failed: nothing was granted
+            raise ShuttingDown
+        reason, words, seconds = answer
+        raise fault_in_words(reason, words, retry_after=seconds)
+
+
+def _row_of(limits: Limits | None) -> Row | None:
+    return [limits.pulls_per_hour, limits.bytes_per_day, limits.concurrent_blobs] if limits is not None else None
 
 
 class Counter:
@@ -98,7 +111,7 @@ class Counter:
 
     def __init__(self, book: UsageBook, gatekeeper: Gatekeeper) -> None:
         self._book, self._gatekeeper = book, gatekeeper
-        self._inside: dict[int, Record] = {}
+        self._inside: dict[int, Visit] = {}
 
     def counts(self, rows: list[list[Any]]) -> None:
         """See LineBook.tell."""
@@ -109,34 +122,39 @@ class Counter:
         """See UsageBook.note_refused."""
         self._book.note_refused((app, name), refreshed_at)
 
-    async def enter(
-        self, number: int, app: str, name: str, kind: str, limits: list[int | None] | None, test: bool
-    ) -> tuple[tuple[str, str, float | None] | None, str]:
-        """Reason, words and seconds of a refusal, None where the request may go on; and what a test is to report."""
+    # These are no coroutines, so that calls take effect in the order in which they come.
+
+    def enter_test(self, app: str, name: str, limits: Row | None) -> Verdict:
+        """Let a test in; see Gatekeeper."""
         facts = LicenseFacts(app, name, (), limits=Limits(*limits) if limits is not None else None)
-        record = Record(app=app, license=name, kind=kind, test=test)
         try:
-            await self._gatekeeper.enter(facts, PullRequest("GET", Kind(kind)), record, time.time())
-        except (LimitReached, TooManyTests) as fault:
-            return (fault.reason, fault.message, fault.retry_after), ""
-        if not test:
-            self._inside[number] = record
-        return None, record.limit
+            return self._gatekeeper.enter_test(facts, time.time())
+        except TooManyTests as fault:
+            return fault.reason, fault.message, fault.retry_after
+
+    def enter(self, number: int, app: str, name: str, kind: str, limits: Row) -> Verdict:
+        """Let a request in."""
+        facts = LicenseFacts(app, name, ())
+        try:
+            self._inside[number] = self._gatekeeper.enter(facts, Limits(*limits), Kind(kind), time.time())
+        except LimitReached as fault:
+            return fault.reason, fault.message, fault.retry_after
+        return 0
+
+    def reserve(self, number: int, least: int, most: int) -> Verdict:
+        """Let a body go on; see Gatekeeper."""
+        try:
+            return self._gatekeeper.reserve(self._inside[number], least, most, time.time())
+        except LimitReached as fault:
+            return fault.reason, fault.message, fault.retry_after
 
     def leave(self, number: int) -> None:
-        """The request has ended, and was counted."""
-        record = self._inside.pop(number, None)
-        if record is not None:
-            self._gatekeeper.leave(record)
-
-    def progress(self, rows: list[list[int]]) -> None:
-        """Bytes that were sent of bodies on their way."""
-        for number, sent in rows:
-            record = self._inside.get(number)
-            if record is not None:
-                record.bytes = sent
+        """The request has ended, and was counted. One that was refused is not inside."""
+        visit = self._inside.pop(number, None)
+        if visit is not None:
+            self._gatekeeper.leave(visit)
 
     def gone(self) -> None:
-        """The worker ended: what it had on its way is over."""
+        """The worker ended: what it had on its way is over, and its reserved bytes are given back."""
         for number in list(self._inside):
             self.leave(number)

@@ -257,8 +257,9 @@ class Worker:
             "counts": counter.counts,
             "refused": counter.refused,
             "enter": counter.enter,
+            "enter test": counter.enter_test,
+            "reserve": counter.reserve,
             "leave": counter.leave,
-            "progress": counter.progress,
             "granted": lambda entries: elsewhere.note([bytes.fromhex(entry) for entry in entries]),
             "find grant": lambda entry: elsewhere.find(bytes.fromhex(entry)),
         }

@@ -84,13 +84,11 @@ class Worker:
         document, _, instance, stamp = await self._told.hello
         settings = read_settings(document)
         book = LineBook(lambda: self._line, instance)
-        gate = LineGate(lambda: self._line, book)
         if settings.blob_cache is not None:
             self._keeper = LineKeeper(lambda: self._line, BlobDir(settings.blob_cache, stamp))
             self._keeper.take_state(*self._disk)
-        shared = Shared(book, gate, self._keeper, LineElsewhere(lambda: self._line))
+        shared = Shared(book, LineGate(lambda: self._line, book), self._keeper, LineElsewhere(lambda: self._line))
         self._proxy = proxy = Proxy(settings, self._told, shared=shared)
-        tasks = [listening, asyncio.create_task(gate.run())]
         try:
             await proxy.start()
             waiting = asyncio.create_task(stopped.wait())
@@ -102,9 +100,8 @@ class Worker:
             print(f"pullgate: {clean(str(error))}", file=sys.stderr)  # noqa: T201 - as the command does
             return 1
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
             await self._line.close()
 
     def _take_disk(self, usable: bool, problem: str) -> None:

@@ -13,8 +13,7 @@ from pullgate.faults import LimitReached
 from pullgate.licensing.usage import HOUR, Counts, Tally
 from pullgate.policy.facts import LicenseFacts, Limits
 from pullgate_proxy.limits import Gatekeeper, PeerUsage
-from pullgate_proxy.pipeline.request import parse_request
-from pullgate_proxy.pull_log import Record
+from pullgate_proxy.pipeline.request import Kind
 from pullgate_proxy.usage import UsageBook
 from tests.support.catalog import WORKER, catalog
 from tests.support.clients.daemonless import Crane
@@ -81,29 +80,6 @@ async def test_a_raised_limit_holds_for_the_next_request(docker_registry_basic: 
         assert await pulls(gate, 1) == [429]
 
 
-async def test_bytes_a_day_end_with_the_body_that_used_them_up(
-    docker_registry_basic: DockerRegistry, tmp_path: Path
-) -> None:
-    async with running(tmp_path / "folder", *documents(docker_registry_basic, bytesPerDay=100)) as gate:
-        key = gate.key("acme")
-        assert (await gate.get(f"{PATH}/blobs/{IMAGE.config}", key)).status == 200
-        answer = await gate.get(f"{PATH}/blobs/{IMAGE.layers[0]}", key)
-        assert (answer.status, answer.fault) == (429, "LimitReached")
-        assert "used its 100 bytes of today" in answer.message
-
-
-async def test_bytes_of_manifests_and_lists_count_and_no_list_is_refused(
-    docker_registry_basic: DockerRegistry, tmp_path: Path
-) -> None:
-    for path in ("manifests/1.0.0", "tags/list"):
-        folder = tmp_path / path.partition("/")[0]
-        async with running(folder, *documents(docker_registry_basic, bytesPerDay=1)) as gate:
-            key = gate.key("acme")
-            assert (await gate.get(f"{PATH}/{path}", key)).status == 200
-            assert (await gate.get(f"{PATH}/blobs/{IMAGE.config}", key)).fault == "LimitReached"
-            assert (await gate.get(f"{PATH}/tags/list", key)).status == 200
-
-
 async def test_a_real_client_shows_the_limit(docker_registry_basic: DockerRegistry, tmp_path: Path) -> None:
     await not_at_the_turn_of_an_hour()
     async with running(tmp_path / "folder", *documents(docker_registry_basic, pullsPerHour=1)) as gate:
@@ -133,23 +109,16 @@ async def test_replicas_add_up_what_each_of_them_let_through(
         assert found == [200, 200, 429]
 
 
-async def test_blobs_at_once_are_counted_until_they_end() -> None:
+def test_blobs_at_once_are_counted_until_they_end() -> None:
     book = UsageBook()
     keeper = Gatekeeper(book, PeerUsage(book.instance))
-    facts = LicenseFacts("my-app", "acme", (), limits=Limits(concurrent_blobs=2))
-    request = parse_request("GET", f"{PATH}/blobs/{IMAGE.config}")
-    records = [Record(app="my-app", license="acme", kind=request.kind) for _ in range(3)]
-    await keeper.enter(facts, request, records[0], 0.0)
-    await keeper.enter(facts, request, records[1], 0.0)
+    facts, limits = LicenseFacts("my-app", "acme", ()), Limits(concurrent_blobs=2)
+    first, second = (keeper.enter(facts, limits, Kind.BLOBS, 0.0) for _ in range(2))
     with pytest.raises(LimitReached, match="used its 2 blobs at once"):
-        await keeper.enter(facts, request, records[2], 0.0)
-    keeper.leave(records[2])  # it was refused: nothing is given back
-    with pytest.raises(LimitReached):
-        await keeper.enter(facts, request, records[2], 0.0)
-    keeper.leave(records[0])
-    await keeper.enter(facts, request, records[2], 0.0)
-    for record in records[1:]:
-        keeper.leave(record)
+        keeper.enter(facts, limits, Kind.BLOBS, 0.0)
+    keeper.leave(first)
+    keeper.leave(keeper.enter(facts, limits, Kind.BLOBS, 0.0))
+    keeper.leave(second)
     assert not keeper._running
 
 

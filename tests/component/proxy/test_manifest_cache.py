@@ -186,6 +186,10 @@ class Upstream:
 WHERE = Where(("my-app", "up", "uid"), "quay.io", 30.0, 60.0)
 
 
+def free() -> None:
+    """The upstream may be asked."""
+
+
 def of(tag: str) -> UpstreamRequest:
     return UpstreamRequest("GET", "a/b", "manifests", tag)
 
@@ -194,41 +198,41 @@ async def test_no_more_is_kept_than_the_bound_and_the_least_used_goes() -> None:
     upstream, now = Upstream(1000), [0.0]
     cache = ManifestCache(10 * (1000 + ENTRY_COST), lambda: now[0], lambda _: None)
     for number in range(25):
-        await cache.fetch(WHERE, of(str(number)), upstream, fresh=False)
-        await cache.fetch(WHERE, of("0"), upstream, fresh=False)
+        await cache.fetch(WHERE, of(str(number)), upstream, fresh=False, spend=free)
+        await cache.fetch(WHERE, of("0"), upstream, fresh=False, spend=free)
         assert cache.size <= 10 * (1000 + ENTRY_COST)
-    assert (await cache.fetch(WHERE, of("0"), upstream, fresh=False))[1] == "hit"
-    assert (await cache.fetch(WHERE, of("3"), upstream, fresh=False))[1] == "miss"
+    assert (await cache.fetch(WHERE, of("0"), upstream, fresh=False, spend=free))[1] == "hit"
+    assert (await cache.fetch(WHERE, of("3"), upstream, fresh=False, spend=free))[1] == "miss"
 
 
 async def test_one_manifest_does_not_push_out_all_others() -> None:
     upstream = Upstream(1000)
     cache = ManifestCache(2000, lambda: 0.0, lambda _: None)
-    await cache.fetch(WHERE, of("1"), upstream, fresh=False)
+    await cache.fetch(WHERE, of("1"), upstream, fresh=False, spend=free)
     assert cache.size == 0
 
 
 async def test_a_copy_is_not_older_than_the_registry_allows() -> None:
     upstream, now = Upstream(10), [0.0]
     cache = ManifestCache(MIB, lambda: now[0], lambda _: None)
-    await cache.fetch(WHERE, of("1"), upstream, fresh=False)
+    await cache.fetch(WHERE, of("1"), upstream, fresh=False, spend=free)
     upstream.error = faults.UpstreamUnreachable("quay.io", "refused")
     now[0] = 60.0
-    assert (await cache.fetch(WHERE, of("1"), upstream, fresh=False))[1] == "stale"
+    assert (await cache.fetch(WHERE, of("1"), upstream, fresh=False, spend=free))[1] == "stale"
     now[0] = 60.1
     with pytest.raises(faults.UpstreamUnreachable):
-        await cache.fetch(WHERE, of("1"), upstream, fresh=False)
+        await cache.fetch(WHERE, of("1"), upstream, fresh=False, spend=free)
 
 
 async def test_a_registry_made_anew_under_the_same_name_has_nothing_of_the_old_one() -> None:
     upstream = Upstream(10)
     cache = ManifestCache(MIB, lambda: 0.0, lambda _: None)
-    await cache.fetch(WHERE, of("1"), upstream, fresh=False)
+    await cache.fetch(WHERE, of("1"), upstream, fresh=False, spend=free)
     for other in (
         Where(("my-app", "up", "another uid"), "quay.io", 30.0, 60.0),
         Where(WHERE.registry, "elsewhere.example", 30.0, 60.0),
     ):
-        assert (await cache.fetch(other, of("1"), upstream, fresh=False))[1] == "miss"
+        assert (await cache.fetch(other, of("1"), upstream, fresh=False, spend=free))[1] == "miss"
 
 
 async def test_the_one_who_began_may_leave_and_the_others_get_their_answer() -> None:
@@ -242,9 +246,9 @@ async def test_the_one_who_began_may_leave_and_the_others_get_their_answer() -> 
 
     slow = Slow(10)
     cache = ManifestCache(MIB, lambda: 0.0, lambda _: None)
-    first = asyncio.create_task(cache.fetch(WHERE, of("1"), slow, fresh=False))
+    first = asyncio.create_task(cache.fetch(WHERE, of("1"), slow, fresh=False, spend=free))
     await asyncio.sleep(0)
-    second = asyncio.create_task(cache.fetch(WHERE, of("1"), slow, fresh=False))
+    second = asyncio.create_task(cache.fetch(WHERE, of("1"), slow, fresh=False, spend=free))
     await asyncio.sleep(0)
     first.cancel()
     gate.set()

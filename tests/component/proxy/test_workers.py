@@ -214,6 +214,27 @@ async def test_a_limit_is_exact_over_all_workers(tmp_path: Path) -> None:
         assert set(got) == {200, 429}
 
 
+async def test_bytes_a_day_are_exact_over_all_workers_and_those_of_a_killed_one_are_given_back(tmp_path: Path) -> None:
+    async with world_of(tmp_path, limits={"bytesPerDay": "60Mi"}) as world:
+        gate = asyncio.Event()
+        world.upstream.on("GET", "/blobs/", faults.hang_after(SIZE // 2, gate), times=1)
+        held = [asyncio.create_task(world.get(BLOB)) for _ in range(8)]
+        await world.gate.until(lambda: sum(task.done() for task in held) == 6)
+        assert Counter(task.result()[0] for task in held if task.done()) == Counter({429: 6})
+        before = world.pids()
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        gate.set()
+        await asyncio.gather(*held, return_exceptions=True)
+        async with asyncio.timeout(30):
+            while len(world.pids()) < 2 or set(world.pids()) & set(before):
+                await asyncio.sleep(0.05)
+        await all_ready(world)
+        got = [(await world.get(BLOB))[0] for _ in range(3)]
+        assert got == [200, 200, 429]
+        assert (await world.get(BLOB, "other"))[0] == 200
+
+
 async def test_a_suspended_license_is_refused_by_every_worker_at_once(world: World) -> None:
     await on_both(world)
     await world.gate.apply(license_("acme", suspended={"reason": "invoice 77 unpaid"}))

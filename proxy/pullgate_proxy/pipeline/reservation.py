@@ -1,0 +1,38 @@
+"""The bytes of a body, reserved before they are sent: at once if its length is known, else step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+STEP: Final = 1024 * 1024
+"""Bytes that a body without a length reserves at a time: a few chunks, so that not each of them asks."""
+
+Reserve = Callable[[int, int], Awaitable[int]]
+"""(least, most) bytes -> how many of them may be sent beside the earlier ones. Raises a fault for less than `least`."""
+
+
+async def without_limit(least: int, most: int) -> int:
+    """Reserve for a body that no License pays for here: another replica counts it."""
+    return most
+
+
+class Reservation:
+    """What one body may have."""
+
+    def __init__(self, reserve: Reserve) -> None:
+        self._reserve = reserve
+        self._size = 0
+
+    async def begin(self, length: int | None) -> None:
+        """Reserve all `length` bytes; None: a first step, of at least one byte. Raises what `reserve` does."""
+        if length is None:
+            self._size = await self._reserve(1, STEP)
+        elif length:
+            self._size = await self._reserve(length, length)
+
+    async def cover(self, size: int) -> None:
+        """Have `size` bytes reserved, counted from the body's beginning. Raises what `reserve` does."""
+        missing = size - self._size
+        if missing > 0:
+            self._size += await self._reserve(missing, max(missing, STEP))
