@@ -1,0 +1,157 @@
+"""A pool that many share, so that nobody can hold all of it: dynamic thresholds.
+
+Nobody may hold more than a part of what is still free for all others (Choudhury and Hahne, "Dynamic queue length
+thresholds for shared-memory packet switches", 1998). One holder alone may use much: half of the pool, if
+its part is 1. Of n that take all they can, each holds 1/(n+1), and as much stays free: somebody new always finds room.
+Nothing is configured, and who holds nothing costs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from pullgate.faults import Overloaded, ShareReached
+
+
+class Kind(StrEnum):
+    """What a holder is, as a message names it."""
+
+    LICENSE = "license"
+    REGISTRY = "Registry"
+    NAMESPACE = "app"
+    ADDRESS = "address"
+    """Where somebody comes from who has not logged in."""
+
+
+DIVISORS: Final = {Kind.LICENSE: 2, Kind.REGISTRY: 2, Kind.NAMESPACE: 1, Kind.ADDRESS: 2}
+"""1/alpha: a holder's units times this stay below the free ones. Alone in a pool, 2 leads to a third and 1 to a half."""
+
+
+class Holder(NamedTuple):
+    """Somebody who holds units."""
+
+    kind: Kind
+    namespace: str
+    name: str = ""
+
+    @property
+    def words(self) -> str:
+        """As a message names it."""
+        return f"{self.kind} {self.name or self.namespace}"
+
+
+Holders = tuple[Holder, ...]
+
+CapOf = Callable[[str], int | None]
+"""Namespace -> the units that an admin allows it at most; None: no such bound."""
+
+
+def namespace_holder(namespace: str) -> Holder:
+    """An app."""
+    return Holder(Kind.NAMESPACE, namespace)
+
+
+def registry_holders(registry: str) -> Holders:
+    """A Registry ("my-app/quay") and its app."""
+    namespace, _, name = registry.partition("/")
+    return Holder(Kind.REGISTRY, namespace, name), namespace_holder(namespace)
+
+
+class Shares:
+    """A pool of units, and who holds how many. Each step is O(1); only who holds something is remembered."""
+
+    __slots__ = ("_cap_of", "_held", "cause", "limit", "used")
+
+    def __init__(self, cause: str, limit: int | None = None, cap_of: CapOf | None = None) -> None:
+        """`cause` names the pool in faults and metrics. `limit` in units; None: as many as are asked for.
+
+        `cap_of` bounds single namespaces further.
+        """
+        self.cause, self.limit, self._cap_of = cause, limit, cap_of
+        self.used = 0
+        self._held: dict[Holder, int] = {}
+
+    def __len__(self) -> int:
+        """How many holders hold something."""
+        return len(self._held)
+
+    def held_by(self, holder: Holder) -> int:
+        """Its units."""
+        return self._held.get(holder, 0)
+
+    def over_share(self, holders: Holders, units: int = 1) -> Holder | None:
+        """The first of `holders` that may not have `units` more; None if all may."""
+        if self.limit is None:
+            return None
+        free = self.limit - self.used - units + 1  # before the last of them
+        for holder in holders:
+            held = self._held.get(holder, 0)
+            if (held + units - 1) * DIVISORS[holder.kind] >= free:
+                return holder
+            if self._cap_of is not None and holder.kind is Kind.NAMESPACE:
+                cap = self._cap_of(holder.namespace)
+                if cap is not None and held + units > cap:
+                    return holder
+        return None
+
+    def fits(self, holders: Holders, units: int = 1) -> bool:
+        """Whether `take` would succeed."""
+        return (self.limit is None or self.used + units <= self.limit) and self.over_share(holders, units) is None
+
+    def take(self, holders: Holders, units: int = 1) -> None:
+        """`units` more for all of `holders` together, for which `give` must follow.
+
+        Raises ShareReached where one of them has its share, Overloaded where the pool is full; then nothing was taken.
+        """
+        over = self.over_share(holders, units)
+        if over is not None and self._held.get(over):
+            raise ShareReached(over.words, self._held[over], self.cause)
+        if over is not None or (self.limit is not None and self.used + units > self.limit):
+            raise Overloaded(self.cause)
+        self.used += units
+        for holder in holders:
+            self._held[holder] = self._held.get(holder, 0) + units
+
+    def give(self, holders: Holders, units: int = 1) -> None:
+        """`holders` hold `units` less."""
+        self.used -= units
+        for holder in holders:
+            left = self._held[holder] - units
+            if left:
+                self._held[holder] = left
+            else:
+                del self._held[holder]
+
+    @contextlib.contextmanager
+    def lend(self, *holders: Holder) -> Iterator[Loan]:
+        """What is taken by the loan is given back at the end of the context."""
+        loan = Loan(self, holders)
+        try:
+            yield loan
+        finally:
+            loan.give_back()
+
+
+class Loan:
+    """What one request, or one body while it grows, holds of a pool."""
+
+    __slots__ = ("_holders", "_pool", "size")
+
+    def __init__(self, pool: Shares, holders: Holders) -> None:
+        self._pool, self._holders = pool, holders
+        self.size = 0
+
+    def grow_to(self, size: int) -> None:
+        """Hold `size` units in all. Raises ShareReached, Overloaded; what was taken before is still held."""
+        if size > self.size:
+            self._pool.take(self._holders, size - self.size)
+            self.size = size
+
+    def give_back(self) -> None:
+        """Hold nothing any more."""
+        if self.size:
+            self._pool.give(self._holders, self.size)
+            self.size = 0

@@ -1,0 +1,130 @@
+"""Nobody holds more of a pool than a part of what is free for all others."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pullgate.faults import Overloaded, ShareReached
+from pullgate.shares import DIVISORS, Holder, Holders, Kind, Shares, namespace_holder, registry_holders
+
+
+def holders_of(namespace: int, license_: int, registry: int) -> Holders:
+    app = f"app-{namespace}"
+    return (
+        Holder(Kind.LICENSE, app, f"license-{license_}"),
+        Holder(Kind.REGISTRY, app, f"registry-{registry}"),
+        namespace_holder(app),
+    )
+
+
+def fill(pool: Shares, holders: Holders) -> int:
+    """Take all that `holders` may have; returns how much that is."""
+    taken = 0
+    while pool.fits(holders):
+        pool.take(holders)
+        taken += 1
+    return taken
+
+
+SMALL = st.integers(0, 3)
+STEPS = st.lists(st.tuples(SMALL, SMALL, SMALL, st.integers(1, 40), st.booleans()), max_size=200)
+
+
+@given(st.integers(1, 300), STEPS)
+def test_in_any_order_the_pool_is_never_exceeded_nor_is_a_share_when_it_is_taken(
+    limit: int, steps: list[tuple[int, int, int, int, bool]]
+) -> None:
+    pool = Shares("requests", limit)
+    held: list[tuple[Holders, int]] = []
+    for namespace, license_, registry, units, gives in steps:
+        if gives and held:
+            pool.give(*held.pop(units % len(held)))
+            continue
+        holders, free = holders_of(namespace, license_, registry), limit - pool.used
+        before = {holder: pool.held_by(holder) for holder in holders}
+        try:
+            pool.take(holders, units)
+        except (ShareReached, Overloaded):
+            assert {holder: pool.held_by(holder) for holder in holders} == before
+            continue
+        held.append((holders, units))
+        for holder in holders:
+            assert (pool.held_by(holder) - 1) * DIVISORS[holder.kind] < free - units + 1
+        assert pool.used == sum(size for _, size in held) <= limit
+    for one in held:
+        pool.give(*one)
+    assert (pool.used, len(pool)) == (0, 0), "nothing is remembered of who holds nothing"
+
+
+@given(st.integers(1, 12), st.integers(0, 400))
+def test_a_newcomer_is_admitted_while_many_hold_all_they_can(hogs: int, more: int) -> None:
+    limit = (hogs + 1) ** 2 + more
+    pool = Shares("requests", limit)
+    many = [holders_of(number, 0, 0)[2:] for number in range(hogs)]
+    for _ in range(limit):  # they come in turn, as long as anybody gets something
+        for hog in many:
+            if pool.fits(hog):
+                pool.take(hog)
+    assert not any(pool.fits(hog) for hog in many)
+    free = limit - pool.used
+    assert free >= limit // (hogs + 1)
+    assert fill(pool, holders_of(99, 0, 0)[2:]) >= free // 2
+
+
+@pytest.mark.parametrize(
+    ("holders", "part"),
+    [(holders_of(0, 0, 0), 3), (holders_of(0, 0, 0)[:1], 3), (holders_of(0, 0, 0)[2:], 2)],
+)
+def test_one_alone_holds_a_third_as_license_or_registry_and_half_as_app(holders: Holders, part: int) -> None:
+    assert fill(Shares("requests", 1200), holders) == 1200 // part
+
+
+def test_many_licenses_of_one_app_hold_no_more_than_the_app_may() -> None:
+    pool = Shares("requests", 1200)
+    taken = sum(fill(pool, holders_of(0, number, number)) for number in range(20))
+    assert taken == 600
+    assert fill(pool, holders_of(1, 0, 0)) == 200
+
+
+def test_the_refusal_names_who_has_its_share() -> None:
+    pool = Shares("requests", 480)
+    acme = holders_of(0, 1, 0)
+    with pytest.raises(ShareReached) as refused:
+        while True:
+            pool.take((acme[0], acme[2]))
+    assert refused.value.message == "license license-1 has 160 requests open, which is its share"
+    assert (refused.value.status, refused.value.retry_after) == (429, 2)
+    with pytest.raises(ShareReached, match="app app-0 has 240 requests open"):
+        while True:
+            pool.take(acme[2:])
+
+
+def test_a_full_pool_is_the_pools_own_fault() -> None:
+    pool = Shares("bodies", 10)
+    with pytest.raises(Overloaded) as refused:
+        pool.take(registry_holders("my-app/quay"), 11)
+    assert refused.value.cause == "bodies"
+
+
+def test_an_admins_bound_of_a_namespace_holds_below_its_share() -> None:
+    pool = Shares("requests", 1000, {"app-0": 5}.get)
+    assert fill(pool, holders_of(0, 0, 0)) == 5
+    assert fill(pool, holders_of(1, 0, 0)) > 300
+
+
+def test_a_loan_counts_what_came_and_gives_all_of_it_back() -> None:
+    pool = Shares("bodies", 900)
+    with pytest.raises(ShareReached), pool.lend(*registry_holders("my-app/quay")) as loan:
+        loan.grow_to(100)
+        loan.grow_to(50)
+        assert (loan.size, pool.used) == (100, 100)
+        loan.grow_to(400)
+    assert (pool.used, len(pool)) == (0, 0)
+
+
+def test_without_a_limit_all_is_given() -> None:
+    pool = Shares("bodies")
+    pool.take(registry_holders("my-app/quay"), 10**12)
+    assert pool.used == 10**12
