@@ -286,7 +286,7 @@ class ShareReached(Fault):
 
     def __init__(self, holder: str, held: int, cause: str) -> None:
         """`holder` ("license acme") has `held` units of the pool `cause`: requests, bodies."""
-        what = "bytes of manifests and lists on their way" if cause == "bodies" else f"{cause} open"
+        what = "bytes of manifests, lists or forms on their way" if cause == "bodies" else f"{cause} open"
         super().__init__(f"{holder} has {held} {what}, which is its share", retry_after=2)
 
 

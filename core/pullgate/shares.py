@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 
 DIVISORS: Final = {Kind.LICENSE: 2, Kind.REGISTRY: 2, Kind.NAMESPACE: 1, Kind.ADDRESS: 2}
-"""1/alpha: a holder's units times this stay below the free ones. Alone in a pool, 2 leads to a third and 1 to a half."""
+"""1/alpha: a holder's units times this stay below the free ones. Alone in a pool it gets a third by 2, half by 1."""
 
 
 class Holder(NamedTuple):
@@ -40,6 +40,8 @@ class Holder(NamedTuple):
     @property
     def words(self) -> str:
         """As a message names it."""
+        if self.kind is Kind.ADDRESS:
+            return "your address"
         return f"{self.kind} {self.name or self.namespace}"
 
 
@@ -52,6 +54,16 @@ CapOf = Callable[[str], int | None]
 def namespace_holder(namespace: str) -> Holder:
     """An app."""
     return Holder(Kind.NAMESPACE, namespace)
+
+
+def address_holder(source: str) -> Holder:
+    """Somebody at `source` who has not logged in."""
+    return Holder(Kind.ADDRESS, source)
+
+
+def license_holders(namespace: str, name: str) -> Holders:
+    """A License and its app."""
+    return Holder(Kind.LICENSE, namespace, name), namespace_holder(namespace)
 
 
 def registry_holders(registry: str) -> Holders:
@@ -74,8 +86,9 @@ class Shares:
         self.used = 0
         self._held: dict[Holder, int] = {}
 
-    def __len__(self) -> int:
-        """How many holders hold something."""
+    @property
+    def holders(self) -> int:
+        """How many hold something."""
         return len(self._held)
 
     def held_by(self, holder: Holder) -> int:

@@ -24,8 +24,8 @@ from pullgate.licensing.usage import Counts
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import find_route
 from pullgate.server_log import keep_content_out_of_logs
+from pullgate.shares import Loan, license_holders, registry_holders
 from pullgate.store.cluster.reflector import Contact
-from pullgate.upstream.budget import Loan
 from pullgate_proxy.admin import Readiness, build_admin
 from pullgate_proxy.admission import Admission
 from pullgate_proxy.caches import Caches
@@ -188,7 +188,7 @@ class Proxy:
             record.reason = "ClientGone"
             raise ConnectionResetError from None
         finally:
-            self.admission.running -= 1
+            self.admission.leave(record)
             self._note(record, time.monotonic() - started)
             self._shared.gate.leave(record)
 
@@ -204,7 +204,8 @@ class Proxy:
                 return await self._token(http, record)
             self.admission.let_pull(request.kind)
             answer = await self._pull(request, http, origin, record)
-            self.admission.connections.hold(http, len(answer.body))
+            holders = license_holders(record.app, record.license)
+            self.admission.connections.hold(http, len(answer.body), *holders)
             record.pull, record.cache = answer.is_pull, answer.cache
             return await relay(http, answer, record)
         except Fault as fault:
@@ -255,6 +256,8 @@ class Proxy:
             raise NotEntitled(license_.name, request.repository)
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
+        registry = registry_holders(f"{route.registry.namespace}/{route.registry.name}")
+        self.admission.seat(record, (license_holders(license_.namespace, license_.name)[0], *registry))
         await self._shared.gate.enter(license_, request, record, time.time())
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)
@@ -264,7 +267,7 @@ class Proxy:
 
     async def _token(self, http: web.BaseRequest, record: Record) -> web.Response:
         if http.method == "POST":
-            with self.admission.read_form(http) as loan:
+            with self.admission.read_form(http, record.client) as loan:
                 form = TokenForm(await _read_form(http, loan))
         elif http.method == "GET":
             form = TokenForm(http.raw_path.partition("?")[2][:BODY_LIMIT])

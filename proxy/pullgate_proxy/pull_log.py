@@ -11,6 +11,8 @@ from json.encoder import encode_basestring_ascii as _quote
 from select import PIPE_BUF
 from typing import TextIO
 
+from pullgate.shares import Holders
+
 
 @dataclass(slots=True)
 class Record:
@@ -38,6 +40,8 @@ class Record:
     """Whether an image's manifest was got: what counts as a pull."""
     duration: float = field(default=0.0)
     """Seconds."""
+    holders: Holders = ()
+    """In whose name the request is open; nobody's until it is authorized. Never logged."""
 
 
 class PullLog:

@@ -24,6 +24,7 @@ from pullgate.upstream.failures import (
     refused_by_egress,
 )
 from pullgate.upstream.guard import Guard, GuardingResolver, name_of
+from pullgate.upstream.names import Names
 
 USER_AGENT = f"pullgate/{version('pullgate')}"
 
@@ -62,8 +63,9 @@ def is_sendable(value: str) -> bool:
 class Transport:
     """Sends a request and returns the answer's headers, or raises a fault. Nothing is followed, retried or kept."""
 
-    def __init__(self, config: UpstreamConfig, guard: Guard) -> None:
-        self._config = config
+    def __init__(self, config: UpstreamConfig, guard: Guard, names: Names | None = None) -> None:
+        """`names` look up hosts; None: those that all upstreams of the loop share."""
+        self._config, self._names = config, names
         self._guard = guard
         self._egress = Egress(os.environ)
         self._session: aiohttp.ClientSession | None = None
@@ -160,12 +162,12 @@ class Transport:
 
     def _session_for(self, proxy: EgressProxy | None) -> aiohttp.ClientSession:
         if proxy is None:
-            self._session = self._session or self._open(GuardingResolver(self._guard))
+            self._session = self._session or self._open(self._guard)
             return self._session
-        self._proxied = self._proxied or self._open(GuardingResolver(None))
+        self._proxied = self._proxied or self._open(None)
         return self._proxied
 
-    def _open(self, resolver: GuardingResolver) -> aiohttp.ClientSession:
+    def _open(self, guard: Guard | None) -> aiohttp.ClientSession:
         if self._closed:
             raise faults.ShuttingDown
         if not self._guard.literal_is_allowed(self._guard.origin):
@@ -174,7 +176,7 @@ class Transport:
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=_CONNECTIONS,
-                resolver=resolver,
+                resolver=GuardingResolver(guard, self._config.registry, self._names),
                 ttl_dns_cache=30,
                 keepalive_timeout=30,
                 ssl=self._trust(),
