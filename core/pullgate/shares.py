@@ -1,9 +1,9 @@
 """A pool that many share, so that nobody can hold all of it: dynamic thresholds.
 
-Nobody may hold more than a part of what is still free for all others (Choudhury and Hahne, "Dynamic queue length
-thresholds for shared-memory packet switches", 1998). One holder alone may use much: half of the pool, if
-its part is 1. Of n that take all they can, each holds 1/(n+1), and as much stays free: somebody new always finds room.
-Nothing is configured, and who holds nothing costs nothing.
+Nobody may hold more than is still free for all others (Choudhury and Hahne, "Dynamic queue length thresholds for
+shared-memory packet switches", 1998). One app alone may use much, half of the pool. Of n apps that take all they can,
+each holds 1/(n+1), and as much stays free: somebody new always finds room. Within an app the same holds among its
+Licenses, and among its Registries, of what the app may still have. Nothing is configured.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ class Kind(StrEnum):
     """Where somebody comes from who has not logged in."""
 
 
-DIVISORS: Final = {Kind.LICENSE: 2, Kind.REGISTRY: 2, Kind.NAMESPACE: 1, Kind.ADDRESS: 2}
-"""1/alpha: a holder's units times this stay below the free ones. Alone in a pool it gets a third by 2, half by 1."""
+ALPHA: Final = {Kind.NAMESPACE: 1, Kind.ADDRESS: 1, Kind.LICENSE: 1, Kind.REGISTRY: 2}
+"""A holder has less than this times what is free. A Registry has more than a License, for several use it at once."""
+FEW: Final = 4
+"""Units of a License that a Registry's share never refuses: Licenses that fill one keep no other out of it."""
 
 
 class Holder(NamedTuple):
@@ -46,6 +48,7 @@ class Holder(NamedTuple):
 
 
 Holders = tuple[Holder, ...]
+"""In whose name units are taken: an app (or an address), then what is of that app."""
 
 CapOf = Callable[[str], int | None]
 """Namespace -> the units that an admin allows it at most; None: no such bound."""
@@ -63,13 +66,13 @@ def address_holder(source: str) -> Holder:
 
 def license_holders(namespace: str, name: str) -> Holders:
     """A License and its app."""
-    return Holder(Kind.LICENSE, namespace, name), namespace_holder(namespace)
+    return namespace_holder(namespace), Holder(Kind.LICENSE, namespace, name)
 
 
 def registry_holders(registry: str) -> Holders:
     """A Registry ("my-app/quay") and its app."""
     namespace, _, name = registry.partition("/")
-    return Holder(Kind.REGISTRY, namespace, name), namespace_holder(namespace)
+    return namespace_holder(namespace), Holder(Kind.REGISTRY, namespace, name)
 
 
 class Shares:
@@ -97,18 +100,25 @@ class Shares:
 
     def over_share(self, holders: Holders, units: int = 1) -> Holder | None:
         """The first of `holders` that may not have `units` more; None if all may."""
-        if self.limit is None:
+        if self.limit is None or not holders:
             return None
-        free = self.limit - self.used - units + 1  # before the last of them
-        for holder in holders:
-            held = self._held.get(holder, 0)
-            if (held + units - 1) * DIVISORS[holder.kind] >= free:
-                return holder
-            if self._cap_of is not None and holder.kind is Kind.NAMESPACE:
-                cap = self._cap_of(holder.namespace)
-                if cap is not None and held + units > cap:
-                    return holder
+        app, *inner = holders
+        before = units - 1  # the bound holds for the last unit as if it came alone
+        free = self.limit - self.used - before
+        held = self.held_by(app) + before
+        if held >= free or self._is_capped(app, held):
+            return app
+        few = any(one.kind is Kind.LICENSE and self.held_by(one) + units <= FEW for one in inner)
+        for one in inner:
+            if one.kind is Kind.REGISTRY and few:
+                continue
+            if self.held_by(one) + before >= ALPHA[one.kind] * (free - held):
+                return one
         return None
+
+    def _is_capped(self, app: Holder, held: int) -> bool:
+        cap = self._cap_of(app.namespace) if self._cap_of is not None and app.kind is Kind.NAMESPACE else None
+        return cap is not None and held >= cap
 
     def fits(self, holders: Holders, units: int = 1) -> bool:
         """Whether `take` would succeed."""

@@ -43,7 +43,7 @@ class FairSlots:
 
     @contextlib.asynccontextmanager
     async def hold(self, *holders: Holder) -> AsyncIterator[None]:
-        """A slot, taken in the name of all `holders` (the namespace among them), for the time of the context.
+        """A slot, taken in the name of all `holders` (the namespace is the first), for the time of the context.
 
         Raises LineFull.
         """
@@ -54,8 +54,8 @@ class FairSlots:
             self._give(holders)
 
     async def _take(self, holders: Holders) -> None:
-        namespace = holders[-1].namespace
-        if namespace not in self._waiting and self._slots.fits(holders):
+        namespace = holders[0].namespace
+        if self._slots.fits(holders):  # those who wait may not have it, else it would be theirs
             self._slots.take(holders)
             return
         in_line = (Holder(Kind.NAMESPACE, namespace),)

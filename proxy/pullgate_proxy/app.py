@@ -257,7 +257,7 @@ class Proxy:
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
         registry = registry_holders(f"{route.registry.namespace}/{route.registry.name}")
-        self.admission.seat(record, (license_holders(license_.namespace, license_.name)[0], *registry))
+        self.admission.seat(record, (*registry, license_holders(license_.namespace, license_.name)[1]))
         await self._shared.gate.enter(license_, request, record, time.time())
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)

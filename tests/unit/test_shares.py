@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pullgate.faults import Overloaded, ShareReached
-from pullgate.shares import DIVISORS, Holder, Holders, Kind, Shares, namespace_holder, registry_holders
+from pullgate.shares import ALPHA, FEW, Holder, Holders, Kind, Shares, namespace_holder, registry_holders
 
 
 def holders_of(namespace: int, license_: int, registry: int) -> Holders:
     app = f"app-{namespace}"
     return (
-        Holder(Kind.LICENSE, app, f"license-{license_}"),
-        Holder(Kind.REGISTRY, app, f"registry-{registry}"),
         namespace_holder(app),
+        Holder(Kind.REGISTRY, app, f"registry-{registry}"),
+        Holder(Kind.LICENSE, app, f"license-{license_}"),
     )
 
 
@@ -55,8 +55,11 @@ def test_in_any_order_the_pool_is_never_exceeded_nor_is_a_share_when_it_is_taken
             assert {holder: pool.held_by(holder) for holder in holders} == before
             continue
         held.append((holders, units))
-        for holder in holders:
-            assert (pool.held_by(holder) - 1) * DIVISORS[holder.kind] < free - units + 1
+        app, registry_, license__ = (pool.held_by(holder) for holder in holders)
+        free -= units - 1
+        assert app - 1 < free
+        assert license__ - 1 < ALPHA[Kind.LICENSE] * (free - (app - 1))
+        assert license__ <= FEW or registry_ - 1 < ALPHA[Kind.REGISTRY] * (free - (app - 1))
         assert pool.used == sum(size for _, size in held) <= limit
     for one in held:
         pool.give(*one)
@@ -67,7 +70,7 @@ def test_in_any_order_the_pool_is_never_exceeded_nor_is_a_share_when_it_is_taken
 def test_a_newcomer_is_admitted_while_many_hold_all_they_can(hogs: int, more: int) -> None:
     limit = (hogs + 1) ** 2 + more
     pool = Shares("requests", limit)
-    many = [holders_of(number, 0, 0)[2:] for number in range(hogs)]
+    many = [holders_of(number, 0, 0)[:1] for number in range(hogs)]
     for _ in range(limit):  # they come in turn, as long as anybody gets something
         for hog in many:
             if pool.fits(hog):
@@ -75,22 +78,34 @@ def test_a_newcomer_is_admitted_while_many_hold_all_they_can(hogs: int, more: in
     assert not any(pool.fits(hog) for hog in many)
     free = limit - pool.used
     assert free >= limit // (hogs + 1)
-    assert fill(pool, holders_of(99, 0, 0)[2:]) >= free // 2
+    assert fill(pool, holders_of(99, 0, 0)[:1]) >= free // 2
+
+
+@settings(deadline=None)
+@given(st.integers(1, 12), st.integers(1, 5), st.booleans())
+def test_licenses_of_an_app_that_hold_all_they_can_keep_no_other_license_of_it_out(
+    hogs: int, registries: int, first: bool
+) -> None:
+    pool = Shares("requests", 800)
+    for _ in range(800):
+        for number in range(hogs):
+            for registry in range(registries) if first else reversed(range(registries)):
+                if pool.fits(holders_of(0, number, registry)):
+                    pool.take(holders_of(0, number, registry))
+    assert fill(pool, holders_of(0, 100, 0)) >= FEW
+    assert fill(pool, holders_of(1, 0, 0)) >= 800 // 10
 
 
 @pytest.mark.parametrize(
-    ("holders", "part"),
-    [(holders_of(0, 0, 0), 3), (holders_of(0, 0, 0)[:1], 3), (holders_of(0, 0, 0)[2:], 2)],
+    ("holders", "most"),
+    [
+        pytest.param(holders_of(0, 0, 0)[:1], 600, id="an app: half"),
+        pytest.param((holders_of(0, 0, 0)[0], holders_of(0, 0, 0)[2]), 400, id="a License: a third"),
+        pytest.param(holders_of(0, 0, 0)[:2], 480, id="a Registry: two fifths"),
+    ],
 )
-def test_one_alone_holds_a_third_as_license_or_registry_and_half_as_app(holders: Holders, part: int) -> None:
-    assert fill(Shares("requests", 1200), holders) == 1200 // part
-
-
-def test_many_licenses_of_one_app_hold_no_more_than_the_app_may() -> None:
-    pool = Shares("requests", 1200)
-    taken = sum(fill(pool, holders_of(0, number, number)) for number in range(20))
-    assert taken == 600
-    assert fill(pool, holders_of(1, 0, 0)) == 200
+def test_one_alone_holds_much_and_never_all(holders: Holders, most: int) -> None:
+    assert fill(Shares("requests", 1200), holders) == most
 
 
 def test_the_refusal_names_who_has_its_share() -> None:
@@ -101,7 +116,7 @@ def test_the_refusal_names_who_has_its_share() -> None:
     assert refused.value.message == "license license-1 has 160 requests open, which is its share"
     assert (refused.value.status, refused.value.retry_after) == (429, 2)
     with pytest.raises(ShareReached, match="app app-0 has 240 requests open"):
-        take_until_refused(pool, acme[2:])
+        take_until_refused(pool, acme[:1])
 
 
 def test_a_full_pool_is_the_pools_own_fault() -> None:

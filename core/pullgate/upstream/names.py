@@ -54,7 +54,7 @@ class Names:
 
         Raises socket.gaierror: EAI_AGAIN where no answer came in time, at once if such a look-up still has its thread.
         """
-        key = (holders[-1].namespace, host, family)
+        key = (holders[0].namespace, host, family)
         loop = asyncio.get_running_loop()
         look_up = self._running.get(key)
         if look_up is None:

@@ -194,10 +194,15 @@ class UpstreamResponse:
         Raises UpstreamTimeout when it stalls, UpstreamProtocol when it breaks off; the connection is closed then.
         """
         try:
-            return await self._raw.content.readany()
+            return await self._read_some()
         except (aiohttp.ClientError, OSError) as error:
             fault = self._break(error)
         raise fault
+
+    async def _read_some(self) -> bytes:
+        # aiohttp's time-out begins anew with each byte, also with those of a chunk's endless extension.
+        async with asyncio.timeout(self._idle):
+            return await self._raw.content.readany()
 
     async def next_part(self) -> bytes | memoryview:
         """As `next_chunk`, for a body that may be large: call it alone, and from the beginning.
@@ -212,7 +217,7 @@ class UpstreamResponse:
                     if before:
                         return before
             if self._large is None:
-                return await self._raw.content.readany()
+                return await self._read_some()
             return await self._large.next_chunk() or b""
         except (aiohttp.ClientError, OSError) as error:
             fault = self._break(error)
