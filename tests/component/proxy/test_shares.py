@@ -71,23 +71,11 @@ async def world_of(path: Path, **settings: object) -> AsyncIterator[World]:
             await seed(upstream)
             documents.append(registry("up", upstream.host, namespace=app))
             documents += [license_(name, namespace=app) for name in ("acme", "globex", "initech")]
-        gate = await stack.enter_async_context(running(path / "resources", max_requests=ROOM, **settings))
-        for document in documents:
-            await apply(gate, document)
+        gate = await stack.enter_async_context(running(path / "resources", *documents, max_requests=ROOM, **settings))
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         world = World(gate, upstreams, [], session)
         stack.push_async_callback(end, world)
         yield world
-
-
-async def apply(gate: Gate, document: dict[str, dict[str, str]]) -> None:
-    """In a folder of its app: the gate names a file by kind and name alone."""
-    top, gate.directory = gate.directory, gate.directory / document["metadata"]["namespace"]
-    gate.directory.mkdir(exist_ok=True)
-    try:
-        await gate.apply(document)
-    finally:
-        gate.directory = top
 
 
 async def end(world: World) -> None:
@@ -125,7 +113,9 @@ async def test_320_slow_gets_of_one_license_leave_all_others_served(world: World
 
 async def test_two_licenses_that_take_all_they_can_of_one_registry_leave_a_third_served(world: World) -> None:
     world.upstreams["one"].on("GET", "/blobs/", faults.hang_after(10), times=640)
-    flood = world.flood("one", f"blobs/{IMAGE.config}", 320) + world.flood("one", f"blobs/{IMAGE.config}", 320, "globex")
+    flood = world.flood("one", f"blobs/{IMAGE.config}", 320) + world.flood(
+        "one", f"blobs/{IMAGE.config}", 320, "globex"
+    )
     assert {answer.fault for answer in await world.settle(flood)} == {"ShareReached"}
     assert (await world.manifest("one", "initech")).status == 200
 

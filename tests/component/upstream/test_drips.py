@@ -72,7 +72,9 @@ async def test_a_flood_of_interim_answers_ends_its_connection_before_its_answer(
 
 async def test_as_many_interim_answers_as_are_allowed_harm_no_answer() -> None:
     async def some(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * (INTERIM_LIMIT // 2))
+        writer.write(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * (INTERIM_LIMIT // 2)
+        )
         writer.write(JSON + b"Content-Length: 2\r\n\r\n{}")
         await writer.drain()
 
@@ -106,7 +108,9 @@ async def test_a_head_that_drips_has_an_end_in_time(begin: bytes, again: bytes) 
     ],
 )
 @pytest.mark.parametrize("request_", [MANIFEST, TAGS], ids=["manifest", "list"])
-async def test_a_small_body_that_drips_has_an_end_in_time(begin: bytes, again: bytes, request_: UpstreamRequest) -> None:
+async def test_a_small_body_that_drips_has_an_end_in_time(
+    begin: bytes, again: bytes, request_: UpstreamRequest
+) -> None:
     async def read(upstream: Upstream) -> None:
         response = await upstream.send(request_)
         try:
