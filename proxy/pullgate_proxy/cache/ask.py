@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from pullgate.shares import Holders, registry_holders
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest
 from pullgate_proxy.cache.where import Where
@@ -36,6 +37,12 @@ class Ask:
     def place(self) -> Place:
         """Whose upstream says whether it is there."""
         return (self.where.registry, self.where.host, self.repository, self.digest)
+
+    @property
+    def holders(self) -> Holders:
+        """In whose name it is fetched."""
+        namespace, name, _ = self.where.registry
+        return registry_holders(f"{namespace}/{name}")
 
     @property
     def request(self) -> UpstreamRequest:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from pullgate import faults
+from pullgate.shares import Shares
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.hashing import FileSink
 from pullgate.upstream.request import UpstreamResponse
@@ -25,6 +26,10 @@ UNKEPT_SECONDS: Final = 2.0
 DISTRUSTED_SECONDS: Final = 600.0
 """For which a blob that came damaged comes from its upstream alone."""
 NOTED: Final = 10_000
+UNREAD_SECONDS: Final = 600.0
+"""After which also such a fetch is given up: its upstream may drip."""
+AT_ONCE: Final = 1024
+"""Fetches at once. Beyond a Registry's or an app's share of them its blobs are streamed past the disk."""
 LOOK_SECONDS: Final = 0.01
 """Between two looks at a file that another process writes."""
 
@@ -66,6 +71,7 @@ class Fetches:
         self._keeper, self._clock, self._elsewhere = keeper, clock, elsewhere
         self._check_place = check_place
         self._on_there, self._on_received, self._on_kept = on_there, on_received, on_kept
+        self._shares = Shares("fetches", AT_ONCE)
         self._flights: dict[str, Flight] = {}
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
         self._unkept: OrderedDict[str, float] = OrderedDict()
@@ -80,12 +86,14 @@ class Fetches:
         """The blob's flight, if it is on its way."""
         return self._flights.get(digest)
 
-    def may_begin(self, digest: str) -> bool:
-        """Whether it is likely that the blob can be kept."""
-        return self._keeper.usable and self._unkept.get(digest, 0.0) <= self._clock()
+    def may_begin(self, ask: Ask) -> bool:
+        """Whether it is likely that the blob can be kept, and its Registry and app have not their share of fetches."""
+        likely = self._keeper.usable and self._unkept.get(ask.digest, 0.0) <= self._clock()
+        return likely and self._shares.fits(ask.holders)
 
     def begin(self, ask: Ask) -> Flight:
-        """Fetch a blob that is not on its way."""
+        """Fetch a blob that is not on its way, and for which `may_begin` was just asked."""
+        self._shares.take(ask.holders)
         flight = Flight(ask.digest, ask.place)
         self._flights[ask.digest] = flight
         self._tasks[flight] = asyncio.create_task(self._fly(ask, flight), name=f"fetch {ask.digest}")
@@ -111,9 +119,13 @@ class Fetches:
 
     def _give_up(self, flight: Flight) -> None:
         task = self._tasks.get(flight)
-        idle = not flight.readers and self._clock() - flight.idle_since >= self.linger
-        if task is not None and idle and flight.written < flight.size / 2:
+        idle = self._clock() - flight.idle_since
+        if task is None or flight.readers or idle < self.linger:
+            return
+        if flight.written < flight.size / 2 or idle >= UNREAD_SECONDS:
             task.cancel()
+        else:
+            asyncio.get_running_loop().call_later(UNREAD_SECONDS - idle, self._give_up, flight)
 
     async def _fly(self, ask: Ask, flight: Flight) -> None:
         why: faults.Fault | Lost = Lost()
@@ -130,6 +142,7 @@ class Fetches:
             self._keeper.failed(error)
         finally:
             del self._flights[ask.digest], self._tasks[flight]
+            self._shares.give(ask.holders)
             flight.fail(why)
             if not flight.readers:  # one who came may not have opened it yet
                 flight.close()
