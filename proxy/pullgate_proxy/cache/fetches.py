@@ -67,7 +67,7 @@ class Fetches:
         `on_there` is told each place whose upstream has the blob, `on_received` whence how many bytes came, `on_kept`
         each blob that is kept.
         """
-        self.linger = LINGER
+        self.linger, self.unread = LINGER, UNREAD_SECONDS
         self._keeper, self._clock, self._elsewhere = keeper, clock, elsewhere
         self._check_place = check_place
         self._on_there, self._on_received, self._on_kept = on_there, on_received, on_kept
@@ -122,10 +122,10 @@ class Fetches:
         idle = self._clock() - flight.idle_since
         if task is None or flight.readers or idle < self.linger:
             return
-        if flight.written < flight.size / 2 or idle >= UNREAD_SECONDS:
+        if flight.written < flight.size / 2 or idle >= self.unread:
             task.cancel()
         else:
-            asyncio.get_running_loop().call_later(UNREAD_SECONDS - idle, self._give_up, flight)
+            asyncio.get_running_loop().call_later(self.unread - idle, self._give_up, flight)
 
     async def _fly(self, ask: Ask, flight: Flight) -> None:
         why: faults.Fault | Lost = Lost()

@@ -12,8 +12,10 @@ import aiohttp
 import pytest
 
 from pullgate.oci.manifest import MANIFEST_LIMIT
+from pullgate_proxy.cache.ask import Ask
 from tests.support.catalog import WORKER, catalog, seed
 from tests.support.gate import Answer, Gate, basic, license_, registry, running
+from tests.support.images import image
 from tests.support.upstreams import ScriptedRegistry, faults
 
 ROOM = 320
@@ -63,13 +65,13 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world_of(path: Path, **settings: object) -> AsyncIterator[World]:
+async def world_of(path: Path, *, prefetch: bool = False, **settings: object) -> AsyncIterator[World]:
     async with contextlib.AsyncExitStack() as stack:
         upstreams = {app: await stack.enter_async_context(ScriptedRegistry()) for app in APPS}
         documents = []
         for app, upstream in upstreams.items():
             await seed(upstream)
-            documents.append(registry("up", upstream.host, namespace=app))
+            documents.append(registry("up", upstream.host, namespace=app, cache={"prefetch": prefetch}))
             documents += [license_(name, namespace=app) for name in ("acme", "globex", "initech")]
         gate = await stack.enter_async_context(running(path / "resources", *documents, max_requests=ROOM, **settings))
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
@@ -177,3 +179,39 @@ async def test_strangers_whose_forms_drip_hold_no_request_and_no_part_of_a_licen
     assert (await world.manifest("one")).status == 200
     for _, writer in strangers:
         writer.transport.abort()
+
+
+async def test_an_app_whose_blobs_never_come_stops_no_other_apps_from_being_fetched_ahead(tmp_path: Path) -> None:
+    async with world_of(tmp_path, prefetch=True, blob_cache=tmp_path / "blobs") as world:
+        world.upstreams["one"].on("GET", "/blobs/", faults.hang())
+        for number in range(4):
+            several = image(f"several-{number}")
+            await world.upstreams["one"].push("my-org/several", str(number), several)
+            path = f"/v2/proxy/one/up/my-org/several/manifests/{number}"
+            assert (await world.gate.get(path, world.gate.key("acme", "one"))).status == 200
+        await world.gate.until(lambda: asked_for_blobs(world, "one") == 3)
+        assert (await world.manifest("two")).status == 200
+        await world.gate.until(lambda: asked_for_blobs(world, "two") >= 2)
+        assert asked_for_blobs(world, "one") == 3
+
+
+def asked_for_blobs(world: World, app: str) -> int:
+    return sum("/blobs/" in request.target for request in world.upstreams[app].requests)
+
+
+async def test_a_fetch_that_nobody_reads_ends_though_half_of_it_is_there(tmp_path: Path) -> None:
+    async with world_of(tmp_path, blob_cache=tmp_path / "blobs") as world:
+        blobs = world.gate.proxy.caches.blobs
+        assert blobs is not None
+        blobs.fetches.linger, blobs.fetches.unread = 0.1, 0.3
+        most = len(IMAGE.blobs[IMAGE.config]) - 1
+        world.upstreams["one"].on("GET", "/blobs/", faults.hang_after(most))
+        facts = world.gate.proxy.snapshot.registry_named("one", "up")
+        assert facts is not None
+        upstream = world.gate.proxy._upstreams.get(facts)
+        held = await blobs.open(Ask(world.gate.proxy._upstreams.where(facts), WORKER, IMAGE.config, lambda: upstream))
+        assert held is not None
+        assert held.flight is not None
+        await held.flight.wait_beyond(most - 1)
+        await held.aclose()
+        await world.gate.until(lambda: len(blobs.fetches) == 0)
