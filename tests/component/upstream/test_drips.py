@@ -54,7 +54,8 @@ async def drip(writer: asyncio.StreamWriter, begin: bytes, again: bytes, pause: 
 async def fault_and_seconds(asking: Awaitable[object]) -> tuple[faults.Fault, float]:
     began = time.monotonic()
     with pytest.raises(faults.Fault) as raised:
-        await asking
+        async with asyncio.timeout(5):
+            await asking
     return raised.value, time.monotonic() - began
 
 
