@@ -230,10 +230,13 @@ async def test_more_pulls_than_descriptors_are_refused_in_words_and_none_fails_f
                 upstream.on("GET", "/blobs/", faults.hang_after(10, gate_closed))
                 pulls = [(BLOB.replace(APP, app), key) for app, key in zip(apps, keys, strict=True) for _ in range(5)]
                 asked = [asyncio.create_task(status(session, proxy, path, key)) for path, key in pulls]
-                done, waiting = await asyncio.wait(asked, timeout=3)
+                limit = await level(session, proxy, 'pullgate_load_limit{of="requests"}')
+                async with asyncio.timeout(60):
+                    while sum(not task.done() for task in asked) > limit:
+                        await asyncio.sleep(0.05)
+                done, waiting = await asyncio.wait(asked, timeout=0.2)
                 refused = [task.result() for task in done]
                 assert set(refused) == {(503, "Overloaded"), (429, "ShareReached")}
-                limit = await level(session, proxy, 'pullgate_load_limit{of="requests"}')
                 assert len(waiting) == limit
                 assert await level(session, proxy, 'pullgate_load{of="descriptors"}') < 128
                 overloaded = refused.count((503, "Overloaded"))
