@@ -289,6 +289,20 @@ class TooManyTests(Fault):
         super().__init__(f"tests as license {license_name} made {requests} requests this hour", retry_after=retry_after)
 
 
+class ShareReached(Fault):
+    """A license, a Registry or an app uses its share of the proxy; the rest is for all others."""
+
+    actors = (Actor.CUSTOMER, Actor.VENDOR)
+    status = 429
+    code = "TOOMANYREQUESTS"
+    default_hint = "wait until some of them are done"
+
+    def __init__(self, holder: str, held: int, cause: str) -> None:
+        """`holder` ("license acme") has `held` units of the pool `cause`: requests, bodies."""
+        what = "bytes of manifests, lists or forms on their way" if cause == "bodies" else f"{cause} open"
+        super().__init__(f"{holder} has {held} {what}, which is its share", retry_after=2)
+
+
 class TooManyAttempts(Fault):
     """Wrong license keys, one after the other, from one source. A right key from there is served all the same."""
 

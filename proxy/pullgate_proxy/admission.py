@@ -21,11 +21,13 @@ from typing import Final
 from aiohttp import web
 
 from pullgate.faults import Overloaded
-from pullgate.upstream.budget import BodyBudget, Loan
+from pullgate.shares import Holders, Loan, Shares, address_holder
 from pullgate_proxy.connections import Connections, Handle
 from pullgate_proxy.memory import count_descriptors, find_memory_limit, give_back, read_resident
 from pullgate_proxy.metrics import Metrics
+from pullgate_proxy.pipeline.origin import source_of
 from pullgate_proxy.pipeline.request import Kind
+from pullgate_proxy.pull_log import Record
 from pullgate_proxy.settings import ProxySettings
 
 LOOK_SECONDS: Final = 1.0
@@ -94,7 +96,9 @@ class Admission:
         """Bytes that the process may have; None where nobody says."""
         self.room = plan_room(self._descriptors, count_descriptors(), self.memory, settings)
         forms = self.room.bodies // FORM_PART
-        self.bodies, self._forms = BodyBudget(self.room.bodies - forms), BodyBudget(forms)
+        self.bodies, self._forms = Shares("bodies", self.room.bodies - forms), Shares("bodies", forms)
+        self.requests = Shares("requests", self.room.requests)
+        """Those that were authorized, each in the name of its License, Registry and app."""
         self.connections: Connections
         self.running = 0
         """Requests that are being answered."""
@@ -127,7 +131,7 @@ class Admission:
     # --- one request ---
 
     def enter(self, http: web.BaseRequest) -> None:
-        """A request begins; `running` is to be less by one at its end."""
+        """A request begins; `leave` must follow."""
         self.running += 1
         self.connections.work(http.protocol)
 
@@ -141,12 +145,26 @@ class Admission:
         if self.running > self._ceiling and kind is not Kind.PING:
             raise Overloaded(self._cause)
 
+    def seat(self, record: Record, holders: Holders) -> None:
+        """The request of `record` goes on in the name of `holders`; `leave` must follow. Raises ShareReached."""
+        self.requests.take(holders)
+        record.holders = holders
+
+    def leave(self, record: Record) -> None:
+        """A request has ended."""
+        self.running -= 1
+        if record.holders:
+            self.requests.give(record.holders)
+
     @contextlib.contextmanager
-    def read_form(self, http: web.BaseRequest) -> Iterator[Loan]:
-        """While a form is read, its request is as one that has not come yet, and its bytes are counted by the loan."""
+    def read_form(self, http: web.BaseRequest, client: str) -> Iterator[Loan]:
+        """While a form is read, its request is as one that has not come yet, and its bytes are counted by the loan.
+
+        Nobody has logged in yet, so they are those of the address `client`.
+        """
         self.running -= 1
         try:
-            with self.connections.waiting(http), self._forms.lend() as loan:
+            with self.connections.waiting(http), self._forms.lend(address_holder(source_of(client))) as loan:
                 yield loan
         finally:
             self.running += 1
@@ -217,7 +235,7 @@ class Admission:
         of.labels("idle_connections").set_function(lambda: self.connections.idle)
         of.labels("descriptors").set_function(count_descriptors)
         of.labels("memory").set_function(read_resident)
-        of.labels("bodies").set_function(lambda: self.bodies.held + self._forms.held)
+        of.labels("bodies").set_function(lambda: self.bodies.used + self._forms.used)
         limit.labels("requests").set(self.room.requests)
         limit.labels("connections").set(self.room.connections)
         limit.labels("descriptors").set(self._descriptors)

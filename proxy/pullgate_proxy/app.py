@@ -26,8 +26,8 @@ from pullgate.licensing.usage import Counts
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import find_route
 from pullgate.server_log import keep_content_out_of_logs
+from pullgate.shares import Loan, license_holders, registry_holders
 from pullgate.store.cluster.reflector import Contact
-from pullgate.upstream.budget import Loan
 from pullgate_proxy.admin import Readiness, build_admin
 from pullgate_proxy.admission import Admission
 from pullgate_proxy.caches import Caches
@@ -192,7 +192,7 @@ class Proxy:
             record.reason = "ClientGone"
             raise ConnectionResetError from None
         finally:
-            self.admission.running -= 1
+            self.admission.leave(record)
             self._note(record, time.monotonic() - started)
             self._shared.gate.leave(record)
 
@@ -208,7 +208,8 @@ class Proxy:
                 return await self._token(http, record)
             self.admission.let_pull(request.kind)
             answer = await self._pull(request, http, origin, record)
-            self.admission.connections.hold(http, len(answer.body))
+            holders = license_holders(record.app, record.license)
+            self.admission.connections.hold(http, len(answer.body), *holders)
             if record.test:
                 answer = dataclasses.replace(answer, headers={**answer.headers, **_test_headers(record)})
             return await relay(http, answer, record, functools.partial(self._shared.gate.reserve, record))
@@ -265,6 +266,8 @@ class Proxy:
             raise NotEntitled(license_.name, request.repository)
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
+        registry = registry_holders(f"{route.registry.namespace}/{route.registry.name}")
+        self.admission.seat(record, (*registry, license_holders(license_.namespace, license_.name)[1]))
         await self._shared.gate.enter(license_, request, record)
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)
@@ -276,7 +279,7 @@ class Proxy:
 
     async def _token(self, http: web.BaseRequest, record: Record) -> web.Response:
         if http.method == "POST":
-            with self.admission.read_form(http) as loan:
+            with self.admission.read_form(http, record.client) as loan:
                 form = TokenForm(await _read_form(http, loan))
         elif http.method == "GET":
             form = TokenForm(http.raw_path.partition("?")[2][:BODY_LIMIT])

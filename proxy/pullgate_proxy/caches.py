@@ -52,8 +52,6 @@ class Caches:
                 await self.blobs.start()
         except ExchangeFailed as error:
             raise InvalidSettings(f"object store: {error}") from error
-        if self.prefetcher is not None:
-            self.prefetcher.start()
         if self._peers is not None:
             self._tasks.append(asyncio.create_task(self._peers.membership.run(), name="peers"))
 

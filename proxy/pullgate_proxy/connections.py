@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from pullgate.upstream.budget import BodyBudget
+from pullgate.shares import Holder, Loan, Shares
 from pullgate_proxy.pipeline.origin import source_of
 
 HEAD_LIMIT: Final = 32 * 1024
@@ -59,15 +59,15 @@ class _ServerTLS(sslproto.SSLProtocol):
 class Connection(web.RequestHandler):
     """One client's connection, known from its acceptance on: also while its TLS handshake hangs."""
 
-    __slots__ = ("_book", "_ends", "_head", "held", "raw", "source", "unwanted")
+    __slots__ = ("_book", "_ends", "_head", "loan", "raw", "source", "unwanted")
 
     def __init__(self, book: Connections, source: str, **options: Any) -> None:
         """`source` is where it comes from, as `source_of` says it."""
         super().__init__(book, loop=asyncio.get_running_loop(), **options)
         self._book, self._head, self._ends = book, 0, False
         self.source = source
-        self.held = 0
-        """Bytes of the budget that the answer takes while it is sent."""
+        self.loan: Loan | None = None
+        """The bytes of the budget that the answer takes while it is sent."""
         self.raw: asyncio.Transport | None = None
         """What lies below TLS, and is there before its handshake is done."""
         self.unwanted = False
@@ -149,7 +149,7 @@ class Connections(web.Server):
         self,
         handle: Handle,
         limit: int,
-        bodies: BodyBudget,
+        bodies: Shares,
         on_closed: Callable[[str], None],
         request_factory: Callable[..., web.BaseRequest] | None = None,
         **options: Any,
@@ -242,8 +242,7 @@ class Connections(web.Server):
 
     def rest(self, connection: Connection) -> None:
         """An answer was sent, or a client is slow to send: the connection is idle."""
-        self._bodies.give(connection.held)
-        connection.held = 0
+        self._give_back(connection)
         if connection in self._open:
             self._put(connection)
 
@@ -258,12 +257,19 @@ class Connections(web.Server):
         finally:
             self.work(connection)
 
-    def hold(self, http: web.BaseRequest, size: int) -> None:
-        """An answer of `size` bytes will be sent from memory. Raises Overloaded where the budget has no room for it."""
+    def hold(self, http: web.BaseRequest, size: int, *holders: Holder) -> None:
+        """An answer of `size` bytes to `holders` will be sent from memory. Raises ShareReached, Overloaded."""
         connection = http.protocol
         if size and isinstance(connection, Connection):
-            self._bodies.take(size)
-            connection.held += size
+            self._give_back(connection)
+            connection.loan = Loan(self._bodies, holders)
+            connection.loan.grow_to(size)
+
+    def _give_back(self, connection: Connection) -> None:
+        """The answer was sent, or its connection is gone."""
+        if connection.loan is not None:
+            connection.loan.give_back()
+            connection.loan = None
 
     # --- making room ---
 
@@ -313,5 +319,4 @@ class Connections(web.Server):
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
         self._remove(connection)
-        self._bodies.give(connection.held)
-        connection.held = 0
+        self._give_back(connection)

@@ -10,7 +10,7 @@ from aiohttp.log import server_logger
 
 from pullgate.server_header import hide_versions
 from pullgate.server_log import keep_content_out_of_logs
-from pullgate.upstream.budget import BodyBudget
+from pullgate.shares import Shares
 from pullgate_proxy.admission import Admission
 from pullgate_proxy.connections import Connections
 from pullgate_proxy.listener import Listener
@@ -111,7 +111,7 @@ class SidePort:
         return Connections(
             made.request_handler,
             self._connections,
-            BodyBudget(),
+            Shares("bodies"),
             lambda _: None,
             request_factory=made.request_factory,
             keepalive_timeout=self._settings.keepalive_timeout,

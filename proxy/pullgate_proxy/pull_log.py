@@ -11,6 +11,8 @@ from json.encoder import encode_basestring_ascii as _quote
 from select import PIPE_BUF
 from typing import TextIO
 
+from pullgate.shares import Holders
+
 
 @dataclass(slots=True)
 class Record:
@@ -42,6 +44,8 @@ class Record:
     """True if the request has a test mark of its License: it is counted apart."""
     limit: str = ""
     """The customer's limit that is used up, for the answer to a test. The log leaves it out."""
+    holders: Holders = ()
+    """In whose name the request is open; nobody's until it is authorized. Never logged."""
 
 
 class PullLog:

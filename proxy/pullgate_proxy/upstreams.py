@@ -12,7 +12,7 @@ from pullgate.policy.facts import RegistryFacts
 from pullgate.providers.destination import may_show
 from pullgate.providers.handoff import Handoff
 from pullgate.resources.fields import format_time
-from pullgate.upstream.budget import BodyBudget
+from pullgate.shares import Shares
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.refusals import Refusals
@@ -35,7 +35,7 @@ class _Live:
 class Upstreams:
     """The live clients. Not more than there are Registries."""
 
-    def __init__(self, snapshot: Snapshot, settings: ProxySettings, bodies: BodyBudget) -> None:
+    def __init__(self, snapshot: Snapshot, settings: ProxySettings, bodies: Shares) -> None:
         """`bodies` is what manifests and lists of all of them may take of the memory."""
         self._snapshot, self._bodies = snapshot, bodies
         self._bounds = settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout

@@ -393,7 +393,7 @@ async def test_a_peer_of_an_earlier_version_counted_no_tests_and_it_reads_what_i
     peers = PeerUsage(book.instance)
     await peers.take(json.dumps(answer).encode())
     with pytest.raises(TooManyTests):
-        await enter(Gatekeeper(book, peers, tests_per_hour=1), book, 2)
+        enter(Gatekeeper(book, peers, tests_per_hour=1), book, 2)
     assert book.tally((APP, "acme")).total(time.time()).tests == 1  # type: ignore[union-attr]
     rows = json.loads(book.render())["licenses"][0]["hours"]
     assert all(len(row) == 4 for row in rows), "an earlier version takes rows of four"

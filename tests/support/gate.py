@@ -42,6 +42,9 @@ ACCEPT = ", ".join(
     )
 )
 
+RECONCILING = ("check_seconds", "image_test_wait", "least_interval", "proxy_ca")
+"""Settings that are the reconcilers'; all others are the proxy's."""
+
 Document = dict[str, Any]
 
 
@@ -109,7 +112,7 @@ class Gate:
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.directory = directory
         self.log = io.StringIO()
-        self._reconciling = {name: settings.pop(name) for name in ("image_test_wait", "proxy_ca") if name in settings}
+        self._reconciling = {name: settings.pop(name) for name in RECONCILING if name in settings}
         self._settings = settings
         self._stack = contextlib.AsyncExitStack()
         self.store: FolderStore
@@ -176,7 +179,7 @@ class Gate:
     async def apply(self, *documents: Document) -> None:
         """Write each document into a file of its own, and wait until Registries and Licenses are taken in."""
         for document in documents:
-            path = self._path(document["kind"], document["metadata"]["name"])
+            path = self._path(document["kind"], document["metadata"]["name"], document["metadata"]["namespace"])
             await asyncio.to_thread(path.write_text, yaml.safe_dump(document))
         for document in documents:
             metadata = document["metadata"]
@@ -198,8 +201,9 @@ class Gate:
         first = next(iter(config["auths"].values()))
         return str(first.get("password") or base64.b64decode(first["auth"]).decode().partition(":")[2])
 
-    def _path(self, kind: str, name: str) -> Path:
-        return self.directory / f"{kind.lower()}-{name}.yaml"
+    def _path(self, kind: str, name: str, namespace: str = APP) -> Path:
+        app = "" if namespace == APP else f"{namespace}-"
+        return self.directory / f"{kind.lower()}-{app}{name}.yaml"
 
     def _has_registry(self, namespace: str, name: str) -> bool:
         facts = self.proxy.snapshot.registry_named(namespace, name)

@@ -27,6 +27,7 @@ TABLE = {
     "ProofPending": (503, "UNAVAILABLE"),
     "LimitReached": (429, "TOOMANYREQUESTS"),
     "TooManyTests": (429, "TOOMANYREQUESTS"),
+    "ShareReached": (429, "TOOMANYREQUESTS"),
     "TooManyAttempts": (429, "TOOMANYREQUESTS"),
     "TokenExpired": (401, "UNAUTHORIZED"),
     "PathInvalid": (404, "NAME_INVALID"),

@@ -77,13 +77,15 @@ class Breaker:
 
     def failed(self, fault: faults.Fault, request: UpstreamRequest) -> None:
         """`request` met `fault`: the upstream is down, or the fault is about this request alone."""
-        if fault.elsewhere or not isinstance(fault, (*_FAILING, faults.Overloaded)):
+        if isinstance(fault, (faults.Overloaded, faults.ShareReached)):
+            self.left()
+        elif fault.elsewhere or not isinstance(fault, _FAILING):
             self.succeeded()  # it redirected, or refused: it is there
-        elif fault.no_connection and not isinstance(fault, faults.Overloaded):
+        elif fault.no_connection:
             self._last = None
             self._failures += 1
             self._note(fault)
-        elif isinstance(fault, (faults.UpstreamTimeout, faults.Overloaded)) or request.kind in _LISTS:
+        elif isinstance(fault, faults.UpstreamTimeout) or request.kind in _LISTS:
             self.left()
         else:
             key = _key(request)

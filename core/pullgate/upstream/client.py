@@ -17,6 +17,7 @@ from yarl import URL
 
 from pullgate import faults
 from pullgate.licensing.marks import COUNTED_APART, LIMIT_HEADER, TEST_HEADER
+from pullgate.shares import Shares, registry_holders
 from pullgate.upstream import manifest
 from pullgate.upstream.answers import (
     Errors,
@@ -29,12 +30,12 @@ from pullgate.upstream.answers import (
 )
 from pullgate.upstream.auth import Authorization, Authorizer
 from pullgate.upstream.breaker import Breaker
-from pullgate.upstream.budget import BodyBudget
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.guard import Guard, origin_of
 from pullgate.upstream.head import BlobHeads
 from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
+from pullgate.upstream.names import Names
 from pullgate.upstream.parts import is_multipart
 from pullgate.upstream.ranges import answers_range, parse_content_range
 from pullgate.upstream.ratelimit import RateLimit
@@ -62,17 +63,19 @@ class Upstream:
         self,
         config: UpstreamConfig,
         *,
-        budget: BodyBudget | None = None,
+        budget: Shares | None = None,
         refusals: Refusals | None = None,
+        names: Names | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`budget` is what manifests and lists may take of the memory while they are read; without it they just do.
 
+        `names` look up hosts; None: those that all upstreams of the loop share.
         `refusals`: shared by all clients of a process, so that a refused login is remembered beyond this one.
         """
         self.config = config
-        self._budget = budget
+        self._budget, self._holders = budget, registry_holders(config.registry)
         self._clock, self._wall_clock = clock, wall_clock
         self.counted_as_customer = False
         """True once a proxy counted a request of this test as its customer's: it does not take the marks."""
@@ -81,7 +84,7 @@ class Upstream:
         self._guard = Guard(config)
         self._origin = self._guard.origin
         self._base = str(self._origin)
-        self._transport = Transport(config, self._guard)
+        self._transport = Transport(config, self._guard, names)
         self._breaker = Breaker(config.registry, clock)
         self._limits: dict[Kind, RateLimit] = {
             kind: RateLimit(config.host, clock, wall_clock) for kind in get_args(Kind)
@@ -342,7 +345,7 @@ class Upstream:
 
     def _response(self, raw: aiohttp.ClientResponse, location: URL | None) -> UpstreamResponse:
         label, idle = self._transport.label(raw.url), self.config.timeouts.idle
-        return UpstreamResponse(raw, label, idle, location, self._budget)
+        return UpstreamResponse(raw, label, idle, location, self._budget, self._holders)
 
 
 def _build_headers(request: UpstreamRequest, authorization: Authorization | None) -> dict[str, str]:

@@ -7,19 +7,19 @@ name was resolved and the very same ones are dialled, so a name that changes its
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import ipaddress
 import socket
-from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from publicsuffixlist import PublicSuffixList
 from yarl import URL
 
 from pullgate import faults
+from pullgate.shares import registry_holders
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import AddressRefused
+from pullgate.upstream.names import Names, shared_names
 
 URL_LIMIT = 16 * 1024
 """Characters of a realm or a Location; signed URLs reach about 4 KiB."""
@@ -193,18 +193,19 @@ def same_registered_domain(one: str, other: str) -> bool:
 class GuardingResolver(AbstractResolver):
     """The system's resolver, whose answers pass the guard."""
 
-    def __init__(self, guard: Guard | None) -> None:
-        """None: every address is dialled, as that of the egress proxy, which the operator of this process chose."""
-        self._guard = guard
+    def __init__(self, guard: Guard | None, registry: str = "", names: Names | None = None) -> None:
+        """`guard` None: every address is dialled, as of the egress proxy, which the operator of this process chose.
+
+        `registry` ("my-app/quay") is in whose name threads of `names` are taken; None: those that all share.
+        """
+        self._guard, self._holders, self._names = guard, registry_holders(registry), names
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """The addresses of `host` that may be dialled. Raises gaierror, or AddressRefused where none is left."""
-        # An own pool: a name server that does not answer must not hold up what else runs in threads.
-        found = await asyncio.get_running_loop().run_in_executor(
-            _threads(), functools.partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM)
-        )
+        names = self._names or shared_names()
+        found = await names.find(host, family, self._holders)
         allowed = [
             ResolveResult(
                 hostname=host,
@@ -223,11 +224,6 @@ class GuardingResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is held."""
-
-
-@functools.cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=16, thread_name_prefix="resolve")
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from pullgate import faults
-from pullgate.upstream.budget import BodyBudget, Loan
+from pullgate.shares import Holders, Loan, Shares
 from pullgate.upstream.failures import fault_of_body
 from pullgate.upstream.large_body import BUFFERS, LARGE, LargeBody, take_over
 
@@ -67,6 +68,7 @@ class UpstreamResponse:
     __slots__ = (
         "_begun",
         "_budget",
+        "_holders",
         "_host",
         "_idle",
         "_large",
@@ -85,12 +87,14 @@ class UpstreamResponse:
         host: str,
         idle: float,
         location: URL | None = None,
-        budget: BodyBudget | None = None,
+        budget: Shares | None = None,
+        holders: Holders = (),
     ) -> None:
+        """`budget` counts the bytes that `read` keeps in memory, in the name of `holders`."""
         self._raw = raw
         self._host = host
         self._idle = idle
-        self._budget = budget or BodyBudget()
+        self._budget, self._holders = budget or Shares("bodies"), holders
         self.status: int = raw.status
         """200, 206, 304, 416, or a redirect's when `location` is set."""
         self.headers: CIMultiDictProxy[str] = raw.headers
@@ -152,20 +156,25 @@ class UpstreamResponse:
         self.status, self.headers = 200, CIMultiDictProxy(headers)
 
     async def read(self, limit: int) -> bytes:
-        """The whole body, at most `limit` bytes. Raises UpstreamProtocol beyond that, or where the body breaks off.
+        """The whole body, at most `limit` bytes, within the time for which a large one may pause.
 
-        Overloaded where the budget of all bodies has no room for it.
+        Raises UpstreamProtocol beyond that size or where the body breaks off, UpstreamTimeout beyond that time.
+        ShareReached or Overloaded where the budget has no room for it: the bytes that came count, and not the length
+        that was announced.
         """
         if (self.length or 0) > limit:
             self.release()
             raise faults.UpstreamProtocol(self._host, f"the answer is larger than {limit} bytes")
-        with self._budget.lend() as loan:
+        with self._budget.lend(*self._holders) as loan:
             try:
-                loan.grow_to(self.length or 0)
-                return await self._read(limit, loan)
-            except faults.Overloaded:
+                async with asyncio.timeout(self._idle):
+                    return await self._read(limit, loan)
+            except (faults.Overloaded, faults.ShareReached):
                 self.abort()
                 raise
+            except TimeoutError as error:
+                fault = self._break(error)
+        raise fault
 
     async def _read(self, limit: int, loan: Loan) -> bytes:
         parts: list[bytes] = []
@@ -185,10 +194,15 @@ class UpstreamResponse:
         Raises UpstreamTimeout when it stalls, UpstreamProtocol when it breaks off; the connection is closed then.
         """
         try:
-            return await self._raw.content.readany()
+            return await self._read_some()
         except (aiohttp.ClientError, OSError) as error:
             fault = self._break(error)
         raise fault
+
+    async def _read_some(self) -> bytes:
+        # aiohttp's time-out begins anew with each byte, also with those of a chunk's endless extension.
+        async with asyncio.timeout(self._idle):
+            return await self._raw.content.readany()
 
     async def next_part(self) -> bytes | memoryview:
         """As `next_chunk`, for a body that may be large: call it alone, and from the beginning.
@@ -203,7 +217,7 @@ class UpstreamResponse:
                     if before:
                         return before
             if self._large is None:
-                return await self._raw.content.readany()
+                return await self._read_some()
             return await self._large.next_chunk() or b""
         except (aiohttp.ClientError, OSError) as error:
             fault = self._break(error)

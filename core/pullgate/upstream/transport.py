@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
 import ssl
 from collections.abc import Mapping
@@ -9,6 +11,7 @@ from importlib.metadata import version
 from typing import Final
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from pullgate import faults
@@ -24,6 +27,8 @@ from pullgate.upstream.failures import (
     refused_by_egress,
 )
 from pullgate.upstream.guard import Guard, GuardingResolver, name_of
+from pullgate.upstream.heads import BoundedHeads
+from pullgate.upstream.names import Names
 
 USER_AGENT = f"pullgate/{version('pullgate')}"
 
@@ -62,8 +67,9 @@ def is_sendable(value: str) -> bool:
 class Transport:
     """Sends a request and returns the answer's headers, or raises a fault. Nothing is followed, retried or kept."""
 
-    def __init__(self, config: UpstreamConfig, guard: Guard) -> None:
-        self._config = config
+    def __init__(self, config: UpstreamConfig, guard: Guard, names: Names | None = None) -> None:
+        """`names` look up hosts; None: those that all upstreams of the loop share."""
+        self._config, self._names = config, names
         self._guard = guard
         self._egress = Egress(os.environ)
         self._session: aiohttp.ClientSession | None = None
@@ -96,16 +102,18 @@ class Transport:
         failure: Exception
         shown, to_proxy = proxy.headers_for(url, headers) if proxy is not None else (headers, None)
         try:
-            raw = await session.request(
-                method,
-                url,
-                headers=shown,
-                data=body,
-                allow_redirects=False,
-                timeout=timeout,
-                proxy=proxy.url if proxy is not None else None,
-                proxy_headers=to_proxy,
-            )
+            # aiohttp's time-outs begin anew with each byte, and a head may come byte by byte.
+            async with asyncio.timeout(timeouts.connect + wait):
+                raw = await session.request(
+                    method,
+                    url,
+                    headers=shown,
+                    data=body,
+                    allow_redirects=False,
+                    timeout=timeout,
+                    proxy=proxy.url if proxy is not None else None,
+                    proxy_headers=to_proxy,
+                )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = self._failure(error, url, wait, proxy)
         else:
@@ -160,25 +168,27 @@ class Transport:
 
     def _session_for(self, proxy: EgressProxy | None) -> aiohttp.ClientSession:
         if proxy is None:
-            self._session = self._session or self._open(GuardingResolver(self._guard))
+            self._session = self._session or self._open(self._guard)
             return self._session
-        self._proxied = self._proxied or self._open(GuardingResolver(None))
+        self._proxied = self._proxied or self._open(None)
         return self._proxied
 
-    def _open(self, resolver: GuardingResolver) -> aiohttp.ClientSession:
+    def _open(self, guard: Guard | None) -> aiohttp.ClientSession:
         if self._closed:
             raise faults.ShuttingDown
         if not self._guard.literal_is_allowed(self._guard.origin):
             # aiohttp asks no resolver for an address.
             raise faults.UpstreamUnreachable(self._config.host, NOT_DIALLED)
+        connector = aiohttp.TCPConnector(
+            limit=_CONNECTIONS,
+            resolver=GuardingResolver(guard, self._config.registry, self._names),
+            ttl_dns_cache=30,
+            keepalive_timeout=30,
+            ssl=self._trust(),
+        )
+        connector._factory = functools.partial(_heads, asyncio.get_running_loop())
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=_CONNECTIONS,
-                resolver=resolver,
-                ttl_dns_cache=30,
-                keepalive_timeout=30,
-                ssl=self._trust(),
-            ),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
@@ -208,3 +218,7 @@ def _is_of_proxy(error: Exception, proxy: EgressProxy) -> bool:
         proxy.url.raw_host,
         proxy.url.port,
     )
+
+
+def _heads(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
+    return BoundedHeads(loop)

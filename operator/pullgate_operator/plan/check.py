@@ -16,6 +16,8 @@ from pullgate_operator.plan.outcome import without_empty
 
 STEADY = timedelta(hours=1)
 """While checks find the same, a status tells of one in an hour: nothing is written when nothing changed."""
+LEAST_INTERVAL = timedelta(seconds=30)
+"""A shorter spec.check.interval is taken as this: a check takes several requests, and the checks of all share slots."""
 FIRST_RETRY = timedelta(seconds=5)
 """After a failed check, doubled each time, up to the interval."""
 
@@ -100,13 +102,13 @@ def last_check(checked: Checked) -> dict[str, Any]:
     quota = checked.result.quota
     limit = None
     if quota is not None:
-        window = _duration(quota.window) if quota.window is not None else None
+        window = format_duration(quota.window) if quota.window is not None else None
         limit = without_empty({"limit": quota.limit, "remaining": quota.remaining, "window": window})
     latency = f"{max(1, round(checked.result.latency * 1000))}ms"
     return without_empty({"time": format_time(checked.at), "latency": latency, "rateLimit": limit})
 
 
-def _duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """6h, 90m or 45s, as a spec writes it."""
     whole = round(seconds)
     for unit, size in (("h", 3600), ("m", 60)):

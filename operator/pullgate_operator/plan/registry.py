@@ -16,7 +16,16 @@ from pullgate.resources.registry import Registry
 from pullgate.store.port import Document
 from pullgate.upstream.compile import upstream_config
 from pullgate.upstream.config import UpstreamConfig
-from pullgate_operator.plan.check import PERMANENT, STEADY, STEPS, Checked, last_check, next_check
+from pullgate_operator.plan.check import (
+    LEAST_INTERVAL,
+    PERMANENT,
+    STEADY,
+    STEPS,
+    Checked,
+    format_duration,
+    last_check,
+    next_check,
+)
 from pullgate_operator.plan.claims import Name
 from pullgate_operator.plan.credentials import (
     Ending,
@@ -50,6 +59,8 @@ class RegistryInputs:
     """Of the token, where the credentials are an exchange."""
     own_identity: bool = False
     """Whether this namespace may use the operator's own cloud identity."""
+    least_interval: timedelta = LEAST_INTERVAL
+    """Between two checks, whatever spec.check.interval is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +92,7 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
     _put_ready(conditions, inputs, checked)
     due = None
     if config is not None and not resource.spec.suspend:
-        due = next_check(checked, resource.spec.check.interval, now)
+        due = next_check(checked, max(resource.spec.check.interval, inputs.least_interval), now)
         if checked is not None and checked.config != config:  # its token was renewed
             due = now
     check = config if due is not None and due <= now else None
@@ -239,7 +250,11 @@ def _summary(conditions: Conditions, inputs: RegistryInputs, checked: Checked | 
         return False, checked.image_fault.reason, _words(checked.image_fault, inputs.resource, checked)
     if unproven is not None:
         return False, unproven.reason, unproven.message  # no new try mends it: the vendor must name an image
-    return True, "Ready", f"{spec.host} can be pulled from"
+    message = f"{spec.host} can be pulled from"
+    if spec.check.interval < inputs.least_interval:
+        least = format_duration(inputs.least_interval.total_seconds())
+        message += f"; it is checked every {least}, which is the least that spec.check.interval can be"
+    return True, "Ready", message
 
 
 def _status(

@@ -12,6 +12,8 @@ from datetime import datetime
 from pullgate.oci.rendered import InvalidInput, parse_image_path, read_images
 from pullgate.resources import ImageTest, parse_resource
 from pullgate.resources.image_test import IMAGE_LIMIT
+from pullgate.shares import namespace_holder
+from pullgate.slots import FairSlots, LineFull
 from pullgate.store.port import Key, Store, StoreUnavailable
 from pullgate.tls_context import InvalidCA, read_ca_file
 from pullgate.upstream.probe import ImageResult, ProbeOptions, ProbeTarget, probe_all
@@ -28,6 +30,9 @@ LACKS = frozenset({"RegistryUnknown", "RegistryNotReady", "CredentialsMissing"})
 BEHIND = frozenset({"PathInvalid", "KeyUnknown", "CredentialsMissing"})
 """What a proxy says that has not seen a new Registry or License yet."""
 BEHIND_SECONDS = 3.0
+
+LATE_SECONDS = 30.0
+"""After which a run is begun again for which there was no room in the line."""
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +52,7 @@ class ImageTestReconciler:
         self, store: Store, clock: Clock, settings: ReconcileSettings, *, again: Callable[[Key], None]
     ) -> None:
         self._store, self._clock, self._settings, self._again = store, clock, settings, again
-        self._slots = asyncio.Semaphore(settings.runs)
+        self._slots = FairSlots("runs", settings.runs)
         self._running: dict[Key, tuple[int, asyncio.Task[None]]] = {}
         """Generation, and the run."""
         self._finished: dict[Key, Finished] = {}
@@ -131,13 +136,18 @@ class ImageTestReconciler:
     # --- one run ---
 
     async def _run(self, key: Key, resource: ImageTest, patient: bool) -> None:
-        async with self._slots:
-            finished = await self._probe(resource, patient)
+        finished: Finished | None = None
+        try:
+            async with self._slots.hold(namespace_holder(key.namespace)):
+                finished = await self._probe(resource, patient)
+        except LineFull:
+            asyncio.get_running_loop().call_later(LATE_SECONDS, self._again, key)
         if self._running.get(key, (0, None))[1] is not asyncio.current_task():
             return  # it is gone, or another generation
         del self._running[key]
-        self._finished[key] = finished
-        self._again(key)
+        if finished is not None:
+            self._finished[key] = finished
+            self._again(key)
 
     async def _probe(self, resource: ImageTest, patient: bool) -> Finished:
         started, began = self._clock(), time.monotonic()

@@ -16,6 +16,8 @@ from pullgate.providers.types import PROVIDERS
 from pullgate.resources import Registry, parse_resource
 from pullgate.resources.model import SecretRef
 from pullgate.resources.registry import RegistrySpec
+from pullgate.shares import namespace_holder
+from pullgate.slots import FairSlots, LineFull
 from pullgate.store.port import Document, Key, Store
 from pullgate.upstream.compile import upstream_config
 from pullgate.upstream.config import UpstreamConfig
@@ -35,6 +37,12 @@ from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
 
 ASK_END_EVERY = timedelta(hours=1)
 
+LATE_SECONDS = 30.0
+"""After which a check is begun again for which there was no room in the line."""
+
+_Asked = tuple[LoginResult, faults.Fault | None, datetime | None]
+"""How the login went, what is wrong with spec.check.image, and when the credentials end."""
+
 log = logging.getLogger(__name__)
 
 
@@ -53,7 +61,7 @@ class RegistryReconciler:
     ) -> None:
         self._store, self._claims, self._clock, self._again = store, claims, clock, again
         self._settings = settings
-        self._slots = asyncio.Semaphore(settings.checks)
+        self._slots = FairSlots("checks", settings.checks)
         self.renewals = Renewals(clock, store.request_token, again=again, on_done=on_renewed)
         self._refusals = Refusals(time.monotonic)
         self._checked: dict[Key, Checked] = {}
@@ -95,6 +103,7 @@ class RegistryReconciler:
             older_by_domain=self._claims.older_by_domain(name),
             checked=self._checked.get(key),
             own_identity=self._settings.allows_own_identity(key.namespace),
+            least_interval=self._settings.least_interval,
             now=self._clock(),
         )
         return dataclasses.replace(inputs, renewal=await self._renewal(key, inputs))
@@ -141,24 +150,23 @@ class RegistryReconciler:
 
     async def _check(self, key: Key, config: UpstreamConfig, source: str, spec: RegistrySpec) -> None:
         image = spec.check.image
-        async with self._slots:
-            result: LoginResult | None = None
-            image_fault: faults.Fault | None = None
-            end: datetime | None = None
-            try:
-                places = places_of(spec.host, image, spec.repositories)
-                result = await check_login(config, PROVIDERS[spec.type].quota, places, self._refusals)
-                if image is not None and result.fault is None:
-                    image_fault = await check_image(config, image)
-                if result.fault is None:
-                    end = await self._ask_end(key, config, source, spec)
-            except Exception:
-                log.exception("checking Registry %s/%s failed", key.namespace, key.name)
+        asked: _Asked | None = None
+        late = False
+        try:
+            async with self._slots.hold(namespace_holder(key.namespace)):
+                asked = await self._ask(key, config, source, spec)
+        except LineFull:
+            late = True
+        except Exception:
+            log.exception("checking Registry %s/%s failed", key.namespace, key.name)
         if self._running.get(key, (None, None))[1] is not asyncio.current_task():
             return  # forgotten, or replaced by one with other settings
         del self._running[key]
-        if result is None:
+        if late:
+            asyncio.get_running_loop().call_later(LATE_SECONDS, self._again, key)
+        if asked is None:
             return
+        result, image_fault, end = asked
         before = self._checked.get(key)
         failures = before.failures if before is not None and before.is_of(config, spec, source) else 0
         checked = Checked(
@@ -168,6 +176,24 @@ class RegistryReconciler:
         if isinstance(checked.fault, faults.UpstreamUnauthorized) and source and config.credentials is not None:
             self.renewals.refuse(key, config.credentials.password)
         self._again(key)
+
+    async def _ask(self, key: Key, config: UpstreamConfig, source: str, spec: RegistrySpec) -> _Asked:
+        """Within `check_seconds`: an upstream that drips must not keep its slot."""
+        image, began = spec.check.image, time.monotonic()
+        image_fault: faults.Fault | None = None
+        end: datetime | None = None
+        seconds = self._settings.check_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                places = places_of(spec.host, image, spec.repositories)
+                result = await check_login(config, PROVIDERS[spec.type].quota, places, self._refusals)
+                if image is not None and result.fault is None:
+                    image_fault = await check_image(config, image)
+                if result.fault is None:
+                    end = await self._ask_end(key, config, source, spec)
+        except TimeoutError:
+            result = LoginResult(time.monotonic() - began, faults.UpstreamTimeout(config.host, seconds))
+        return result, image_fault, end
 
     async def _ask_end(self, key: Key, config: UpstreamConfig, source: str, spec: RegistrySpec) -> datetime | None:
         """When static credentials end, as the provider tells it; asked once an hour."""

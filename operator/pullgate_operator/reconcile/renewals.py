@@ -14,14 +14,18 @@ from typing import Final
 from pullgate.providers.exchange import Exchange, ExchangeFailed, Issued, Tools, fingerprint
 from pullgate.providers.handoff import Handoff
 from pullgate.resources.fields import format_time
+from pullgate.shares import namespace_holder
+from pullgate.slots import FairSlots
 from pullgate.store.port import Key
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.exchange_http import ExchangeHttp
 from pullgate_operator.plan.renewal import Renewal, failed, refused, renewed
 from pullgate_operator.reconcile.settings import Clock
 
-AT_ONCE: Final = 8
-"""Tokens that are asked for at the same time."""
+AT_ONCE: Final = 16
+"""Tokens that are asked for at the same time; half of them is the most for one namespace."""
+SECONDS: Final = 120.0
+"""For which one may be asked for: several requests, each of which has its own bound."""
 SKEW: Final = timedelta(minutes=1)
 
 AskToken = Callable[[str, str, str], Awaitable[str]]
@@ -54,7 +58,7 @@ class Renewals:
         """`on_done` is told `ok` or the reason of each try."""
         self._clock, self._ask_token, self._again, self._on_done = clock, ask_token, again, on_done
         self._chance = chance
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = FairSlots("tokens", AT_ONCE)
         self._entries: dict[str, _Entry] = {}
         self._source_of: dict[Key, str] = {}
 
@@ -75,7 +79,7 @@ class Renewals:
         issued_at = entry.renewal.issued_at
         is_due = entry.renewal.renew_at <= now or (issued_at is not None and issued_at > now + SKEW)
         if is_due and entry.task is None:
-            entry.task = asyncio.create_task(self._renew(source, entry), name=f"renew {key.name}")
+            entry.task = asyncio.create_task(self._renew(source, entry, key.namespace), name=f"renew {key.name}")
         return entry.renewal
 
     def refuse(self, key: Key, token: str) -> None:
@@ -124,9 +128,9 @@ class Renewals:
             for user in entry.users:
                 self._again(user)
 
-    async def _renew(self, source: str, entry: _Entry) -> None:
+    async def _renew(self, source: str, entry: _Entry, namespace: str) -> None:
         try:
-            async with self._slots:
+            async with self._slots.hold(namespace_holder(namespace)), asyncio.timeout(SECONDS):
                 began = self._clock().replace(microsecond=0)
                 issued = await entry.exchange.issue(Tools(ExchangeHttp(entry.config), self._clock, self._ask_token))
             entry.renewal = renewed(entry.renewal, _checked(issued, self._clock()), began, self._chance())

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pullgate_operator.plan.check import LEAST_INTERVAL
 from pullgate_operator.plan.image_test import WAIT
 
 Clock = Callable[[], datetime]
@@ -25,10 +26,14 @@ class ReconcileSettings:
     external_url: str
     """How customers reach the proxy: scheme://host[:port]. Pull Secrets are for its host."""
     workers: int = 4
-    checks: int = 8
-    """Registries that are asked at the same time."""
-    runs: int = 4
-    """ImageTests that run at the same time."""
+    checks: int = 16
+    """Registries that are asked at the same time; half of them is the most for one namespace."""
+    runs: int = 8
+    """ImageTests that run at the same time; half of them is the most for one namespace."""
+    check_seconds: float = 120.0
+    """For which one check may go on: a login, and some images to try it at, each of which has its own bound."""
+    least_interval: timedelta = LEAST_INTERVAL
+    """Between two checks of a Registry, whatever its spec.check.interval is."""
     proxy_ca: Path | None = None
     """PEM file of the CA that signs the proxy's certificate, beside the system's; read again for each run."""
     image_test_wait: timedelta = WAIT

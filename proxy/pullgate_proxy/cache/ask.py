@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from pullgate.shares import Holders, registry_holders
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest
 from pullgate_proxy.cache.where import Where
@@ -47,6 +48,12 @@ class Ask:
         parts = "\0".join((*self.where.registry, self.where.host, self.repository))
         key = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
         return Place(self.digest, self.where.registry[0], key)
+
+    @property
+    def holders(self) -> Holders:
+        """In whose name it is fetched."""
+        namespace, name, _ = self.where.registry
+        return registry_holders(f"{namespace}/{name}")
 
     @property
     def request(self) -> UpstreamRequest:

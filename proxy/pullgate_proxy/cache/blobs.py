@@ -87,7 +87,7 @@ class BlobCache:
                 stack.pop_all()
             return self._hold(ask, found, result)
         flight = flight or self.fetches.get(ask.place)  # begun while the disk was looked at
-        if flight is None and not (begin and self.fetches.may_begin(ask.place)):
+        if flight is None and not (begin and self.fetches.may_begin(ask)):
             return None
         if flight is not None and first is not None and first - flight.available > AHEAD:
             return None

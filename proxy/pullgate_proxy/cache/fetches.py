@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from pullgate import faults
+from pullgate.shares import Shares
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.hashing import FileSink
 from pullgate.upstream.request import UpstreamResponse
@@ -26,6 +27,10 @@ UNKEPT_SECONDS: Final = 2.0
 DISTRUSTED_SECONDS: Final = 600.0
 """For which a blob that came damaged comes from its upstream alone."""
 NOTED: Final = 10_000
+UNREAD_SECONDS: Final = 600.0
+"""After which also such a fetch is given up: its upstream may drip."""
+AT_ONCE: Final = 1024
+"""Fetches at once. Beyond a Registry's or an app's share of them its blobs are streamed past the disk."""
 LOOK_SECONDS: Final = 0.01
 """Between two looks at a file that another process writes."""
 
@@ -66,10 +71,11 @@ class Fetches:
         `on_proven` receives each place from which a whole blob came and was verified, `on_received` the source and
         number of bytes that came, `on_kept` each blob that is kept.
         """
-        self.linger = LINGER
+        self.linger, self.unread = LINGER, UNREAD_SECONDS
         self._keeper, self._clock, self._elsewhere = keeper, clock, elsewhere
         self._check_place = check_place
         self._on_proven, self._on_received, self._on_kept = on_proven, on_received, on_kept
+        self._shares = Shares("fetches", AT_ONCE)
         self._flights: dict[Place, Flight] = {}
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
         # Both by place: what one upstream sends must not decide how another's customers are served.
@@ -85,12 +91,14 @@ class Fetches:
         """The blob's flight, if it is on its way from this place. Places never share one: see docs/cache.md."""
         return self._flights.get(place)
 
-    def may_begin(self, place: Place) -> bool:
-        """Whether it is likely that the blob can be kept."""
-        return self._keeper.usable and self._unkept.get(place, 0.0) <= self._clock()
+    def may_begin(self, ask: Ask) -> bool:
+        """True if it is likely that the blob can be kept, and its Registry and app have not their share of fetches."""
+        likely = self._keeper.usable and self._unkept.get(ask.place, 0.0) <= self._clock()
+        return likely and self._shares.fits(ask.holders)
 
     def begin(self, ask: Ask) -> Flight:
-        """Fetch a blob that is not on its way."""
+        """Fetch a blob that is not on its way, and for which `may_begin` was just asked."""
+        self._shares.take(ask.holders)
         flight = self._flights[ask.place] = Flight(ask.place)
         self._tasks[flight] = asyncio.create_task(self._fly(ask, flight), name=f"fetch {ask.digest}")
         return flight
@@ -115,9 +123,13 @@ class Fetches:
 
     def _give_up(self, flight: Flight) -> None:
         task = self._tasks.get(flight)
-        idle = not flight.readers and self._clock() - flight.idle_since >= self.linger
-        if task is not None and idle and flight.written < flight.size / 2:
+        idle = self._clock() - flight.idle_since
+        if task is None or flight.readers or idle < self.linger:
+            return
+        if flight.written < flight.size / 2 or idle >= self.unread:
             task.cancel()
+        else:
+            asyncio.get_running_loop().call_later(self.unread - idle, self._give_up, flight)
 
     async def _fly(self, ask: Ask, flight: Flight) -> None:
         why: faults.Fault | Lost = Lost()
@@ -134,6 +146,7 @@ class Fetches:
             self._keeper.failed(error)
         finally:
             del self._flights[flight.place], self._tasks[flight]
+            self._shares.give(ask.holders)
             flight.fail(why)
             if not flight.readers:  # one who came may not have opened it yet
                 flight.close()

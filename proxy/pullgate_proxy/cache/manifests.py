@@ -7,7 +7,6 @@ read is never an answer to another's, and a digest is known only where that very
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
@@ -15,6 +14,7 @@ from typing import Final, Protocol, TypeVar
 from pullgate.oci.digest import is_digest
 from pullgate.upstream.manifest import FetchedManifest, ResolvedManifest
 from pullgate.upstream.request import UpstreamRequest
+from pullgate_proxy.cache.evenly import Evenly
 from pullgate_proxy.cache.together import Together
 from pullgate_proxy.cache.where import DIGEST_TTL, STALE, Where
 
@@ -48,16 +48,22 @@ class Upstream(Protocol):
 
 
 class ManifestCache:
-    """Bounded by bytes; the least used go first. `on_result` is told hit, revalidated, miss or stale."""
+    """Bounded by bytes; the least used of the app that has most go first.
+
+    `on_result` is told hit, revalidated, miss or stale.
+    """
 
     def __init__(self, limit: int, clock: Callable[[], float], on_result: Callable[[str], None]) -> None:
         """`limit` in bytes; 0 keeps nothing."""
         self._limit, self._clock, self._on_result = limit, clock, on_result
-        self._bodies: OrderedDict[tuple[object, ...], FetchedManifest] = OrderedDict()
-        self._told: OrderedDict[tuple[object, ...], _Told] = OrderedDict()
+        self._bodies: Evenly[tuple[object, ...], FetchedManifest] = Evenly(limit)
+        self._told: Evenly[tuple[object, ...], _Told] = Evenly(TAGS)
         self._together = Together()
-        self.size = 0
+
+    @property
+    def size(self) -> int:
         """Bytes that are kept."""
+        return self._bodies.size
 
     async def fetch(
         self, where: Where, request: UpstreamRequest, upstream: Upstream, *, fresh: bool, spend: Spend
@@ -70,7 +76,7 @@ class ManifestCache:
         if not self._limit:
             spend()
             return await upstream.fetch_manifest(request), "off"
-        told = self._told.get(_reference(where, request))
+        told = self._told.peek(where.registry[0], _reference(where, request))
         kept = self._body(where, request, told.resolved.digest) if told is not None else None
         if kept is not None and told is not None and not fresh and self._is_young(where, request, told):
             return self._answer(kept, "hit")
@@ -103,7 +109,7 @@ class ManifestCache:
         if not self._limit:
             spend()
             return await upstream.resolve_manifest(request), "off"
-        told = self._told.get(_reference(where, request))
+        told = self._told.peek(where.registry[0], _reference(where, request))
         if told is not None and not fresh and self._is_young(where, request, told):
             return self._answer(told.resolved, "hit")
         key = ("HEAD", fresh, *_reference(where, request))
@@ -126,7 +132,7 @@ class ManifestCache:
 
     def young_until(self, where: Where, request: UpstreamRequest) -> float:
         """Until when (by the clock) `request` is answered from here without asking; 0 where it is not."""
-        told = self._told.get(_reference(where, request))
+        told = self._told.peek(where.registry[0], _reference(where, request))
         return told.at + self._ttl(where, request) if told is not None else 0.0
 
     def count_hit(self) -> None:
@@ -149,34 +155,19 @@ class ManifestCache:
         return self._clock() - told.at <= where.stale_if_error
 
     def _body(self, where: Where, request: UpstreamRequest, digest: str) -> FetchedManifest | None:
-        key = (*_place(where, request), digest)
-        found = self._bodies.get(key)
-        if found is not None:
-            self._bodies.move_to_end(key)
-        return found
+        return self._bodies.get(where.registry[0], (*_place(where, request), digest))
 
     def _keep(self, where: Where, request: UpstreamRequest, fetched: FetchedManifest) -> None:
         cost = len(fetched.body) + ENTRY_COST
         if cost > self._limit // 4:
             return  # one manifest is not worth all others
-        key = (*_place(where, request), fetched.digest)
-        if key not in self._bodies:
-            self.size += cost
-        self._bodies[key] = fetched
-        self._bodies.move_to_end(key)
+        self._bodies.put(where.registry[0], (*_place(where, request), fetched.digest), fetched, cost)
         self._tell(where, request, _of(fetched))
         by_digest = dataclasses.replace(request, reference=fetched.digest)
         self._tell(where, by_digest, _of(fetched))
-        while self.size > self._limit:
-            _, gone = self._bodies.popitem(last=False)
-            self.size -= len(gone.body) + ENTRY_COST
 
     def _tell(self, where: Where, request: UpstreamRequest, resolved: ResolvedManifest) -> None:
-        key = _reference(where, request)
-        self._told[key] = _Told(resolved, self._clock())
-        self._told.move_to_end(key)
-        if len(self._told) > TAGS:
-            self._told.popitem(last=False)
+        self._told.put(where.registry[0], _reference(where, request), _Told(resolved, self._clock()))
 
     def _answer(self, found: T, result: str) -> tuple[T, str]:
         self._on_result(result)

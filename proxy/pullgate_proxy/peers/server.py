@@ -13,7 +13,8 @@ from typing import Final
 
 from aiohttp import web
 
-from pullgate.faults import Fault, UpstreamTimeout
+from pullgate.faults import Fault, Overloaded, ShareReached, UpstreamTimeout
+from pullgate.shares import Shares, registry_holders
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.held import Held
@@ -39,7 +40,7 @@ def build_peer_server(
     blobs: BlobCache, instance: str, keys: Callable[[], SigningKeys], make_ask: MakeAsk
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The handler of /peer/…"""
-    slots = asyncio.Semaphore(AT_ONCE)
+    shares = Shares("peers", AT_ONCE)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.headers.get(INSTANCE) == instance:
@@ -49,10 +50,14 @@ def build_peer_server(
         wanted = read_path(path)
         if wanted is None or not keys().verifies_ticket(ticket, path, time.time()):
             return web.Response(status=403)
-        if slots.locked():
+        try:
+            with shares.lend(*registry_holders(f"{wanted.app}/{wanted.registry}")) as seat:
+                seat.grow_to(1)
+                return await _send(request, blobs, make_ask, wanted)
+        except Overloaded:
             return web.Response(status=503)
-        async with slots:
-            return await _send(request, blobs, make_ask, wanted)
+        except ShareReached as fault:
+            return _refuse(fault)
 
     return answer
 
@@ -68,8 +73,7 @@ async def _send(request: web.Request, blobs: BlobCache, make_ask: MakeAsk, wante
     except TimeoutError:
         return web.Response(status=404, headers={"X-Pullgate-Reason": UpstreamTimeout.reason})
     except Fault as fault:
-        # Not a failure of this replica: the other one asks the upstream, and tells its client what that says.
-        return web.Response(status=404, headers={"X-Pullgate-Reason": fault.reason})
+        return _refuse(fault)
     if held is None:
         return web.Response(status=404)
     headers = {"Content-Type": "application/octet-stream", "Content-Length": str(held.size)}
@@ -77,3 +81,8 @@ async def _send(request: web.Request, blobs: BlobCache, make_ask: MakeAsk, wante
         return await relay(request, Answer(200, headers, stream=held), Record(), without_limit)
     except ClientGone:
         raise ConnectionResetError from None
+
+
+def _refuse(fault: Fault) -> web.Response:
+    """Not a failure of this replica: the other one asks the upstream, and tells its client what that says."""
+    return web.Response(status=404, headers={"X-Pullgate-Reason": fault.reason})

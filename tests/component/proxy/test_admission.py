@@ -111,16 +111,23 @@ async def test_manifests_that_are_read_share_one_budget(world: World) -> None:
     large = a_large_manifest()
     await world.upstream.push("my-org/large", "1", large)
     path = f"/v2/proxy/{APP}/up/my-org/large/manifests/1"
-    bodies.limit = len(large.manifest) * 5 // 2
-    answers = await asyncio.gather(*(world.ask(path) for _ in range(10)))
-    assert {answer.status for answer in answers} == {200, 503}
-    assert {answer.fault for answer in answers} == {"", "Overloaded"}
+    bodies.limit = len(large.manifest) * 4
+    gate_closed = asyncio.Event()
+    world.upstream.on("GET", "/manifests/", faults.hang_after(len(large.manifest) - 10, gate_closed), times=10)
+    asked = [asyncio.create_task(world.ask(path)) for _ in range(10)]
+    await world.gate.until(lambda: any(task.done() for task in asked))
+    gate_closed.set()
+    answers = await asyncio.gather(*asked)
+    assert {answer.status for answer in answers} == {200, 429}
+    assert {answer.fault for answer in answers} == {"", "ShareReached"}
     assert all(answer.body == large.manifest for answer in answers if answer.status == 200)
-    await world.gate.until(lambda: bodies.held == 0)
+    await world.gate.until(lambda: bodies.used == 0)
     assert (await world.ask(path)).status == 200
-    bodies.limit = len(large.manifest) - 1
-    assert (await world.ask(path)).fault == "Overloaded"
+    bodies.limit = len(large.manifest)
+    assert (await world.ask(path)).fault == "ShareReached"
     assert (await world.ask(MANIFEST)).status == 200
+    bodies.limit = 0
+    assert (await world.ask(path)).fault == "Overloaded"
     assert 'pullgate_refused_total{cause="bodies"}' in await world.metrics()
     assert not list(world.gate.proxy._upstreams.down()), "the upstream is not taken for one that is down"
 
@@ -137,53 +144,57 @@ async def test_an_answer_that_a_client_does_not_read_is_in_the_budget_until_the_
     request = f"{head}{basic('acme', world.gate.key('acme'))}\r\n\r\n".encode()
     writer.write(request * 4)  # the first answers are in the kernel's buffers
     assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-    await world.gate.until(lambda: bodies.held == len(large.manifest))
+    await world.gate.until(lambda: bodies.used == len(large.manifest))
     shown = next(line for line in (await world.metrics()).splitlines() if line.startswith('pullgate_load{of="bodies"}'))
-    assert float(shown.split()[1]) == bodies.held
+    assert float(shown.split()[1]) == bodies.used
     writer.transport.abort()
-    await world.gate.until(lambda: bodies.held == 0)
+    await world.gate.until(lambda: bodies.used == 0)
 
 
 async def test_forms_have_a_part_of_the_budget_that_pulls_do_not_need(world: World) -> None:
     admission = world.gate.proxy.admission
-    admission._forms.limit = 5_000
+    admission._forms.limit = 13_000  # a third of it is for one address
     body = b"grant_type=password&" + b"x" * 4_000
     head = b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n"
     _, slow = await asyncio.open_connection("127.0.0.1", world.gate.proxy.port)
     slow.write(head + body)
-    await world.gate.until(lambda: admission._forms.held == len(body))
+    await world.gate.until(lambda: admission._forms.used == len(body))
     refused = await world.gate.ask("POST", "/token", data=body)
-    assert refused.fault == "Overloaded"
+    assert (refused.status, refused.fault) == (429, "ShareReached")
+    assert refused.message.startswith(f"your address has {len(body)} bytes")
     form = {"grant_type": "password", "username": "acme", "password": world.gate.key("acme")}
     assert (await world.gate.ask("POST", "/token", data=form)).status == 200
     assert (await world.ask("/token")).status == 200
     assert (await world.ask(MANIFEST)).status == 200
     slow.transport.abort()
-    await world.gate.until(lambda: admission._forms.held == 0)
+    await world.gate.until(lambda: admission._forms.used == 0)
 
 
 # --- a process of its own, whose descriptors are few ---
 
 
 @contextlib.asynccontextmanager
-async def process(directory: Path, upstream: ScriptedRegistry, files: int) -> AsyncIterator[tuple[Process, str]]:
-    """A proxy with `files` descriptors, and its License's key."""
+async def process(
+    directory: Path, upstream: ScriptedRegistry, files: int, apps: tuple[str, ...] = (APP,)
+) -> AsyncIterator[tuple[Process, list[str]]]:
+    """A proxy with `files` descriptors, and the key of each app's License."""
     folder = directory / "folder"
     folder.mkdir()
-    (folder / "all.yaml").write_text(yaml.safe_dump_all([registry("up", upstream.host), license_("acme")]))
+    documents = [(registry("up", upstream.host, namespace=app), license_("acme", namespace=app)) for app in apps]
+    (folder / "all.yaml").write_text(yaml.safe_dump_all(document for pair in documents for document in pair))
     proxy = Process(folder, free_port(), wrap=few_descriptors(files))
     await proxy.start()
     try:
         async with asyncio.timeout(10):
             while "Serving" not in proxy.log.read_text():
                 await asyncio.sleep(0.05)
-        yield proxy, the_key(folder)
+        yield proxy, [the_key(folder, app) for app in apps]
     finally:
         await proxy.end()
 
 
-def the_key(folder: Path) -> str:
-    path = folder / ".pullgate" / "secrets" / APP / "acme-pull.yaml"
+def the_key(folder: Path, app: str) -> str:
+    path = folder / ".pullgate" / "secrets" / app / "acme-pull.yaml"
     config = json.loads(yaml.safe_load(path.read_text())["stringData"][".dockerconfigjson"])
     return base64.b64decode(next(iter(config["auths"].values()))["auth"]).decode().partition(":")[2]
 
@@ -208,20 +219,28 @@ async def test_more_pulls_than_descriptors_are_refused_in_words_and_none_fails_f
     async with ScriptedRegistry() as upstream:
         await seed(upstream)
         gate_closed = asyncio.Event()
-        async with process(tmp_path, upstream, 128) as (proxy, key):
+        apps = tuple(f"app-{number}" for number in range(40))
+        async with process(tmp_path, upstream, 128, apps) as (proxy, keys):
             connector = aiohttp.TCPConnector(limit=0, force_close=True)
             async with aiohttp.ClientSession(connector=connector) as session:
-                async with asyncio.timeout(10):
-                    while (await status(session, proxy, MANIFEST, key))[0] != 200:
-                        await asyncio.sleep(0.05)
+                for app, key in zip(apps, keys, strict=True):
+                    async with asyncio.timeout(10):
+                        while (await status(session, proxy, MANIFEST.replace(APP, app), key))[0] != 200:
+                            await asyncio.sleep(0.05)
                 upstream.on("GET", "/blobs/", faults.hang_after(10, gate_closed))
-                asked = [asyncio.create_task(status(session, proxy, BLOB, key)) for _ in range(200)]
-                done, waiting = await asyncio.wait(asked, timeout=3)
-                assert {task.result() for task in done} == {(503, "Overloaded")}
+                pulls = [(BLOB.replace(APP, app), key) for app, key in zip(apps, keys, strict=True) for _ in range(5)]
+                asked = [asyncio.create_task(status(session, proxy, path, key)) for path, key in pulls]
                 limit = await level(session, proxy, 'pullgate_load_limit{of="requests"}')
-                assert 1 <= len(waiting) <= limit
+                async with asyncio.timeout(60):
+                    while sum(not task.done() for task in asked) > limit:
+                        await asyncio.sleep(0.05)
+                done, waiting = await asyncio.wait(asked, timeout=0.2)
+                refused = [task.result() for task in done]
+                assert set(refused) == {(503, "Overloaded"), (429, "ShareReached")}
+                assert len(waiting) == limit
                 assert await level(session, proxy, 'pullgate_load{of="descriptors"}') < 128
-                assert await level(session, proxy, 'pullgate_refused_total{cause="requests"}') == len(done)
+                overloaded = refused.count((503, "Overloaded"))
+                assert await level(session, proxy, 'pullgate_refused_total{cause="requests"}') == overloaded
                 gate_closed.set()
                 assert {await task for task in waiting} == {(200, "")}
         assert "Too many open files" not in proxy.log.read_text()
@@ -286,7 +305,7 @@ def processor_seconds(proxy: Process) -> float:
 async def test_without_any_descriptor_it_neither_spins_nor_floods_its_log_and_comes_back(tmp_path: Path) -> None:
     async with ScriptedRegistry() as upstream:
         await seed(upstream)
-        async with process(tmp_path, upstream, 4096) as (proxy, key), aiohttp.ClientSession() as session:
+        async with process(tmp_path, upstream, 4096) as (proxy, [key]), aiohttp.ClientSession() as session:
             async with asyncio.timeout(10):
                 while (await status(session, proxy, MANIFEST, key))[0] != 200:
                     await asyncio.sleep(0.05)
@@ -312,7 +331,7 @@ async def test_without_any_descriptor_it_neither_spins_nor_floods_its_log_and_co
 async def test_an_upstream_for_which_there_is_no_descriptor_is_not_said_to_be_down(tmp_path: Path) -> None:
     async with ScriptedRegistry() as upstream:
         await seed(upstream)
-        async with process(tmp_path, upstream, 4096) as (proxy, key), aiohttp.ClientSession() as session:
+        async with process(tmp_path, upstream, 4096) as (proxy, [key]), aiohttp.ClientSession() as session:
             async with asyncio.timeout(10):
                 while (await status(session, proxy, "/v2/", key))[0] != 200:
                     await asyncio.sleep(0.05)

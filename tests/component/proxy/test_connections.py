@@ -265,5 +265,5 @@ async def test_what_is_counted_is_given_back_when_all_are_gone(tmp_path: Path) -
             assert await pull_anew(gate) == 200
         admission = gate.proxy.admission
         await gate.until(lambda: not len(admission.connections))
-        assert (admission.running, admission.bodies.held, admission.connections.idle) == (0, 0, 0)
+        assert (admission.running, admission.bodies.used, admission.connections.idle) == (0, 0, 0)
         assert not admission.connections._idle_of

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         vendor = secret("vendor", upstream.username, upstream.password)
         spec: Any = {"check": {"image": f"{REPOSITORY}:1", "interval": "1s"}}
         documents = [vendor, registry("upstream", upstream.host, secret="vendor", **spec), license_("acme")]
-        async with running(tmp_path / "resources", *documents) as gate:
+        async with running(tmp_path / "resources", *documents, least_interval=timedelta(seconds=1)) as gate:
             yield World(gate, upstream)
 
 
@@ -122,7 +123,7 @@ async def test_a_firewall_that_refuses_the_address_is_not_called_a_wrong_passwor
         vendor = secret("vendor", upstream.username, upstream.password)
         spec: Any = {"check": {"image": f"{REPOSITORY}:1"}}
         documents = [vendor, registry("upstream", upstream.host, secret="vendor", **spec), license_("acme")]
-        async with running(tmp_path / "resources", *documents) as gate:
+        async with running(tmp_path / "resources", *documents, least_interval=timedelta(seconds=1)) as gate:
             world = World(gate, upstream)
             answer = await gate.get(PATH, gate.key("acme"))
             assert answer.fault == "UpstreamForbidden"

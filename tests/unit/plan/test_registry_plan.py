@@ -82,6 +82,14 @@ def test_a_check_that_went_well_makes_it_ready_and_is_repeated_in_time() -> None
     assert decide(checked=checked(None), now=NOW + timedelta(minutes=5)).check is not None
 
 
+@pytest.mark.parametrize(("interval", "seconds"), [("1s", 30), ("29s", 30), ("31s", 31)])
+def test_no_interval_makes_checks_more_frequent_than_the_least(interval: str, seconds: int) -> None:
+    resource = registry(check={"interval": interval})
+    assert decide(resource=resource, checked=checked(None, resource=resource)).plan.due == NOW + timedelta(
+        seconds=seconds
+    )
+
+
 @pytest.mark.parametrize(("later", "told"), [(timedelta(minutes=59), 0), (timedelta(hours=1), 60)])
 def test_a_check_that_finds_the_same_is_told_once_an_hour(later: timedelta, told: int) -> None:
     first = decide(checked=checked(None)).plan.status

@@ -13,7 +13,7 @@ from pullgate.providers.destination import DESTINATIONS, may_show
 from pullgate.providers.handoff import Handoff
 from pullgate.resources import Registry, parse_resource
 from pullgate.resources.compile import registry_facts, registry_hosts
-from pullgate.upstream.budget import BodyBudget
+from pullgate.shares import Shares
 from pullgate.upstream.compile import upstream_config
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.guard import Guard
@@ -143,7 +143,7 @@ async def test_a_proxy_shows_no_token_to_a_registry_that_was_changed_before_the_
     changed: Registry,
 ) -> None:
     snapshot = Snapshot()
-    upstreams = Upstreams(snapshot, ProxySettings(), BodyBudget())
+    upstreams = Upstreams(snapshot, ProxySettings(), Shares("bodies"))
     facts = put(snapshot, parsed("gcr.io"))
     snapshot.put_handoff(("my-app", "up"), HANDED)
     try:

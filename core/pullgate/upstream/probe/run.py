@@ -32,6 +32,7 @@ _MAY_PASS = (
     faults.UpstreamRateLimited,
     faults.ProofPending,
     faults.LimitReached,
+    faults.ShareReached,
     faults.TooManyAttempts,
     faults.ShuttingDown,
     faults.Overloaded,
