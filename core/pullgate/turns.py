@@ -1,4 +1,4 @@
-"""Work on input of others that takes long, so that the event loop serves everybody else meanwhile.
+"""Work on input of others that takes long, done so that the event loop serves everybody else meanwhile.
 
 `Turns` cuts a loop in Python into slices on the event loop. `aside` runs a call that has no place to stop (a parser, a
 compiler of patterns) in a thread: there the interpreter changes threads every 5 ms, and only a single call in C holds
@@ -8,31 +8,71 @@ its lock for longer. `oci.json_text` bounds the longest of these calls, `json.lo
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
+import weakref
 from collections.abc import Callable
-from typing import Final, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, Self, TypeVar
 
 T = TypeVar("T")
 
+FREE: Final = 0.002
+"""Seconds of work that are done at once: most lists are short."""
 SLICE: Final = 0.01
-"""Seconds of work before the event loop gets a turn."""
+"""Seconds of work after that, before the event loop gets a turn and the next in line its slice."""
 INLINE: Final = 64 * 1024
 """Bytes of input up to which a call is made at once: it takes a millisecond or two, and a thread costs 0.1 ms."""
+THREADS: Final = 2
+"""More would only take the interpreter's lock from the event loop more often."""
+
+_lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
 
 
 class Turns:
-    """Gives the event loop a turn after each slice of one piece of work."""
+    """One piece of work in slices: `async with Turns() as turns`, and `await turns.give()` between two items.
+
+    All work in slices stands in one line, so that many pieces hold the loop no longer than one does. After each slice
+    it rests for as long as that took: all together get half of the loop's time at most. Do not wait for others inside.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         """`clock` in seconds."""
         self._clock = clock
-        self._since = clock()
+        self._since = 0.0
+        self._line = _lines.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        self._first = False
+        """Whether this piece is the first of the line now."""
+        self.spent = 0.0
+        """Seconds of work in the slices that have ended."""
+
+    async def __aenter__(self) -> Self:
+        self._since = self._clock()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.spent += self._clock() - self._since
+        self._leave()
 
     async def give(self) -> None:
-        """Let the loop run once if SLICE has passed since it last did. Call it between two items."""
-        if self._clock() - self._since >= SLICE:
-            await asyncio.sleep(0)
-            self._since = self._clock()
+        """Let the loop and the others in line run, if a slice is used up."""
+        took = self._clock() - self._since
+        if took < (SLICE if self._first else FREE):
+            return
+        self.spent += took
+        await asyncio.sleep(took)
+        self._leave()
+        await self._line.acquire()
+        self._first = True
+        self._since = self._clock()
+
+    def _leave(self) -> None:
+        if self._first:
+            self._first = False
+            self._line.release()
 
 
 async def aside(size: int, work: Callable[[], T]) -> T:
@@ -40,4 +80,11 @@ async def aside(size: int, work: Callable[[], T]) -> T:
 
     `work` must change nothing that the event loop uses. Raises what it raises.
     """
-    return work() if size <= INLINE else await asyncio.to_thread(work)
+    if size <= INLINE:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_threads(), work)
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="aside")

@@ -12,6 +12,7 @@ from pullgate import faults
 from pullgate.oci.digest import digest_of, is_digest
 from pullgate.oci.manifest import MANIFEST_LIMIT, parse_manifest
 from pullgate.oci.schema1 import is_schema1, signed_payload
+from pullgate.turns import aside
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.head import try_head
@@ -65,11 +66,11 @@ async def fetch_manifest(client: Client, request: UpstreamRequest) -> FetchedMan
     body = await _read(response)
     expected = _expected_digest(request, response)
     digest = digest_of(body, expected.partition(":")[0] if expected else "sha256")
-    if digest != expected and is_schema1(body):
-        digest = _schema1_digest(host, body, expected)
+    if digest != expected:
+        digest = await aside(len(body), lambda: _schema1_digest(host, body, expected) if is_schema1(body) else digest)
     if expected is not None and digest != expected:
         raise faults.DigestMismatch(host, expected)
-    return FetchedManifest(body, _media_type(response, body), digest)
+    return FetchedManifest(body, await _media_type(response, body), digest)
 
 
 def _schema1_digest(host: str, body: bytes, expected: str | None) -> str:
@@ -134,13 +135,13 @@ def _content_type(response: UpstreamResponse) -> str:
     return response.headers.get("Content-Type", "").partition(";")[0].strip()
 
 
-def _media_type(response: UpstreamResponse, body: bytes) -> str:
+async def _media_type(response: UpstreamResponse, body: bytes) -> str:
     """Content-Type, or what the manifest says of itself where it is missing or says nothing."""
     given = _content_type(response)
     if given not in {"", "application/json", "text/plain", "application/octet-stream"}:
         return given
     try:
-        said = parse_manifest(body, None).media_type
+        said = (await aside(len(body), lambda: parse_manifest(body, None))).media_type
     except ValueError:
         return given or "application/json"
     if not is_sendable(said):

@@ -9,6 +9,7 @@ PENDING, and the next question continues where this one stopped.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ from pullgate.faults import (
 from pullgate.oci.digest import subject_of_tag
 from pullgate.oci.manifest import MANIFEST_TYPES, parse_manifest
 from pullgate.policy.entitlement import RepositoryAccess
+from pullgate.turns import Turns, aside
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import Method, UpstreamRequest
 from pullgate_proxy.lineage.grants import Children, Grants, Scope
@@ -124,9 +126,9 @@ class Prover:
         """Digests that an allowed tag, or a manifest that may be pulled, was just seen to lead to."""
         self._grants.add(scope, digests, self._clock())
 
-    def learn(self, scope: Scope, digest: str, body: bytes, media_type: str) -> None:
+    async def learn(self, scope: Scope, digest: str, body: bytes, media_type: str) -> None:
         """A verified manifest that may be pulled: grant it and all that it names."""
-        manifests, blobs = self._named(digest, body, media_type)
+        manifests, blobs = await self._named(digest, body, media_type)
         self._grants.add(scope, (digest, *manifests, *blobs), self._clock())
 
     def _is_granted(self, question: Question) -> bool:
@@ -199,7 +201,7 @@ class Prover:
             search.end_list()
             return
         page = await fetch_tag_page(question.upstream, question.repository, search.query or "")
-        search.take_page(page, question.access.allows_tag)
+        await search.take_page(page, question.access.allows_tag, Turns())
 
     async def _follow_tag(self, question: Question, search: Search, tag: str) -> None:
         try:
@@ -249,7 +251,7 @@ class Prover:
             except (UpstreamProtocol, DigestMismatch):
                 search.complete = False
                 return
-            named = self._named(digest, fetched.body, fetched.media_type)
+            named = await self._named(digest, fetched.body, fetched.media_type)
         manifests, blobs = named
         self._grants.add(question.scope, manifests + blobs, self._clock())
         for manifest in manifests:
@@ -267,19 +269,20 @@ class Prover:
         """
         try:
             fetched = await question.upstream.fetch_manifest(self._request(question, "GET", question.digest))
-            manifest = parse_manifest(fetched.body, fetched.media_type)
+            parse = functools.partial(parse_manifest, fetched.body, fetched.media_type)
+            manifest = await aside(len(fetched.body), parse)
         except (*_OF_ONE_DIGEST, ValueError):
             return False
         if manifest.subject is None or not self._grants.holds(question.scope, manifest.subject, self._clock()):
             return False
-        self.learn(question.scope, question.digest, fetched.body, fetched.media_type)
+        await self.learn(question.scope, question.digest, fetched.body, fetched.media_type)
         return True
 
-    def _named(self, digest: str, body: bytes, media_type: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    async def _named(self, digest: str, body: bytes, media_type: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         named = self._children.get(digest)
         if named is None:
             try:
-                manifest = parse_manifest(body, media_type)
+                manifest = await aside(len(body), functools.partial(parse_manifest, body, media_type))
             except ValueError:
                 named = ((), ())
             else:

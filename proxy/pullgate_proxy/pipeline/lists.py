@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable
@@ -11,14 +12,18 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamProtocol
 from pullgate.oci.digest import is_digest
-from pullgate.oci.json_text import read_json
+from pullgate.oci.json_text import TooMuch, read_json
+from pullgate.oci.manifest import DESCRIPTOR_LIMIT
 from pullgate.oci.reference import is_tag
+from pullgate.turns import aside
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
 from pullgate_proxy.pipeline.request import QUERY_LIMIT
 
 LIST_LIMIT = 4 * 1024 * 1024
 """Bytes of a list, the bound of a manifest."""
+TAG_LENGTH = 16
+"""Characters of a tag in a list, about."""
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
 _LINK = re.compile(r"<([^<>]*)>([^<]*)")
@@ -40,11 +45,22 @@ class TagPage:
 async def fetch_tag_page(upstream: Upstream, repository: str, query: str) -> TagPage:
     """One page of tags, those of the grammar. Raises the upstream's faults; UpstreamProtocol for what is no list."""
     response = await upstream.send(UpstreamRequest("GET", repository, "tags", "list", query=query))
-    document = await _read_object(upstream, response)
-    tags = document.get("tags") or []
+    body = await response.read(LIST_LIMIT)
+    tags = await aside(len(body), functools.partial(_read_tags, upstream.config.host, body))
+    return TagPage(tags, _next_query(upstream, response))
+
+
+def _read_tags(host: str, body: bytes) -> tuple[str, ...]:
+    tags = _parse_object(host, body).get("tags") or []
     if not isinstance(tags, list):
-        raise UpstreamProtocol(upstream.config.host, "its list of tags is none")
-    return TagPage(tuple(tag for tag in tags if isinstance(tag, str) and is_tag(tag)), _next_query(upstream, response))
+        raise UpstreamProtocol(host, "its list of tags is none")
+    return tuple(tag for tag in tags if isinstance(tag, str) and is_tag(tag))
+
+
+async def show_page(name: str, page: TagPage, query: str) -> tuple[bytes, str | None]:
+    """(body, Link) of what `query` asks for of `page`; see `cut_page` and `render_tags`."""
+    size = len(page.tags) * TAG_LENGTH
+    return await aside(size, lambda: render_tags(name, cut_page(page, query)))
 
 
 def cut_page(page: TagPage, query: str) -> TagPage:
@@ -122,20 +138,23 @@ async def fetch_referrers(upstream: Upstream, repository: str, digest: str, quer
         response = await upstream.send(UpstreamRequest("GET", repository, "referrers", digest, query=query))
     except (ManifestUnknown, RepositoryUnknown):
         return await _fetch_by_tag_schema(upstream, repository, digest)
-    document = await _read_index(response)
-    if document is None:
+    body = await response.read(LIST_LIMIT)
+    found = await aside(len(body), functools.partial(_read_index, upstream.config.host, body))
+    if found is None:
         return await _fetch_by_tag_schema(upstream, repository, digest)
     filtered = "OCI-Filters-Applied" in response.headers
-    return Referrers(_descriptors(document), filtered, _next_query(upstream, response))
+    return Referrers(found, filtered, _next_query(upstream, response))
 
 
-async def _read_index(response: UpstreamResponse) -> dict[str, Any] | None:
-    """None for what is no image index, such as the HTML of a web page. Raises UpstreamProtocol where it breaks off."""
+def _read_index(host: str, body: bytes) -> tuple[dict[str, Any], ...] | None:
+    """The descriptors; None for what is no image index, such as the HTML of a web page. Raises UpstreamProtocol."""
     try:
-        document = read_json(await response.read(LIST_LIMIT))
+        document = read_json(body)
+    except TooMuch as error:
+        raise UpstreamProtocol(host, f"its list of referrers {error}") from error
     except ValueError:
         return None
-    return document if isinstance(document, dict) and "manifests" in document else None
+    return _descriptors(host, document) if isinstance(document, dict) and "manifests" in document else None
 
 
 def filter_by_type(referrers: Referrers, artifact_type: str) -> Referrers:
@@ -152,7 +171,9 @@ async def _fetch_by_tag_schema(upstream: Upstream, repository: str, digest: str)
         fetched = await upstream.fetch_manifest(request)
     except (ManifestUnknown, RepositoryUnknown):
         return Referrers((), filtered=False)
-    return Referrers(_descriptors(_parse_object(upstream, fetched.body)), filtered=False)
+    host, body = upstream.config.host, fetched.body
+    found = await aside(len(body), lambda: _descriptors(host, _parse_object(host, body)))
+    return Referrers(found, filtered=False)
 
 
 def referrers_tag(digest: str) -> str:
@@ -161,21 +182,21 @@ def referrers_tag(digest: str) -> str:
     return f"{algorithm[:32]}-{encoded[:64]}"
 
 
-def _descriptors(document: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+def _descriptors(host: str, document: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     found = document.get("manifests")
     listed = found if isinstance(found, list) else []
+    if len(listed) > DESCRIPTOR_LIMIT:
+        raise UpstreamProtocol(host, f"a page of its referrers names more than {DESCRIPTOR_LIMIT} things")
     return tuple(d for d in listed if isinstance(d, dict) and is_digest(str(d.get("digest", ""))))
 
 
-async def _read_object(upstream: Upstream, response: UpstreamResponse) -> dict[str, Any]:
-    return _parse_object(upstream, await response.read(LIST_LIMIT))
-
-
-def _parse_object(upstream: Upstream, body: bytes) -> dict[str, Any]:
+def _parse_object(host: str, body: bytes) -> dict[str, Any]:
     try:
         document = read_json(body)
+    except TooMuch as error:
+        raise UpstreamProtocol(host, f"its list {error}") from error
     except ValueError as error:
-        raise UpstreamProtocol(upstream.config.host, "its list is not JSON") from error
+        raise UpstreamProtocol(host, "its list is not JSON") from error
     if not isinstance(document, dict):
-        raise UpstreamProtocol(upstream.config.host, "its list is not an object")
+        raise UpstreamProtocol(host, "its list is not an object")
     return document
