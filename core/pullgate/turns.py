@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -24,6 +25,8 @@ SLICE: Final = 0.01
 """Seconds of work after that, before the event loop gets a turn and the next in line its slice."""
 INLINE: Final = 64 * 1024
 """Bytes of input up to which a call is made at once: it takes a millisecond or two, and a thread costs 0.1 ms."""
+DOCUMENT_INLINE: Final = 4 * 1024
+"""The same for a document whose patterns are compiled: 6 µs a character. Most Licenses have a kilobyte."""
 THREADS: Final = 2
 """More would only take the interpreter's lock from the event loop more often."""
 
@@ -75,12 +78,27 @@ class Turns:
             self._line.release()
 
 
-async def aside(size: int, work: Callable[[], T]) -> T:
-    """The result of `work`, whose input has `size` bytes: in a thread if that is more than INLINE.
+class Pauses:
+    """For a loop that also waits for others, such as one over a watch: the event loop runs once after each slice."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        """`clock` in seconds."""
+        self._clock = clock
+        self._since = clock()
+
+    async def give(self) -> None:
+        """Let the loop run, if a slice is used up."""
+        if self._clock() - self._since >= SLICE:
+            await asyncio.sleep(0)
+            self._since = self._clock()
+
+
+async def aside(size: int, work: Callable[[], T], *, inline: int = INLINE) -> T:
+    """The result of `work`, whose input has `size` bytes: in a thread if that is more than `inline`.
 
     `work` must change nothing that the event loop uses. Raises what it raises.
     """
-    if size <= INLINE:
+    if size <= inline:
         return work()
     return await asyncio.get_running_loop().run_in_executor(_threads(), work)
 
@@ -88,3 +106,17 @@ async def aside(size: int, work: Callable[[], T]) -> T:
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="aside")
+
+
+def weigh(document: Any, limit: int = DOCUMENT_INLINE) -> int:
+    """About how many bytes `document` (as a JSON parser makes it) has; the count stops above `limit`."""
+    size, left = 0, [document]
+    while left and size <= limit:
+        value = left.pop()
+        size += len(value) if isinstance(value, str) else 8
+        if isinstance(value, Mapping):
+            left.extend(itertools.islice(value.values(), limit))
+            size += sum(map(len, itertools.islice(value, limit)))
+        elif isinstance(value, list | tuple):
+            left.extend(itertools.islice(value, limit))
+    return size

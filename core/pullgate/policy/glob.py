@@ -29,6 +29,11 @@ def validate_glob(pattern: str) -> str | None:
     return None
 
 
+def has_wildcard(pattern: str) -> bool:
+    """Whether `pattern` has to be compiled; one without a wildcard is looked up."""
+    return _WILDCARD.search(pattern) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Globs:
     """Some patterns; a text matches if it matches one of them. Equal ones share their compiled form."""
