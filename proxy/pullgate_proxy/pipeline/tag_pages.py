@@ -58,9 +58,9 @@ REFUSED: Final = 2
 class TagPages:
     """Fetches pages of tags; a large one once for all who ask within some seconds."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock`: monotonic seconds."""
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], limit: int = LIMIT) -> None:
+        """`clock`: monotonic seconds. `limit`: bytes of all pages that are kept."""
+        self._clock, self._limit = clock, limit
         self._kept: OrderedDict[tuple[object, ...], tuple[float, KeptPage]] = OrderedDict()
         self._together = Together()
         self.size = 0
@@ -69,28 +69,27 @@ class TagPages:
     async def fetch(self, where: Where, upstream: Upstream, repository: str, query: str, *, fresh: bool) -> KeptPage:
         """The page that `query` asks for; with `fresh` the upstream is asked. Raises its faults."""
         key = (where.registry, where.host, repository, query)
-        until, kept = self._kept.get(key, (0.0, None))
-        if kept is not None and not fresh and self._clock() < until:
+        at, kept = self._kept.get(key, (0.0, None))
+        seconds = min(SECONDS, where.tag_ttl)
+        if kept is not None and not fresh and self._clock() - at < seconds:
             return kept
 
         async def ask() -> KeptPage:
             found = KeptPage(await fetch_tag_page(upstream, repository, query))
-            if len(found.page.tags) >= LARGE:
-                self._keep(key, found, min(SECONDS, where.tag_ttl))
+            if len(found.page.tags) >= LARGE and seconds > 0:
+                self._keep(key, found)
             return found
 
         return await self._together.share((fresh, *key), ask)
 
-    def _keep(self, key: tuple[object, ...], found: KeptPage, seconds: float) -> None:
+    def _keep(self, key: tuple[object, ...], found: KeptPage) -> None:
+        now = self._clock()
         self._drop(key)
-        if found.cost > LIMIT or seconds <= 0:
-            return
-        self._kept[key] = (self._clock() + seconds, found)
+        for old in [each for each, (at, _) in self._kept.items() if now - at >= SECONDS]:
+            self._drop(old)
+        self._kept[key] = (now, found)
         self.size += found.cost
-        old = [each for each, (until, _) in self._kept.items() if until <= self._clock()]
-        for each in old:
-            self._drop(each)
-        while self.size > LIMIT:
+        while self.size > self._limit:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: tuple[object, ...]) -> None:
