@@ -250,7 +250,7 @@ class Forwarder:
         wanted = parse_qs(request.query).get("artifactType", [""])[0]
         referrers = filter_by_type(found, wanted)
         if pull.authorization.scope is not None:
-            self._prover.grant(pull.authorization.scope, *referrers.digests)
+            await self._prover.grant_many(pull.authorization.scope, referrers.digests)
         headers = {"Content-Type": INDEX_TYPE}
         if wanted and referrers.filtered:
             headers["OCI-Filters-Applied"] = "artifactType"
