@@ -31,6 +31,8 @@ from pullgate.licensing.keys import digest_text, key_digest, new_key
 RESULTS = Path(__file__).parent / "PAUSES.md"
 CHILD = Path(__file__).parent / "paused_proxy.py"
 LICENSES = 10_000
+LARGE = (256, 1024)
+"""Patterns of a License that is within the bound of all patterns, and of one that the CRD alone lets through."""
 SIZE = 4 * 1024 * 1024 - 64
 INDEX = "application/vnd.oci.image.index.v1+json"
 ZERO = f"sha256:{'0' * 64}"
@@ -108,11 +110,11 @@ def license_(name: str, key: str, tags: dict[str, Any] | None = None) -> dict[st
     }
 
 
-def large_license() -> dict[str, Any]:
-    """As many patterns as the CRD lets through, close to a megabyte."""
+def large_license(count: int) -> dict[str, Any]:
+    """A License of `count` patterns of 230 characters."""
     document = license_("large", new_key())
-    repositories = [f"{'a*' * 110}{number}" for number in range(64)]
-    document["spec"]["entitlements"] = [{"repositories": [f"{n}/{p}" for p in repositories]} for n in range(64)]
+    patterns = [f"{number:04}/{'a*' * 110}" for number in range(count)]
+    document["spec"]["entitlements"] = [{"repositories": patterns[at : at + 64]} for at in range(0, count, 64)]
     return document
 
 
@@ -178,9 +180,9 @@ async def upstream(rows: list[Row]) -> AsyncIterator[int]:
 
 
 async def measure(tree: Path, rows: list[Row]) -> list[float]:
-    """The worst pause of each row in milliseconds; then that of the start, and that of a large License."""
+    """The worst pause of each row in milliseconds; then that of the start, and those of large Licenses."""
     keys = {name: new_key() for name in ("wide", "ruled", "few", "slow")}
-    found = []
+    found, large = list[float](), list[float]()
     with tempfile.TemporaryDirectory(prefix="pullgate-bench-") as name:
         async with upstream(rows) as port, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
             proxy = Measured(tree, Path(name), port, keys)
@@ -194,13 +196,14 @@ async def measure(tree: Path, rows: list[Row]) -> list[float]:
                         statuses = await asyncio.gather(*(_get(session, url, headers) for _ in range(row.at_once)))
                     found.append(await proxy.worst(session))
                     print(f"{found[-1]:8.1f} ms  {row.what}: {statuses}", flush=True)
-                await proxy.control(session, "POST", "publish", json.dumps(large_license()).encode())
-                await asyncio.sleep(1)
-                large = await proxy.worst(session)
+                for count in LARGE:
+                    await proxy.control(session, "POST", "publish", json.dumps(large_license(count)).encode())
+                    await asyncio.sleep(3)
+                    large.append(await proxy.worst(session))
             finally:
                 proxy.process.terminate()
                 await asyncio.to_thread(proxy.process.wait)
-    return [*found, start, large]
+    return [*found, start, *large]
 
 
 async def _get(session: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> int:
@@ -225,7 +228,9 @@ def main() -> None:
     before = asyncio.run(measure(given.before.absolute(), rows)) if given.before else [None] * len(now)
     whats = [(row.what, _size(len(row.body))) for row in rows]
     whats.append((f"the first list: {LICENSES:,} Licenses", ""))
-    whats.append(("a License of 4,096 long patterns", _size(len(json.dumps(large_license())))))
+    whats += [
+        (f"a License of {count:,} long patterns", _size(len(json.dumps(large_license(count))))) for count in LARGE
+    ]
     lines = [
         f"| {what} | {size} | {f'{old:,.0f} ms' if old is not None else ''} | {new:,.0f} ms |"
         for (what, size), old, new in zip(whats, before, now, strict=True)

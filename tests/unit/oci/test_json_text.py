@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import sys
 
@@ -75,3 +77,13 @@ def test_the_largest_real_documents_are_read() -> None:
 
 def test_a_reader_that_nobody_waits_for_may_take_more() -> None:
     assert len(read_json(HOSTILE["lists"], scale=2)) == CONTAINER_LIMIT + 1
+
+
+@pytest.mark.parametrize("text", [HOSTILE["fields"], "[" + "{}," * 2000 + "0]", "[" + "{}," * 2000])
+def test_garbage_is_collected_again_after_a_large_document(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        read_json(text)
+    assert gc.isenabled()
+    collected = gc.get_stats()[2]["collections"]
+    read_json("[" + "{}," * (CONTAINER_LIMIT - 2) + "0]")
+    assert gc.get_stats()[2]["collections"] == collected
