@@ -141,6 +141,7 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.own is not None:
             await self.own.close()
+        await self._forwarder.close()
         await self.caches.close()
         await self._upstreams.close()
         for side in self._sides:

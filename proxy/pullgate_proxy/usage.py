@@ -13,8 +13,8 @@ from pullgate_proxy.state.snapshot import Name
 LIMIT: Final = 200_000
 """Licenses that are counted; of more, those that were used longest ago are forgotten. About 1 KiB each."""
 REFUSED_LIMIT: Final = 1_000
-PAGE: Final = 5_000
-"""Licenses of one answer."""
+PAGE: Final = 1_000
+"""Licenses of one answer: what `json_text` lets a reader parse at once."""
 
 
 class UsageBook:
@@ -60,14 +60,14 @@ class UsageBook:
         if instance != self.instance:
             after = 0
         found = []
-        for (app, name), (number, tally) in reversed(self._tallies.items()):
+        for name, (number, _) in reversed(self._tallies.items()):
             if number <= after:
                 break
-            found.append((number, {"app": app, "name": name, **tally.document()}))
+            found.append(name)
         page = found[::-1][:PAGE]
-        last = page[-1][0] if page else after
+        last = self._tallies[page[-1]][0] if page else after
         more = len(found) > len(page)
         refused = [{"app": app, "name": name, "at": at} for (app, name), at in self._refused.items()]
-        licenses = [row for _, row in page]
+        licenses = [{"app": app, "name": name, **self._tallies[app, name][1].document()} for app, name in page]
         body = {"instance": self.instance, "last": last, "more": more, "licenses": licenses, "refused": refused}
         return json.dumps(body, separators=(",", ":")).encode()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pullgate.licensing.usage import Counts
+from pullgate.licensing.usage import HOUR, HOURS, Counts
+from pullgate.oci.json_text import CONTAINER_LIMIT, MEMBER_LIMIT
 from pullgate.store.port import Key
 from pullgate.usage.poller import InvalidUsage, UsagePoller
 from pullgate_operator.reconcile.usage import UsageLedger
@@ -89,6 +90,19 @@ async def test_who_asks_again_is_told_only_what_is_new_and_in_pages() -> None:
     third = json.loads(book.render(second["instance"], second["last"]))
     assert [row["name"] for row in third["licenses"]] == ["l7"]
     assert len(json.loads(book.render("another", third["last"]))["licenses"]) == PAGE
+
+
+async def test_a_page_of_the_busiest_licenses_is_within_what_a_reader_takes() -> None:
+    book = UsageBook()
+    for number in range(PAGE + 1):
+        for hour in range(HOURS):
+            book.note((APP, f"license-{number}"), Counts(10**9, 10**15, 10**9), f"k{hour:05}", 1.8e9 + hour * HOUR)
+    keys, _, more = UsageLedger(lambda: datetime.now(UTC)).take(book.render())
+    assert len(keys) == PAGE
+    assert more
+    body = book.render()
+    assert body.count(b"[") + body.count(b"{") < CONTAINER_LIMIT
+    assert body.count(b":") < MEMBER_LIMIT
 
 
 async def test_licenses_that_are_counted_are_bounded() -> None:

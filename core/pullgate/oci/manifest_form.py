@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pullgate.oci.json_text import TooDeep, read_json
+from pullgate.oci.json_text import TooDeep, TooMuch, read_json
 from pullgate.oci.manifest import DOCKER_MANIFEST, INDEX_TYPES, OCI_MANIFEST
 
 ARTIFACT_TYPES: Final = frozenset(
@@ -51,6 +51,8 @@ def read_object(body: bytes, wanted: str) -> dict[str, Any]:
         document = read_json(body)
     except TooDeep:
         raise ValueError(f"it sent JSON that is nested too deep, not {wanted}") from None
+    except TooMuch:
+        raise ValueError(f"it sent JSON that holds too many values, not {wanted}") from None
     except ValueError:
         raise ValueError(f"it sent {_text_in_words(body)}, not {wanted}") from None
     if not isinstance(document, dict):

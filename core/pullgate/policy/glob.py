@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 PATTERN_LIMIT = 255
+_WILDCARD = re.compile(r"[*?]")
 _ALLOWED = re.compile(r"[A-Za-z0-9._/*?-]+\Z")
 
 
@@ -28,45 +29,62 @@ def validate_glob(pattern: str) -> str | None:
     return None
 
 
+def has_wildcard(pattern: str) -> bool:
+    """Whether `pattern` has to be compiled; one without a wildcard is looked up."""
+    return _WILDCARD.search(pattern) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Globs:
     """Some patterns; a text matches if it matches one of them. Equal ones share their compiled form."""
 
     patterns: tuple[str, ...]
-    _regex: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _compiled: _Compiled = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_regex", _compile(self.patterns))
+        object.__setattr__(self, "_compiled", _compile(self.patterns))
 
     def match(self, text: str) -> bool:
         """Whether the whole of `text` matches a pattern."""
-        return self._regex.match(text + "/") is not None
+        return text in self._compiled.names or self._compiled.regex.match(text + "/") is not None
 
     def specificity(self, text: str) -> tuple[int, bool] | None:
         """How closely `text` is matched: characters before the first wildcard, and whether there is none.
 
         It is that of the closest pattern; None if no pattern matches.
         """
-        if not self.match(text):
-            return None
-        return max(_specificity(pattern) for pattern in self.patterns if _compile((pattern,)).match(text + "/"))
+        compiled = self._compiled
+        found = [(len(text), True)] if text in compiled.names else []
+        match = compiled.regex.match(text + "/")
+        if match is not None and match.lastindex is not None:
+            found.append((compiled.literals[match.lastindex - 1], False))  # `a/**` is closer to a than `a` is
+        return max(found, default=None)
 
     @property
     def exact(self) -> tuple[str, ...] | None:
         """The patterns, if none has a wildcard: then they are the only texts that match."""
-        return None if any("*" in pattern or "?" in pattern for pattern in self.patterns) else self.patterns
+        return None if self._compiled.literals else self.patterns
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """Patterns without a wildcard are looked up; for all others one expression is tried, the closest pattern first."""
+
+    names: frozenset[str]
+    regex: re.Pattern[str]
+    """Over a text with a slash behind it, so that every segment ends in one. Each pattern is a group."""
+    literals: tuple[int, ...]
+    """Characters before the first wildcard, for each group."""
 
 
 @lru_cache(maxsize=8192)
-def _compile(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """A regular expression over a name with a slash behind it, so that every segment ends in one."""
-    alternatives = "|".join(_translate(pattern) for pattern in patterns)
-    return re.compile(rf"(?:{alternatives})\Z" if patterns else r"(?!)")
-
-
-def _specificity(pattern: str) -> tuple[int, bool]:
-    literal = re.split(r"[*?]", pattern, maxsplit=1)[0]
-    return len(literal), literal == pattern
+def _compile(patterns: tuple[str, ...]) -> _Compiled:
+    literal = {pattern: len(_WILDCARD.split(pattern, maxsplit=1)[0]) for pattern in patterns}
+    names = frozenset(pattern for pattern in patterns if literal[pattern] == len(pattern))
+    wild = sorted((pattern for pattern in literal if pattern not in names), key=literal.__getitem__, reverse=True)
+    alternatives = "|".join(f"({_translate(pattern)})" for pattern in wild)
+    regex = re.compile(rf"(?:{alternatives})\Z" if wild else r"(?!)")
+    return _Compiled(names, regex, tuple(literal[pattern] for pattern in wild))
 
 
 _SEGMENTS = "(?:[^/]+/)*"

@@ -32,7 +32,7 @@ class ImagesFrom(Part):
     """Every image of rendered manifests."""
 
     config_map_key_ref: ConfigMapKeyRef
-    image_paths: Annotated[tuple[ImagePath, ...], Unique] = ()
+    image_paths: Annotated[tuple[ImagePath, ...], Unique, Field(max_length=64)] = ()
     """Where custom resources name images, like spec.components[].image, or for one kind Database:spec.image."""
 
 
@@ -57,11 +57,11 @@ def _zone(value: str) -> str:
 class ImageTestSpec(Part):
     """What the vendor wrote."""
 
-    images: Annotated[tuple[ImageText, ...], Unique] = ()
+    images: Annotated[tuple[ImageText, ...], Unique, Field(max_length=IMAGE_LIMIT)] = ()
     images_from: ImagesFrom | None = None
     as_: Annotated[AsSpec | None, Field(alias="as")] = None
     depth: Literal["Manifest", "Blobs", "Download"] = "Blobs"
-    platforms: Annotated[tuple[Platform, ...], Unique] = ()
+    platforms: Annotated[tuple[Platform, ...], Unique, Field(max_length=32)] = ()
     schedule: Annotated[str, Field(min_length=1), OneLine, AfterValidator(_schedule)] | None = None
     time_zone: Annotated[str, OneLine, AfterValidator(_zone)] = "UTC"
     timeout: Duration = timedelta(minutes=2)

@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pullgate.policy.glob import has_wildcard
 from pullgate.resources.fields import Duration, Glob, Host, KeyId, Label, OneLine, Quantity, SemverText, Time, wrong
 from pullgate.resources.model import LabelMeta, Part, Positive, Reported, ResourceStatus, Unique
 
+PATTERNS_LIMIT = 64 * 1024
+"""Characters: a proxy compiles them before it takes in the next change of anybody, in half a second at most."""
 DEFAULT_OVERLAP = timedelta(days=7)
 
 
@@ -30,7 +33,7 @@ class Suspended(Part):
 class TagsSpec(Part):
     """Which tags. Both given: either is enough."""
 
-    match: Annotated[tuple[Glob, ...], Unique, Field(min_length=1)] | None = None
+    match: Annotated[tuple[Glob, ...], Unique, Field(min_length=1, max_length=64)] | None = None
     semver: SemverText | None = None
 
     @model_validator(mode="after")
@@ -44,7 +47,7 @@ class EntitlementSpec(Part):
     """Repositories, and which of their tags, of one Registry or of all."""
 
     registry: Label | None = None
-    repositories: Annotated[tuple[Glob, ...], Unique, Field(min_length=1)]
+    repositories: Annotated[tuple[Glob, ...], Unique, Field(min_length=1, max_length=64)]
     tags: TagsSpec | None = None
 
 
@@ -76,7 +79,7 @@ class KeysSpec(Part):
 class PullSecretSpec(Part):
     """The hosts that the customer's pull Secret is for."""
 
-    hosts: Annotated[tuple[Host, ...], Unique, Field(min_length=1)] | None = None
+    hosts: Annotated[tuple[Host, ...], Unique, Field(min_length=1, max_length=64)] | None = None
 
 
 class LicenseSpec(Part):
@@ -86,10 +89,18 @@ class LicenseSpec(Part):
     not_before: Time | None = None
     expires_at: Time | None = None
     suspended: Suspended | None = None
-    entitlements: tuple[EntitlementSpec, ...]
+    entitlements: Annotated[tuple[EntitlementSpec, ...], Field(max_length=64)]
     limits: LimitsSpec = LimitsSpec()
     keys: KeysSpec = KeysSpec()
     pull_secret: PullSecretSpec = PullSecretSpec()
+
+    @model_validator(mode="after")
+    def _patterns_bounded(self) -> LicenseSpec:
+        patterns = (p for e in self.entitlements for p in (*e.repositories, *((e.tags and e.tags.match) or ())))
+        if sum(len(pattern) for pattern in patterns if has_wildcard(pattern)) > PATTERNS_LIMIT:
+            words = f"has more than {PATTERNS_LIMIT} characters of patterns with * or ? in all its entitlements"
+            raise wrong(words, "use fewer and wider ones, like my-org/**, or more Licenses")
+        return self
 
     @model_validator(mode="after")
     def _begins_before_it_ends(self) -> LicenseSpec:

@@ -29,6 +29,9 @@ MODELS: Final[Mapping[str, type[Resource]]] = {
     "ConfigMap": ConfigMap,
 }
 
+ERROR_LIMIT: Final = 50
+"""Mistakes of a document that are explained."""
+
 _NOUNS = {
     "string_type": ("a text", "put it in quotes"),
     "bool_type": ("true or false", "write true or false, without quotes"),
@@ -83,8 +86,11 @@ def parse_resource(document: Mapping[str, Any]) -> Resource:
         return model.model_validate(document)
     except ValidationError as error:
         shown = model is not Secret
-        errors = [_explain(detail, model, shown) for detail in error.errors(include_url=False)]
-        raise InvalidResource(describe(document), _without_echo(errors)) from None
+        found = error.errors(include_url=False)
+        errors = _without_echo([_explain(detail, model, shown) for detail in found[:ERROR_LIMIT]])
+        if len(found) > ERROR_LIMIT:
+            errors.append(FieldError((), f"{len(found) - ERROR_LIMIT} more mistakes are not shown", "mend these first"))
+        raise InvalidResource(describe(document), errors) from None
 
 
 def describe(document: Mapping[str, Any]) -> str:
@@ -129,6 +135,8 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], shown: bool) -> Field
         return FieldError(path, f"{written} is not {noun}", fix)
     if type_ == "too_short":
         return FieldError(path, "is empty", "name at least one, or leave the field out")
+    if type_ == "too_long":
+        return FieldError(path, f"has more than {context['max_length']} entries", "leave some out, or split it")
     if type_ in {"string_too_short", "string_too_long", "string_pattern_mismatch"}:
         return FieldError(path, f"{written} does not fit", detail["msg"])
     if type_.startswith(("greater_than", "less_than")):

@@ -120,7 +120,7 @@ class TLSSpec(Part):
 class NetworkSpec(Part):
     """Where the upstream may send the proxy."""
 
-    realm_hosts: Annotated[tuple[Host, ...], Unique] = ()
+    realm_hosts: Annotated[tuple[Host, ...], Unique, Field(max_length=16)] = ()
     """Further hosts that may be its token server, and so see the credentials."""
     allow_private: bool = False
     """Whether its redirects and token servers may lead to private and link-local addresses."""
@@ -170,8 +170,8 @@ class RegistrySpec(Part):
     host: Host = ""
     """Canonical host[:port], lower case; from the type where it is left out."""
     credentials: CredentialsSpec
-    domains: Annotated[tuple[Domain, ...], Unique] = ()
-    repositories: Annotated[tuple[Glob, ...], Unique, Field(min_length=1)] = ("**",)
+    domains: Annotated[tuple[Domain, ...], Unique, Field(max_length=64)] = ()
+    repositories: Annotated[tuple[Glob, ...], Unique, Field(min_length=1, max_length=256)] = ("**",)
     delivery: Literal["Stream", "Redirect"] = "Stream"
     cache: CacheSpec = CacheSpec()
     tls: TLSSpec = TLSSpec()

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pullgate.oci.json_text import TooDeep, read_json
+from pullgate.oci.json_text import TooDeep, TooMuch, read_json
 from pullgate.oci.yaml_nodes import BrokenYAML, load_plain
 from pullgate.resources.fields import is_label, is_subdomain
 from pullgate.resources.model import API_VERSION
@@ -22,6 +22,8 @@ from pullgate.store.port import KINDS, Document, Key
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _GROUP = API_VERSION.partition("/")[0]
 _LIST_DEPTH = 3
+_JSON_SCALE = 16
+"""A file may hold thousands of Licenses as one list, and is read in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def read_documents(text: str, file: str) -> FileContent:
     chunks = [_Chunk(text, 1)] if file.endswith(".json") else list(_split(text))
     for chunk in chunks:
         try:
-            loaded = read_json(chunk.text) if file.endswith(".json") else load_yaml(chunk.text)
+            loaded = read_json(chunk.text, scale=_JSON_SCALE) if file.endswith(".json") else load_yaml(chunk.text)
         except (yaml.YAMLError, ValueError) as error:
             line, message = _explain(error)
             content.problems.append(FileProblem(file, chunk.first_line + line, message))
@@ -197,6 +199,8 @@ def _explain(error: Exception) -> tuple[int, str]:
         return error.lineno - 1, f"is not JSON: {error.msg}"
     if isinstance(error, TooDeep):
         return 0, "is nested too deep"
+    if isinstance(error, TooMuch):
+        return 0, "holds too many values, or a number that is too long; split it"
     if isinstance(error, BrokenYAML):
         return error.line - 1, str(error)
     return 0, "holds a character that YAML does not allow" if isinstance(error, yaml.YAMLError) else "cannot be read"

@@ -5,6 +5,7 @@ Some registries' HEAD is worse than their GET: Nexus answers 404, Artifactory an
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from pullgate.oci.digest import digest_of, is_digest
 from pullgate.oci.manifest import MANIFEST_LIMIT, MANIFEST_TYPES, parse_manifest
 from pullgate.oci.manifest_form import ARTIFACT_TYPES, check_manifest
 from pullgate.oci.schema1 import SCHEMA1_TYPES, is_schema1, signed_payload
+from pullgate.turns import aside
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.head import try_head
@@ -71,16 +73,16 @@ async def fetch_manifest(client: Client, request: UpstreamRequest) -> FetchedMan
     response.refuse_page()
     body = await _read(response)
     try:
-        check_manifest(body, _content_type(response))
+        await aside(len(body), functools.partial(check_manifest, body, _content_type(response)))
     except ValueError as error:
         raise faults.UpstreamProtocol(host, str(error)) from None
     expected = _expected_digest(request, response)
     digest = digest_of(body, expected.partition(":")[0] if expected else "sha256")
-    if digest != expected and is_schema1(body):
-        digest = _schema1_digest(host, body, expected)
+    if digest != expected:
+        digest = await aside(len(body), lambda: _schema1_digest(host, body, expected) if is_schema1(body) else digest)
     if expected is not None and digest != expected:
         raise faults.DigestMismatch(host, expected)
-    return FetchedManifest(body, _media_type(response, body), digest)
+    return FetchedManifest(body, await _media_type(response, body), digest)
 
 
 def _schema1_digest(host: str, body: bytes, expected: str | None) -> str:
@@ -145,13 +147,13 @@ def _content_type(response: UpstreamResponse) -> str:
     return response.headers.get("Content-Type", "").partition(";")[0].strip()
 
 
-def _media_type(response: UpstreamResponse, body: bytes) -> str:
+async def _media_type(response: UpstreamResponse, body: bytes) -> str:
     """Content-Type, or what the manifest says of itself where it is missing or says nothing."""
     given = _content_type(response)
     if given not in {"", "application/json", "text/plain", "application/octet-stream"}:
         return given
     try:
-        said = parse_manifest(body, None).media_type
+        said = (await aside(len(body), lambda: parse_manifest(body, None))).media_type
     except ValueError:
         return given or "application/json"
     if not is_sendable(said):

@@ -11,7 +11,8 @@ from typing import Final
 import aiohttp
 
 BODY_LIMIT: Final = 32 * 1024 * 1024
-PAGES: Final = 100
+PAGES: Final = 250
+"""Of one proxy in a row: all Licenses that it counts."""
 SECONDS: Final = 10.0
 PROXIES: Final = 256
 """Addresses that are asked, at most."""

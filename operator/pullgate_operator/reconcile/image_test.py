@@ -8,23 +8,28 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from pullgate.oci.rendered import InvalidInput, parse_image_path, read_images
-from pullgate.resources import ImageTest, parse_resource
+from pullgate.resources import ImageTest
 from pullgate.resources.image_test import IMAGE_LIMIT
 from pullgate.shares import namespace_holder
 from pullgate.slots import FairSlots, LineFull
 from pullgate.store.port import Key, Store, StoreUnavailable
 from pullgate.tls_context import InvalidCA, read_ca_file
+from pullgate.turns import DOCUMENT_INLINE, aside
 from pullgate.upstream.probe import ImageResult, ProbeOptions, ProbeTarget, probe_all
 from pullgate_operator.plan.image_test import FIRST_RETRY, RETRY, Finished, Problem, plan_image_test
 from pullgate_operator.plan.license import secret_names
 from pullgate_operator.plan.targets import Customer, Sources
 from pullgate_operator.reconcile.apply import apply_plan
+from pullgate_operator.reconcile.parsing import read_resource
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
 from pullgate_operator.reconcile.signing import build_marker
 from pullgate_operator.reconcile.sources import build_customer, gather_sources
 
+IMAGE_LENGTH = 8 * 1024
+"""Bytes that an image counts for, as it is compared with many patterns: more than 8 go to a thread."""
 LACKS = frozenset({"RegistryUnknown", "RegistryNotReady", "CredentialsMissing"})
 """Reasons of images that nobody could be asked for."""
 BEHIND = frozenset({"PathInvalid", "KeyUnknown", "CredentialsMissing"})
@@ -67,7 +72,7 @@ class ImageTestReconciler:
             self._finished.pop(key, None)
             self._waiting.pop(key, None)
             return None
-        resource = parse_resource(document)
+        resource = await read_resource(document)
         if not isinstance(resource, ImageTest):
             return None
         running = self._running.get(key)
@@ -119,7 +124,10 @@ class ImageTestReconciler:
         except CannotRun:
             return False
         marks = finished.marks if finished is not None else {}
-        return any(sources.lack(image) is None and sources.mark(image) != marks.get(image) for image in lacking)
+        return await aside(
+            len(lacking) * IMAGE_LENGTH,
+            lambda: any(sources.lack(image) is None and sources.mark(image) != marks.get(image) for image in lacking),
+        )
 
     async def stop(self) -> None:
         """End the runs; each is made again by whoever comes next."""
@@ -156,7 +164,8 @@ class ImageTestReconciler:
         problem = None
         try:
             images, sources = await self._gather_images(resource), await self._sources(resource)
-            marks = {image: sources.mark(image) for image in images}
+            # Each image is compared with the patterns of each Registry of its host.
+            marks = await aside(len(images) * IMAGE_LENGTH, lambda: {image: sources.mark(image) for image in images})
             results = await self._ask(resource, images, sources, patient)
         except CannotRun as error:
             problem = error.problem
@@ -184,10 +193,11 @@ class ImageTestReconciler:
         self, resource: ImageTest, images: list[str], sources: Sources, patient: bool
     ) -> tuple[ImageResult, ...]:
         spec = resource.spec
-        lack = next(filter(None, map(sources.lack, images)), None) if patient else None
+        size = len(images) * IMAGE_LENGTH
+        lack = await aside(size, lambda: next(filter(None, map(sources.lack, images)), None)) if patient else None
         if lack is not None:
             raise CannotRun(lack.reason, lack.message, may_come=True)
-        asked = [sources.target(image) for image in images]
+        asked = await aside(size, lambda: [sources.target(image) for image in images])
         targets = [each for each in asked if isinstance(each, ProbeTarget)]
         options = ProbeOptions(
             depth=spec.depth, platforms=spec.platforms, timeout=spec.timeout.total_seconds(), retries=spec.retries
@@ -212,7 +222,8 @@ class ImageTestReconciler:
                 what = f"ConfigMap {ref.name}" if document is None else f"key {ref.key} in ConfigMap {ref.name}"
                 raise CannotRun("ConfigMapMissing", f"there is no {what}; it is looked for again", may_come=True)
             try:
-                found = await asyncio.to_thread(read_images, text, [parse_image_path(path) for path in paths])
+                read = partial(read_images, text, [parse_image_path(path) for path in paths])
+                found = await aside(len(text), read, inline=DOCUMENT_INLINE)
             except InvalidInput as error:
                 raise CannotRun("InputInvalid", f"ConfigMap {ref.name}, {ref.key}: {error}") from error
             images += [rendered.image for rendered in found]

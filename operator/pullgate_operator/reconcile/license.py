@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pullgate.licensing.keys import new_key
-from pullgate.resources import License, parse_resource
+from pullgate.resources import License
 from pullgate.resources.fields import format_time
 from pullgate.store.port import Document, Key, Store
 from pullgate_operator.plan.claims import Claims
@@ -15,6 +15,7 @@ from pullgate_operator.plan.keys import ISSUE_LIMIT, ISSUED
 from pullgate_operator.plan.license import LicenseInputs, is_ours, plan_license, secret_names
 from pullgate_operator.plan.outcome import Plan
 from pullgate_operator.reconcile.apply import apply_plan
+from pullgate_operator.reconcile.parsing import read_resource
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
 from pullgate_operator.reconcile.signing import SigningReconciler
 from pullgate_operator.reconcile.usage import UsageLedger
@@ -58,7 +59,7 @@ class LicenseReconciler:
         if document is None:
             return await self._forget(key)
         self._gone.pop(key, None)
-        resource = parse_resource(document)
+        resource = await read_resource(document)
         if not isinstance(resource, License):
             return None
         license_secret, pull_secret = await self._secrets(key)

@@ -13,7 +13,7 @@ from pullgate import faults
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, decode_handoff, handoff_name
 from pullgate.providers.types import PROVIDERS
-from pullgate.resources import Registry, parse_resource
+from pullgate.resources import Registry
 from pullgate.resources.model import SecretRef
 from pullgate.resources.registry import RegistrySpec
 from pullgate.shares import namespace_holder
@@ -32,6 +32,7 @@ from pullgate_operator.plan.credentials import Resolved
 from pullgate_operator.plan.registry import RegistryInputs, find_credentials, handoff_of, plan_registry
 from pullgate_operator.plan.renewal import Renewal
 from pullgate_operator.reconcile.apply import apply_plan
+from pullgate_operator.reconcile.parsing import read_resource
 from pullgate_operator.reconcile.renewals import Renewals
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
 
@@ -75,7 +76,7 @@ class RegistryReconciler:
         if document is None:
             await self._forget(key)
             return None
-        resource = parse_resource(document)
+        resource = await read_resource(document)
         if not isinstance(resource, Registry) or (key.namespace, key.name) not in self._claims:
             return None
         planned = plan_registry(await self._gather(key, resource))

@@ -13,12 +13,13 @@ from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import CredentialsInvalid, Exchange, ExchangeFailed, Issued, fingerprint
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, decode_handoff, handoff_name, secret_data
-from pullgate.resources import InvalidResource, Registry, parse_resource
+from pullgate.resources import InvalidResource, Registry
 from pullgate.store.port import Document, Key
 from pullgate.upstream.compile import proxy_config, upstream_config
 from pullgate.upstream.config import UpstreamConfig
 from pullgate_operator.plan.credentials import resolve
 from pullgate_operator.plan.targets import Customer, Source
+from pullgate_operator.reconcile.parsing import read_resource
 from pullgate_operator.reconcile.settings import utc_now
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -46,7 +47,7 @@ async def gather_sources(reader: Reader, namespace: str, issue: Issue | None = N
     resources = []
     for document in sorted(documents, key=_age):
         try:
-            resource = parse_resource(document)
+            resource = await read_resource(document)
         except InvalidResource:
             continue  # its own status says so
         if isinstance(resource, Registry):

@@ -17,6 +17,7 @@ from pullgate.oci.accept import accept_for_upstream
 from pullgate.oci.manifest import INDEX_TYPES, parse_manifest
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
+from pullgate.turns import Turns, aside
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.client import FetchedManifest, Upstream
 from pullgate.upstream.parts import PartsStream, is_multipart
@@ -34,18 +35,20 @@ from pullgate_proxy.pipeline.cursor import Cursors, Position
 from pullgate_proxy.pipeline.lists import (
     INDEX_TYPE,
     TagPage,
-    cut_page,
     fetch_referrers,
-    fetch_tag_page,
     filter_by_type,
     render_tags,
+    show_page,
 )
 from pullgate_proxy.pipeline.multipart import Multipart
 from pullgate_proxy.pipeline.request import LIST_LIMIT, Kind, PullRequest
 from pullgate_proxy.pipeline.ruled_list import CURSOR, list_allowed, read_list_query
+from pullgate_proxy.pipeline.tag_pages import TagPages
 from pullgate_proxy.rates import Asks
 
 ACCEPT_LIMIT = 32
+DESCRIPTOR_LENGTH = 256
+"""Bytes of a descriptor, about."""
 _BLOB_HEADERS = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified")
 
 
@@ -102,6 +105,11 @@ class Forwarder:
     def __init__(self, prover: Prover, caches: Kept, cursors: Cursors) -> None:
         self._prover, self._cursors, self._manifests = prover, cursors, caches.manifests
         self._blobs, self._prefetcher = caches.blobs, caches.prefetcher
+        self._pages = TagPages(time.monotonic)
+
+    async def close(self) -> None:
+        """End the requests for lists that run."""
+        await self._pages.close()
 
     async def forward(self, pull: Pull, upstream: Upstream) -> Answer:
         """The upstream's answer. Raises its faults; NotEntitled or ProofPending for a digest that is not proven."""
@@ -160,9 +168,9 @@ class Forwarder:
             pull.where, _manifest_request(pull), upstream, fresh=_wants_fresh(pull), spend=spend
         )
         if pull.authorization.scope is not None:
-            self._prover.learn(pull.authorization.scope, fetched.digest, fetched.body, fetched.media_type)
+            await self._prover.learn(pull.authorization.scope, fetched.digest, fetched.body, fetched.media_type)
         if pull.where.prefetch and cache in {"miss", "off"}:
-            self._prefetch(pull, fetched)
+            await self._prefetch(pull, fetched)
         headers = {
             "Content-Type": fetched.media_type,
             "Docker-Content-Digest": fetched.digest,
@@ -178,11 +186,12 @@ class Forwarder:
             return 0.0
         return self._manifests.young_until(pull.where, _manifest_request(pull))
 
-    def _prefetch(self, pull: Pull, fetched: FetchedManifest) -> None:
+    async def _prefetch(self, pull: Pull, fetched: FetchedManifest) -> None:
         if self._prefetcher is None or pull.route.registry.delivery == "Redirect":
             return
         with contextlib.suppress(ValueError):
-            manifest = parse_manifest(fetched.body, fetched.media_type)
+            parse = functools.partial(parse_manifest, fetched.body, fetched.media_type)
+            manifest = await aside(len(fetched.body), parse)
             repository = pull.route.repository
             self._prefetcher.add(Ask(pull.where, repository, digest, pull.current) for digest in manifest.blobs)
 
@@ -219,10 +228,10 @@ class Forwarder:
         pull.spend(Asks.LISTS)
         repository, query = pull.route.repository, pull.request.query
         if pull.authorization.access.allows_every_reference:
-            page = cut_page(await fetch_tag_page(upstream, repository, query), query)
+            page = (await self._pages.fetch(pull.where, upstream, repository, query, fresh=_wants_fresh(pull))).page
+            body, link = await show_page(pull.request.repository, page, query)
         else:
-            page = await self._list_allowed(pull, upstream)
-        body, link = render_tags(pull.request.repository, page)
+            body, link = render_tags(pull.request.repository, await self._list_allowed(pull, upstream))
         headers = {"Content-Type": "application/json"}
         if link:
             headers["Link"] = link
@@ -234,7 +243,8 @@ class Forwarder:
         about = f"{registry.namespace}/{registry.name} {repository}"
         start = Position(f"n={LIST_LIMIT}", last=last)
         position = self._cursors.open(cursor, about, time.time()) if cursor else start
-        tags, more = await list_allowed(upstream, repository, position, count, pull.authorization.access.allows_tag)
+        fetch = functools.partial(self._pages.fetch, pull.where, upstream, repository, fresh=_wants_fresh(pull))
+        tags, more = await list_allowed(fetch, position, count, pull.authorization.access, Turns())
         if more is None:
             return TagPage(tags, None)
         try:
@@ -250,7 +260,7 @@ class Forwarder:
         wanted = parse_qs(request.query).get("artifactType", [""])[0]
         referrers = filter_by_type(found, wanted)
         if pull.authorization.scope is not None:
-            self._prover.grant(pull.authorization.scope, *referrers.digests)
+            await self._prover.grant_many(pull.authorization.scope, referrers.digests)
         headers = {"Content-Type": INDEX_TYPE}
         if wanted and referrers.filtered:
             headers["OCI-Filters-Applied"] = "artifactType"
@@ -258,7 +268,7 @@ class Forwarder:
             headers["Link"] = (
                 f'</v2/{request.repository}/referrers/{request.reference}?{referrers.next_query}>; rel="next"'
             )
-        return Answer(200, headers, referrers.render())
+        return Answer(200, headers, await aside(len(referrers.descriptors) * DESCRIPTOR_LENGTH, referrers.render))
 
 
 def _wants_fresh(pull: Pull) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable
@@ -11,15 +12,19 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamProtocol
 from pullgate.oci.digest import is_digest
-from pullgate.oci.json_text import read_json
+from pullgate.oci.json_text import TooMuch, read_json
+from pullgate.oci.manifest import DESCRIPTOR_LIMIT
 from pullgate.oci.manifest_form import object_in_words, read_object
 from pullgate.oci.reference import is_tag
+from pullgate.turns import aside
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
 from pullgate_proxy.pipeline.request import QUERY_LIMIT
 
 LIST_LIMIT = 4 * 1024 * 1024
 """Bytes of a list, the bound of a manifest."""
+TAG_LENGTH = 16
+"""Characters of a tag in a list, about."""
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
 _LINK = re.compile(r"<([^<>]*)>([^<]*)")
@@ -42,11 +47,23 @@ async def fetch_tag_page(upstream: Upstream, repository: str, query: str) -> Tag
     """One page of tags, those of the grammar. Raises the upstream's faults; UpstreamProtocol for what is no list."""
     response = await upstream.send(UpstreamRequest("GET", repository, "tags", "list", query=query))
     response.refuse_page()
-    document = _parse_object(upstream, await response.read(LIST_LIMIT), "a list of tags")
+    body = await response.read(LIST_LIMIT)
+    tags = await aside(len(body), functools.partial(_read_tags, upstream.config.host, body))
+    return TagPage(tags, _next_query(upstream, response))
+
+
+def _read_tags(host: str, body: bytes) -> tuple[str, ...]:
+    document = _parse_object(host, body, "a list of tags")
     tags = document.get("tags") or []
     if "tags" not in document or not isinstance(tags, list):
-        raise UpstreamProtocol(upstream.config.host, f"it sent {object_in_words(document)}, not a list of tags")
-    return TagPage(tuple(tag for tag in tags if isinstance(tag, str) and is_tag(tag)), _next_query(upstream, response))
+        raise UpstreamProtocol(host, f"it sent {object_in_words(document)}, not a list of tags")
+    return tuple(tag for tag in tags if isinstance(tag, str) and is_tag(tag))
+
+
+async def show_page(name: str, page: TagPage, query: str) -> tuple[bytes, str | None]:
+    """(body, Link) of what `query` asks for of `page`; see `cut_page` and `render_tags`."""
+    size = len(page.tags) * TAG_LENGTH
+    return await aside(size, lambda: render_tags(name, cut_page(page, query)))
 
 
 def cut_page(page: TagPage, query: str) -> TagPage:
@@ -124,21 +141,24 @@ async def fetch_referrers(upstream: Upstream, repository: str, digest: str, quer
         response = await upstream.send(UpstreamRequest("GET", repository, "referrers", digest, query=query))
     except (ManifestUnknown, RepositoryUnknown):
         return await _fetch_by_tag_schema(upstream, repository, digest)
-    document = await _read_index(response)
-    if document is None:
+    body = await response.read(LIST_LIMIT)
+    found = await aside(len(body), functools.partial(_read_index, upstream.config.host, body))
+    if found is None:
         return await _fetch_by_tag_schema(upstream, repository, digest)
     filtered = "OCI-Filters-Applied" in response.headers
-    return Referrers(_descriptors(document), filtered, _next_query(upstream, response))
+    return Referrers(found, filtered, _next_query(upstream, response))
 
 
-async def _read_index(response: UpstreamResponse) -> dict[str, Any] | None:
-    """None for what is no image index, such as the HTML of a web page. Raises UpstreamProtocol where it breaks off."""
+def _read_index(host: str, body: bytes) -> tuple[dict[str, Any], ...] | None:
+    """The descriptors; None for what is no image index, such as the HTML of a web page. Raises UpstreamProtocol."""
     try:
-        document = read_json(await response.read(LIST_LIMIT))
+        document = read_json(body)
+    except TooMuch as error:
+        raise UpstreamProtocol(host, f"its list of referrers {error}") from error
     except ValueError:
         return None
     is_index = isinstance(document, dict) and isinstance(document.get("manifests", ""), list | None)
-    return document if is_index else None
+    return _descriptors(host, document) if is_index else None
 
 
 def filter_by_type(referrers: Referrers, artifact_type: str) -> Referrers:
@@ -155,7 +175,9 @@ async def _fetch_by_tag_schema(upstream: Upstream, repository: str, digest: str)
         fetched = await upstream.fetch_manifest(request)
     except (ManifestUnknown, RepositoryUnknown):
         return Referrers((), filtered=False)
-    return Referrers(_descriptors(_parse_object(upstream, fetched.body, "an index")), filtered=False)
+    host, body = upstream.config.host, fetched.body
+    found = await aside(len(body), lambda: _descriptors(host, _parse_object(host, body, "an index")))
+    return Referrers(found, filtered=False)
 
 
 def referrers_tag(digest: str) -> str:
@@ -164,14 +186,16 @@ def referrers_tag(digest: str) -> str:
     return f"{algorithm[:32]}-{encoded[:64]}"
 
 
-def _descriptors(document: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+def _descriptors(host: str, document: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     found = document.get("manifests")
     listed = found if isinstance(found, list) else []
+    if len(listed) > DESCRIPTOR_LIMIT:
+        raise UpstreamProtocol(host, f"a page of its referrers names more than {DESCRIPTOR_LIMIT} things")
     return tuple(d for d in listed if isinstance(d, dict) and is_digest(str(d.get("digest", ""))))
 
 
-def _parse_object(upstream: Upstream, body: bytes, wanted: str) -> dict[str, Any]:
+def _parse_object(host: str, body: bytes, wanted: str) -> dict[str, Any]:
     try:
         return read_object(body, wanted)
     except ValueError as error:
-        raise UpstreamProtocol(upstream.config.host, str(error)) from error
+        raise UpstreamProtocol(host, str(error)) from error

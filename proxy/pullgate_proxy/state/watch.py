@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, Protocol
 
 from pullgate.providers.handoff import (
@@ -21,6 +22,7 @@ from pullgate.resources.compile import license_facts, registry_facts, registry_h
 from pullgate.resources.fields import later
 from pullgate.resources.license import KeysSpec, KeyStatus
 from pullgate.store.port import Change, Key, Synced
+from pullgate.turns import DOCUMENT_INLINE, Pauses, aside, weigh
 from pullgate.upstream.compile import upstream_config
 from pullgate_proxy.state.snapshot import KeyFacts, Name, RegistryEntry, Snapshot
 from pullgate_proxy.tokens import SigningKey, SigningKeys
@@ -40,37 +42,54 @@ class Watched(Protocol):
 
 async def follow(store: Watched, snapshot: Snapshot, on_registry_gone: Callable[[Name], None]) -> None:
     """Apply every change of `store` to `snapshot` until cancelled."""
+    pauses = Pauses()
     async for change in store.watch(KINDS):
         if isinstance(change, Synced):
             snapshot.synced = True
             continue
         try:
-            apply_change(change, snapshot)
+            apply = await aside(weigh(change.document), partial(read_change, change), inline=DOCUMENT_INLINE)
+            apply(snapshot)
         except (InvalidResource, ValueError, KeyError) as error:
             log.warning("%s %s/%s is left as it was: %s", change.key.kind, change.key.namespace, change.key.name, error)
         if change.key.kind == "Registry" and change.document is None:
             on_registry_gone((change.key.namespace, change.key.name))
+        await pauses.give()
 
 
 def apply_change(change: Change, snapshot: Snapshot) -> None:
     """Alter the one entry that `change` is about. Raises InvalidResource, ValueError, KeyError."""
+    read_change(change)(snapshot)
+
+
+def read_change(change: Change) -> Callable[[Snapshot], None]:
+    """What alters the entry that `change` is about: all that takes long is done, so call this in a thread if it may.
+
+    Raises InvalidResource, ValueError, KeyError.
+    """
     key, document = change.key, change.document
     name = (key.namespace, key.name)
     match key.kind:
         case "License":
-            snapshot.remove_license(name) if document is None else _put_license(document, snapshot)
+            return _read_license(document) if document is not None else lambda snapshot: snapshot.remove_license(name)
         case "Registry":
-            snapshot.remove_registry(name) if document is None else _put_registry(document, snapshot)
+            return _read_registry(document) if document is not None else lambda snapshot: snapshot.remove_registry(name)
         case "Secret" if key.namespace == SYSTEM_NAMESPACE:
-            _put_secret(key, document, snapshot)
+            return _read_secret(key, document)
         case _:
-            pass
+            return _leave
 
 
-def _put_license(document: dict[str, Any], snapshot: Snapshot) -> None:
+def _leave(_: Snapshot) -> None:
+    """Nothing changes."""
+
+
+def _read_license(document: dict[str, Any]) -> Callable[[Snapshot], None]:
     resource = parse_resource(document)
-    if isinstance(resource, License):
-        snapshot.put_license(license_facts(resource), read_keys(resource))
+    if not isinstance(resource, License):
+        return _leave
+    facts, keys = license_facts(resource), read_keys(resource)
+    return lambda snapshot: snapshot.put_license(facts, keys)
 
 
 def read_keys(resource: License) -> tuple[KeyFacts, ...]:
@@ -92,19 +111,22 @@ def _read_key(spec: KeysSpec, key: KeyStatus) -> KeyFacts:
     return KeyFacts(digest, ends.timestamp() if ends else None)
 
 
-def _put_registry(document: dict[str, Any], snapshot: Snapshot) -> None:
+def _read_registry(document: dict[str, Any]) -> Callable[[Snapshot], None]:
     resource = parse_resource(document)
-    if isinstance(resource, Registry):
-        created = str(document["metadata"].get("creationTimestamp", ""))
-        entry = RegistryEntry(registry_facts(resource), upstream_config(resource), created, registry_hosts(resource))
-        snapshot.put_registry(entry)
+    if not isinstance(resource, Registry):
+        return _leave
+    created = str(document["metadata"].get("creationTimestamp", ""))
+    entry = RegistryEntry(registry_facts(resource), upstream_config(resource), created, registry_hosts(resource))
+    return lambda snapshot: snapshot.put_registry(entry)
 
 
-def _put_secret(key: Key, document: dict[str, Any] | None, snapshot: Snapshot) -> None:
+def _read_secret(key: Key, document: dict[str, Any] | None) -> Callable[[Snapshot], None]:
     if key.name == SIGNING_KEYS_NAME:
-        keys = decode_signing_keys(document) if document else ()
-        snapshot.signing_keys = SigningKeys(tuple(SigningKey(k.id, k.key, k.not_after.timestamp()) for k in keys))
-        return
+        rows = decode_signing_keys(document) if document else ()
+        keys = SigningKeys(tuple(SigningKey(k.id, k.key, k.not_after.timestamp()) for k in rows))
+        return lambda snapshot: setattr(snapshot, "signing_keys", keys)
     target = handoff_target(key.name)
-    if target is not None:
-        snapshot.put_handoff(target, decode_handoff(document) if document else None)
+    if target is None:
+        return _leave
+    handoff = decode_handoff(document) if document else None
+    return lambda snapshot: snapshot.put_handoff(target, handoff)

@@ -17,6 +17,7 @@ from typing import Any, Final
 from pullgate.providers.handoff import SIGNING_KEYS_NAME
 from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Key, Synced
+from pullgate.turns import Pauses
 from pullgate_proxy.admin import Readiness, build_admin
 from pullgate_proxy.cache.ask import Place
 from pullgate_proxy.metrics import Metrics
@@ -133,7 +134,9 @@ class Supervisor:
     # --- what workers are told ---
 
     async def _follow(self) -> None:
+        pauses = Pauses()
         async for change in self._store.watch(KINDS):
+            await pauses.give()
             if isinstance(change, Synced):
                 self._synced = True
                 self._tell_all("synced")

@@ -92,4 +92,4 @@ def test_no_pattern_matches_nothing() -> None:
 
 def test_equal_globs_are_equal_and_share_their_compiled_form() -> None:
     assert Globs(("a/*",)) == Globs(("a/*",))
-    assert Globs(("a/*",))._regex is Globs(("a/*",))._regex
+    assert Globs(("a/*",))._compiled is Globs(("a/*",))._compiled

@@ -20,9 +20,12 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
 from pullgate.store.port import StoreUnavailable
+from pullgate.turns import aside
 
 PAGE: Final = 500
 """Documents of one page of a list."""
+_ITEMS: Final = '"items":['
+"""As Go writes it. In a string its quotes would be escaped."""
 EVENT_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of one event of a watch; etcd takes documents of 1.5 MiB."""
 WATCH_SECONDS: Final = 300
@@ -145,7 +148,8 @@ class Api:
 
     async def list_page(self, path: str, params: Params, *, metadata_only: bool = False) -> dict[str, Any]:
         """A page of a list, or of its metadata alone. Raises Gone, StoreUnavailable."""
-        return await self._json("GET", path, params=params, accept=METADATA if metadata_only else None)
+        accept = METADATA if metadata_only else None
+        return await self._json("GET", path, params=params, accept=accept, read=read_page)
 
     async def get(self, path: str) -> dict[str, Any] | None:
         """A document, or None. Raises StoreUnavailable."""
@@ -205,14 +209,15 @@ class Api:
         media_type: str = "application/json",
         params: Params | None = None,
         accept: str | None = None,
+        read: Callable[[bytes], dict[str, Any]] = json.loads,
     ) -> dict[str, Any]:
         headers = {"Content-Type": media_type} if body is not None else {}
         headers |= {"Accept": accept} if accept else {}
         if method != "GET":
             self._on_write(_resource_of(path))
         async with self._request(method, path, params=params, headers=headers, body=body) as response:
-            document: dict[str, Any] = json.loads(await response.read())
-            return document
+            data = await response.read()
+            return await aside(len(data), lambda: read(data))
 
     @contextlib.asynccontextmanager
     async def _request(
@@ -308,6 +313,25 @@ def _refusal(status: int, body: bytes) -> Exception:
             return Gone(words)
         case _:
             return StoreUnavailable(words)
+
+
+def read_page(data: bytes) -> dict[str, Any]:
+    """A page of a list, item by item: `json.loads` of a whole page would hold all threads up.
+
+    Raises json.JSONDecodeError.
+    """
+    text = data.decode()
+    begin = text.find(_ITEMS)
+    if begin < 0:
+        document: dict[str, Any] = json.loads(text)
+        return document
+    items, at, decoder = [], begin + len(_ITEMS), json.JSONDecoder()
+    while text[at : at + 1] not in {"]", ""}:
+        item, at = decoder.raw_decode(text, at)
+        items.append(item)
+        at += text[at : at + 1] == ","
+    page: dict[str, Any] = json.loads(f"{text[:begin]}{_ITEMS}{text[at:]}")
+    return {**page, "items": items}
 
 
 def _read_event(line: bytes) -> tuple[str, dict[str, Any]]:

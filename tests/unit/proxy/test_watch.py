@@ -1,0 +1,69 @@
+"""What the proxy reads of a store leaves the event loop to customers, however much there is."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pullgate.store.port import Change, Key, Synced
+from pullgate_proxy.state.snapshot import Snapshot
+from pullgate_proxy.state.watch import follow
+
+APP = "my-app"
+
+
+def license_change(name: str, *entitlements: dict[str, Any]) -> Change:
+    spec = {"entitlements": list(entitlements) or [{"repositories": ["a/**"]}]}
+    status = {
+        "keys": [{"id": "k00000", "digest": f"sha256:{abs(hash(name)):064x}", "issuedAt": "2026-01-01T00:00:00Z"}]
+    }
+    metadata = {"name": name, "namespace": APP}
+    document = {"apiVersion": "pullgate.dev/v1alpha1", "kind": "License", "metadata": metadata}
+    return Change(Key("License", APP, name), {**document, "spec": spec, "status": status})
+
+
+class Present:
+    """A store that has all its documents at once, and then nothing."""
+
+    def __init__(self, *changes: Change) -> None:
+        self._changes = changes
+
+    async def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
+        for change in self._changes:
+            yield change
+        yield Synced()
+
+
+async def turns_until_followed(*changes: Change) -> tuple[int, Snapshot]:
+    """Turns of the loop that others got while the changes were taken in."""
+    snapshot, turns = Snapshot(), 0
+    following = asyncio.create_task(follow(Present(*changes), snapshot, lambda name: None))
+    while not following.done():
+        turns += 1
+        await asyncio.sleep(0)
+    await following
+    return turns, snapshot
+
+
+async def test_a_first_list_of_many_documents_is_taken_in_by_slices() -> None:
+    turns, snapshot = await turns_until_followed(*(license_change(f"license-{number}") for number in range(3000)))
+    assert snapshot.counts()["License"] == 3000
+    assert turns > 4
+
+
+async def test_a_large_license_is_read_beside_the_event_loop() -> None:
+    largest = [{"repositories": [f"a/{n}-{m}-{'*x' * 9}" for m in range(60)]} for n in range(40)]
+    turns, snapshot = await turns_until_followed(license_change("large", *largest))
+    assert snapshot.counts()["License"] == 1
+    assert any(each.name.startswith("aside") for each in threading.enumerate())
+    assert turns > 10
+
+
+async def test_a_license_whose_patterns_are_too_many_leaves_what_was_there_and_lets_others_in() -> None:
+    largest = [{"repositories": [f"{n}-{m}-{'*x' * 100}" for m in range(60)]} for n in range(40)]
+    _, snapshot = await turns_until_followed(
+        license_change("a"), license_change("a", *largest), license_change("b", {"repositories": ["b"]})
+    )
+    assert snapshot.counts()["License"] == 2
