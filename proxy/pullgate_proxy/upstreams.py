@@ -58,7 +58,13 @@ class Upstreams:
             return live.upstream
         config: UpstreamConfig = entry.upstream
         timeouts = config.timeouts.changed(*self._bounds)
-        config = dataclasses.replace(config, credentials=handoff.credentials, ca_pem=handoff.ca_pem, timeouts=timeouts)
+        config = dataclasses.replace(
+            config,
+            credentials=handoff.credentials,
+            ca_pem=handoff.ca_pem,
+            networks=handoff.networks,
+            timeouts=timeouts,
+        )
         if live is not None and live.config == config:
             upstream = live.upstream
         else:

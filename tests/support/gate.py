@@ -19,6 +19,7 @@ import aiohttp
 import yaml
 from yarl import URL
 
+from pullgate.policy.tenancy import LOOPBACK, TenantPolicy
 from pullgate.store.folder import FolderStore
 from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
@@ -122,7 +123,9 @@ class Gate:
         await self.store.start()
         self._stack.push_async_callback(self.store.stop)
         external_url = self._settings.get("external_url", "http://localhost")
-        reconciling = ReconcileSettings(external_url, own_identity=frozenset({"*"}), **self._reconciling)
+        reconciling = ReconcileSettings(
+            external_url, own_identity=frozenset({"*"}), tenants=TenantPolicy(networks=LOOPBACK), **self._reconciling
+        )
         self._reconciler = Reconciler(self.store, reconciling)
         task = asyncio.create_task(self._reconciler.run())
         self._stack.push_async_callback(_cancel, task)

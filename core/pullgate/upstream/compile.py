@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pullgate.policy.tenancy import EVERYWHERE, Networks
 from pullgate.providers.credentials import Credentials
 from pullgate.resources.registry import Registry, TimeoutsSpec
 from pullgate.resources.registry_type import wire_host
 from pullgate.upstream.config import Timeouts, UpstreamConfig
 
 
-def proxy_config(host: str, key: str, *, plain_http: bool = False, ca_pem: str | None = None) -> UpstreamConfig:
+def proxy_config(
+    host: str, key: str, networks: Networks = EVERYWHERE, *, plain_http: bool = False, ca_pem: str | None = None
+) -> UpstreamConfig:
     """How a customer's client speaks to the proxy at `host` (host[:port]) with a license key.
 
-    Redirects and token servers may lead anywhere: the proxy holds them to its Registries' rules.
+    The proxy itself may be at any private address. It may redirect to where a tenant's upstream wants: `networks` are
+    the private ones that are followed to.
     """
     return UpstreamConfig(
         registry=host,
@@ -20,15 +24,19 @@ def proxy_config(host: str, key: str, *, plain_http: bool = False, ca_pem: str |
         credentials=Credentials("license", key),
         plain_http=plain_http,
         ca_pem=ca_pem,
+        networks=networks,
         allow_private=True,
         pullgate=True,
     )
 
 
 def upstream_config(
-    resource: Registry, credentials: Credentials | None = None, ca_pem: str | None = None
+    resource: Registry, networks: Networks, credentials: Credentials | None = None, ca_pem: str | None = None
 ) -> UpstreamConfig:
-    """How the Registry's upstream is spoken to; credentials and private CA are handed over apart from it."""
+    """How the Registry's upstream is spoken to; credentials and private CA are handed over apart from it.
+
+    `networks` are the private ones that it may be in: by the administrator's word, never by the Registry's.
+    """
     spec = resource.spec
     return UpstreamConfig(
         registry=f"{resource.metadata.namespace}/{resource.metadata.name}",
@@ -38,6 +46,7 @@ def upstream_config(
         plain_http=spec.tls.plain_http,
         ca_pem=ca_pem,
         realm_hosts=frozenset(spec.network.realm_hosts),
+        networks=networks,
         allow_private=spec.network.allow_private,
         timeouts=_timeouts(spec.timeouts),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pullgate.policy.tenancy import Networks
 from pullgate.providers.credentials import Credentials
 
 
@@ -60,8 +61,10 @@ class UpstreamConfig:
     """Certificates that are trusted in addition to the system's."""
     realm_hosts: frozenset[str] = frozenset()
     """Further hosts (host or host:port, lower case) that may be this Registry's token server."""
+    networks: Networks = ()
+    """Private networks that may be dialled, loopback among them."""
     allow_private: bool = False
-    """Whether redirects and token servers may lead to private and link-local addresses."""
+    """True: redirects and token servers may lead there, too. Else the upstream's own host alone."""
     timeouts: Timeouts = Timeouts()
     pullgate: bool = False
     """Whether it is a Pullgate proxy, whose faults are taken at their word: reason, message and hint."""

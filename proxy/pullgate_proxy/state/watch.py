@@ -96,7 +96,9 @@ def _put_registry(document: dict[str, Any], snapshot: Snapshot) -> None:
     resource = parse_resource(document)
     if isinstance(resource, Registry):
         created = str(document["metadata"].get("creationTimestamp", ""))
-        entry = RegistryEntry(registry_facts(resource), upstream_config(resource), created, registry_hosts(resource))
+        entry = RegistryEntry(
+            registry_facts(resource), upstream_config(resource, ()), created, registry_hosts(resource)
+        )
         snapshot.put_registry(entry)
 
 

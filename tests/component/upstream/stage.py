@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import hdrs, web
 
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.providers.credentials import Credentials
 from pullgate.upstream.config import Timeouts, UpstreamConfig
 
@@ -113,6 +114,7 @@ class Stage:
             realm_hosts=realm_hosts,
             allow_private=allow_private,
             timeouts=timeouts,
+            networks=LOOPBACK,
         )
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
