@@ -204,6 +204,7 @@ def test_deleted_resources_take_their_secrets_with_them(world: World, vendor: st
 def test_a_namespace_can_be_deleted_at_any_time(world: World, vendor: str) -> None:
     world.cluster.kubectl("delete", "namespace", vendor, "--timeout=60s")
     world.cluster.kubectl("create", "namespace", vendor)
+    world.cluster.kubectl("annotate", "namespace", vendor, "pullgate.dev/private-networks=127.0.0.0/8")
 
 
 def test_the_proxy_may_read_no_secret_of_an_app_and_write_nothing(world: World, vendor: str) -> None:
