@@ -276,6 +276,18 @@ class LimitReached(Fault):
         super().__init__(f"license {license_name} used its {used}", retry_after=retry_after)
 
 
+class TooManyTests(Fault):
+    """Tests asked as often as a customer as they may. The customer's own limits are untouched."""
+
+    actors = (Actor.VENDOR,)
+    status = 429
+    code = "TOOMANYREQUESTS"
+    default_hint = "wait, or test fewer images or less often"
+
+    def __init__(self, license_name: str, requests: int, retry_after: float) -> None:
+        super().__init__(f"tests as license {license_name} made {requests} requests this hour", retry_after=retry_after)
+
+
 class TooManyAttempts(Fault):
     """Wrong license keys, one after the other, from one source. A right key from there is served all the same."""
 

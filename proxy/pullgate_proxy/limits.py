@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pullgate.faults import LimitReached
+from pullgate.faults import LimitReached, TooManyTests
 from pullgate.licensing.usage import HOUR, HOURS, Counts, Tally, read_tally
 from pullgate.oci.json_text import read_json
 from pullgate.policy.facts import LicenseFacts, Limits
@@ -26,6 +26,9 @@ from pullgate_proxy.usage import UsageBook
 PEER_SECONDS: Final = 5.0
 _BUSY_SECONDS: Final = 2.0
 """After which a client that has too many blobs at once may ask again."""
+
+TESTS_PER_HOUR: Final = 100_000
+"""Requests of tests as one License: four gates of 1,000 images with two platforms and ten layers each."""
 
 
 @dataclass(slots=True)
@@ -78,12 +81,18 @@ class PeerUsage:
 class Gatekeeper:
     """Lets a License's requests in, up to its limits."""
 
-    def __init__(self, book: UsageBook, peers: PeerUsage) -> None:
-        self._book, self._peers = book, peers
+    def __init__(self, book: UsageBook, peers: PeerUsage, tests_per_hour: int = TESTS_PER_HOUR) -> None:
+        self._book, self._peers, self._tests_per_hour = book, peers, tests_per_hour
         self._running: dict[Name, tuple[_Running, dict[int, Record]]] = {}
 
     async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record, now: float) -> None:
-        """Let `request` in at `now` (Unix time), `leave` must follow. Raises LimitReached; then nothing must."""
+        """Let `request` in at `now` (Unix time), `leave` must follow. Raises LimitReached; then nothing must.
+
+        A test raises TooManyTests alone, and notes in `record` which limit of the customer is used up.
+        """
+        if record.test:
+            self._enter_test(license_, record, now)
+            return
         limits = license_.limits
         if limits is None or request.method != "GET" or request.kind not in {Kind.MANIFESTS, Kind.BLOBS}:
             return
@@ -96,6 +105,18 @@ class Gatekeeper:
             running.blobs += 1
         records[id(record)] = record
         self._running[name] = (running, records)
+
+    def _enter_test(self, license_: LicenseFacts, record: Record, now: float) -> None:
+        """A test uses up no limit, and none refuses it. Its own bound may be exceeded by requests on their way."""
+        name, hour = (license_.namespace, license_.name), int(now) // HOUR
+        if self._used(name, hour, hour).tests >= self._tests_per_hour:
+            raise TooManyTests(license_.name, self._tests_per_hour, HOUR - now % HOUR)
+        if license_.limits is not None:
+            running, records = self._running.get(name) or (_Running(), {})
+            try:
+                self._check(license_.name, license_.limits, name, Kind.MANIFESTS, running, records, now)
+            except LimitReached as fault:
+                record.limit = fault.message
 
     def leave(self, record: Record) -> None:
         """The request of `record` has ended, and was counted in the book."""

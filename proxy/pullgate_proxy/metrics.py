@@ -30,6 +30,11 @@ class Metrics:
         )
         for kind in (*Kind, "other"):  # from 0 on: what begins at 1 is no increase, and one 500 is a bug
             self.requests.labels(kind, "Internal", "500")
+        self.tests = Counter(
+            "pullgate_tests",
+            "Requests with a test mark, which count as no customer's; they are among pullgate_requests, too.",
+            registry=self.registry,
+        )
         self.bytes = Counter(
             "pullgate_sent_bytes", "Bytes of bodies sent to clients.", ("app", "registry"), registry=self.registry
         )
@@ -143,6 +148,8 @@ class Metrics:
             found = (self.requests.labels(kind, record.reason, str(record.status)), self.seconds.labels(kind))
             self._by_outcome[key] = found
         found[0].inc()
+        if record.test:
+            self.tests.inc()
         found[1].observe(record.duration)
         if record.bytes:
             registry = (record.app, record.registry)

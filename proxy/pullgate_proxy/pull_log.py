@@ -38,6 +38,10 @@ class Record:
     """Whether an image's manifest was got: what counts as a pull."""
     duration: float = field(default=0.0)
     """Seconds."""
+    test: bool = False
+    """True if the request has a test mark of its License: it is counted apart."""
+    limit: str = ""
+    """The customer's limit that is used up, for the answer to a test. The log leaves it out."""
 
 
 class PullLog:
@@ -84,6 +88,8 @@ class PullLog:
         tail = "" if record.reason == "Ok" else f"  {record.reason}: {record.message}"
         if record.aborted:
             tail += " (connection aborted)"
+        if record.test:
+            tail += " (test)"
         status = self._paint(str(record.status), record.status)
         return (
             f"{time} {status} {record.method:4} {record.kind:9} {who} {what}  "
@@ -108,6 +114,8 @@ def _render_json(record: Record, now: float) -> str:
     )
     if record.message:
         text += f', "message": {_quote(record.message)}'
+    if record.test:
+        text += ', "test": true'
     return text + (', "aborted": true}' if record.aborted else "}")
 
 

@@ -44,7 +44,10 @@ class Gate(Protocol):
     """Lets a License's requests in, up to its limits."""
 
     async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record, now: float) -> None:
-        """Let `request` in at `now` (Unix time), `leave` must follow. Raises LimitReached; then nothing must."""
+        """Let `request` in at `now` (Unix time), `leave` must follow. Raises LimitReached; then nothing must.
+
+        A test raises TooManyTests alone, and notes in `record` which limit of the customer is used up.
+        """
 
     def leave(self, record: Record) -> None:
         """The request of `record` has ended, and was counted in the book."""

@@ -15,6 +15,7 @@ from jwt.exceptions import PyJWTError
 from jwt.types import Options
 
 from pullgate.faults import CredentialsMissing, TokenExpired
+from pullgate.licensing.marks import derive_mark_key, is_mark_of, mark_key_id
 
 LIFETIME = 300
 """Seconds. Never under 60: docker takes a shorter one for a mistake (distribution, token specification)."""
@@ -82,6 +83,14 @@ class SigningKeys:
             return bool(claims["exp"] > now and claims["iss"] == _TICKETS and claims["sub"] == subject)
         except (PyJWTError, StopIteration, KeyError, TypeError, ValueError, RecursionError):
             return False
+
+    def verifies_mark(self, mark: str, namespace: str, license_: str, now: float) -> bool:
+        """True if `mark` is a test mark of this very License; see `licensing.marks`."""
+        kid = mark_key_id(mark)
+        key = next((k for k in self.keys if k.id == kid and now < k.not_after), None)
+        if key is None:
+            return False
+        return is_mark_of(mark, derive_mark_key(key.id, key.secret, namespace), namespace, license_, now)
 
 
 # The times are compared here, against the proxy's one clock, not in the library.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pullgate.faults import CredentialsMissing, NotEntitled, RegistrySuspended
 from pullgate.policy.facts import RegistryFacts
+from pullgate.providers.destination import may_show
 from pullgate.providers.handoff import Handoff
 from pullgate.resources.fields import format_time
 from pullgate.upstream.budget import BodyBudget
@@ -57,13 +58,17 @@ class Upstreams:
         if live is not None and live.entry is entry and live.handoff is handoff:
             return live.upstream
         config: UpstreamConfig = entry.upstream
-        timeouts = config.timeouts.changed(*self._bounds)
+        issued = bool(handoff.source)
+        if issued and not may_show(handoff.kind, config.host, plain_http=config.plain_http):
+            # The Registry was changed, and the operator did not see that yet: the token is for what it was before.
+            raise CredentialsMissing(registry.name)
         config = dataclasses.replace(
             config,
             credentials=handoff.credentials,
             ca_pem=handoff.ca_pem,
             networks=handoff.networks,
-            timeouts=timeouts,
+            issued=issued,
+            timeouts=config.timeouts.changed(*self._bounds),
         )
         if live is not None and live.config == config:
             upstream = live.upstream

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support import gate
+from tests.support.cli import pullgate
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.cluster.kubectl import Kubectl, KubectlFailed
 from tests.support.cluster.pullgate import (
@@ -120,6 +121,29 @@ def test_kubectl_waits_for_an_image_test_as_vendor_and_as_customer(world: World,
     assert table[:4] == ["release", "False", "1/2", "passed"]
     told = world.cluster.kubectl("get", "events", "-n", vendor, "--field-selector", "reason=ManifestUnknown")
     assert "ImageTest" in told or "imagetest/release" in told
+
+
+def test_neither_an_image_test_nor_a_gate_as_a_customer_is_its_use(world: World, vendor: str) -> None:
+    """The key of marks is the namespace's, and goes with its last License."""
+    image = f"{world.upstream.host}/my-org/api:1"
+    world.cluster.apply(image_test(vendor, image, **{"as": {"licenseRef": {"name": "acme"}}}))
+    wait_for(world, vendor, "imagetest/release", "Passed")
+    owners = until(lambda: world.cluster.get("secret", "pullgate-test-key", vendor)["metadata"]["ownerReferences"])
+    assert [(owner["kind"], owner["name"]) for owner in owners] == [("License", "acme")]
+    place = ("--kubeconfig", world.cluster.kubeconfig, "-n", vendor)
+    ran = asyncio.run(pullgate("gate", image, "--as", "acme", "--proxy", f"http://{world.host}", *place))
+    assert ran.code == 0, ran.output
+    assert "counts as" not in ran.output
+    in_cluster = asyncio.run(pullgate("gate", image, "--as", "acme", "--in-cluster", *place))
+    assert in_cluster.code == 0, in_cluster.output
+    status = until(
+        lambda: (s := world.cluster.get("license", "acme", vendor)["status"]).get("usage", {}).get("tests24h") and s
+    )
+    assert (status["usage"]["pulls24h"], status["usage"]["bytes24h"], status["usage"]["denied24h"]) == (0, 0, 0)
+    assert "lastPullAt" not in status["usage"]
+    assert "lastUsedAt" not in status["keys"][0]
+    world.cluster.kubectl("delete", "license", "acme", "-n", vendor)
+    until(lambda: "pullgate-test-key" not in world.cluster.kubectl("get", "secrets", "-n", vendor, "-o", "name"))
 
 
 def test_an_image_test_that_is_applied_before_its_registry_and_license_passes_and_never_fails(

@@ -161,6 +161,17 @@ async def test_a_layer_that_is_missing_is_found_by_depth(gate: Gate) -> None:
         await outcome(gate, "BlobUnknown")
 
 
+@pytest.mark.parametrize("body", [b"<html>a page</html>", b"{}", b"[]", b'{"errors": []}', b"ami-id\nhostname\n"])
+async def test_a_body_that_is_no_manifest_does_not_pass(gate: Gate, body: bytes) -> None:
+    async with ScriptedRegistry() as upstream:
+        await seed(upstream)
+        upstream.on("GET|HEAD", "/manifests/", faults.body(body), faults.no_digest())
+        await gate.apply(registry("scripted", upstream.host))
+        write(gate, image_test(f"{upstream.host}/{WORKER}:1.0.0", depth="Manifest"))
+        document = await outcome(gate, "UpstreamProtocol")
+        assert ", not a manifest" in document["status"]["results"][0]["message"]
+
+
 async def waiting(gate: Gate, reason: str) -> str:
     """What the ImageTest says once it waits for something."""
     document = await outcome(gate, reason)

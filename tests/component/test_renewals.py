@@ -41,6 +41,7 @@ class TestExchange:
     key: str = field(repr=False)
     provider: Provider = field(repr=False, compare=False)
     source: str = "access key A"
+    kind: str = "ECRToken"
 
     async def issue(self, tools: Tools) -> Issued:
         """The next token."""
@@ -49,7 +50,7 @@ class TestExchange:
         await self.provider.open.wait()
         if self.provider.error is not None:
             raise self.provider.error
-        return Issued(Credentials("AWS", f"token-{number}", tools.now() + self.provider.life), "ECRToken")
+        return Issued(Credentials("AWS", f"token-{number}", tools.now() + self.provider.life), self.kind)
 
 
 class Stage:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 
 from pullgate.resources.conditions import read_condition
 from pullgate.store.port import Key
+from pullgate.tls_context import client_context
 from tests.component.providers.conftest import clouds
 from tests.component.providers.test_aws import ENVIRONMENT
 from tests.component.providers.test_github import KEY, pem
@@ -26,6 +28,7 @@ from tests.support.fakes.flavours import FLAVOURS
 from tests.support.fakes.front import Front
 from tests.support.gate import APP, Gate, license_, registry, running
 from tests.support.proven import prove, prove_kind
+from tests.support.tls import LOOPBACK
 
 __all__ = ["clouds"]
 
@@ -51,12 +54,51 @@ async def aws(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
         yield scripted
 
 
-def vendor(type_: str, front: Front, credentials: dict[str, Any], ca: bool = False) -> dict[str, Any]:
+NAMES = {
+    "ECR": "123456789012.dkr.ecr.eu-central-1.amazonaws.com",
+    "ECRPublic": "public.ecr.aws",
+    "ACR": "myregistry.azurecr.io",
+    "GHCR": "ghcr.io",
+    "GAR": "europe-west1-docker.pkg.dev",
+    "GCR": "gcr.io",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """The providers' own names, which the egress proxy of this test leads to its fronts."""
+
+    clouds: ScriptedClouds
+    held: str
+
+    @contextlib.asynccontextmanager
+    async def front(self, type_: str, flavour: str = "") -> AsyncIterator[Front]:
+        """The registry of `type_`, by TLS and its real name."""
+        name, tunnel = NAMES[type_], self.clouds.tunnel
+        assert tunnel is not None
+        tls = self.clouds.authority.server([*LOOPBACK, name])
+        async with Front(FLAVOURS[flavour or type_], self.held, tls, name) as front:
+            tunnel.places[name] = front.host
+            yield front
+
+
+@pytest.fixture
+def public(
+    clouds: ScriptedClouds, held: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Public]:
+    """The clouds' certificates are the system's: no Registry names a CA."""
+    bundle = tmp_path_factory.mktemp("system") / "ca.pem"
+    bundle.write_text(clouds.authority.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    client_context.cache_clear()
+    yield Public(clouds, held)
+    client_context.cache_clear()
+
+
+def vendor(type_: str, front: Front, credentials: dict[str, Any]) -> dict[str, Any]:
     """A Registry with these credentials."""
-    found = registry("up", front.host, type=type_, plain_http=front.scheme == "http", network={"allowPrivate": True})
+    found = registry("up", front.name, type=type_, plain_http=False, network={"allowPrivate": True})
     found["spec"]["credentials"] = credentials
-    if ca:
-        found["spec"]["tls"]["caSecretRef"] = {"name": "ca"}
     return found
 
 
@@ -93,9 +135,9 @@ async def pull(gate: Gate, directory: Path, name: str = "small") -> None:
     ],
 )
 async def test_a_kind_of_aws_key_pulls(
-    aws: ScriptedAws, held: str, tmp_path: Path, kind: str, keys: dict[str, str]
+    aws: ScriptedAws, public: Public, tmp_path: Path, kind: str, keys: dict[str, str]
 ) -> None:
-    async with Front(FLAVOURS["ECR"], held) as front:
+    async with public.front("ECR") as front:
         front.takes = lambda user, password: user == "AWS" and password in aws.tokens
         documents = (opaque("vendor", keys), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
         async with gate_of(tmp_path, *documents) as gate:
@@ -105,9 +147,9 @@ async def test_a_kind_of_aws_key_pulls(
 
 
 async def test_a_repository_of_another_account_is_pulled_where_its_own_policy_lets_the_identity_in(
-    aws: ScriptedAws, held: str, tmp_path: Path
+    aws: ScriptedAws, public: Public, tmp_path: Path
 ) -> None:
-    async with Front(FLAVOURS["ECR"], held) as front:
+    async with public.front("ECR") as front:
         front.takes = lambda user, password: password in aws.tokens
         front.denied.add("my-org/secret")  # its policy names nobody
         documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
@@ -135,9 +177,9 @@ ECR_CREDENTIALS = [
 
 @pytest.mark.parametrize(("type_", "credentials", "column"), ECR_CREDENTIALS)
 async def test_aws_keys_and_roles_become_a_password_that_pulls(
-    aws: ScriptedAws, held: str, tmp_path: Path, type_: str, credentials: dict[str, Any], column: str
+    aws: ScriptedAws, public: Public, tmp_path: Path, type_: str, credentials: dict[str, Any], column: str
 ) -> None:
-    async with Front(FLAVOURS[type_], held) as front:
+    async with public.front(type_) as front:
         front.takes = lambda user, password: user == "AWS" and password in aws.tokens
         async with gate_of(tmp_path, opaque("vendor", KEYS), vendor(type_, front, credentials)) as gate:
             await pull(gate, tmp_path)
@@ -152,9 +194,9 @@ async def test_aws_keys_and_roles_become_a_password_that_pulls(
 
 @pytest.mark.parametrize("type_", ["ECR", "ECRPublic"])
 async def test_a_password_that_the_registry_calls_expired_is_renewed_and_the_next_pull_passes(
-    aws: ScriptedAws, held: str, tmp_path: Path, type_: str
+    aws: ScriptedAws, public: Public, tmp_path: Path, type_: str
 ) -> None:
-    async with Front(FLAVOURS[type_], held) as front:
+    async with public.front(type_) as front:
         over: set[str] = set()
         front.takes = lambda user, password: password in aws.tokens and password not in over
         documents = (opaque("vendor", KEYS), vendor(type_, front, {"secretRef": {"name": "vendor"}}))
@@ -174,9 +216,9 @@ async def test_a_password_that_the_registry_calls_expired_is_renewed_and_the_nex
 
 
 async def test_a_password_of_ecr_that_ends_while_a_blob_comes_costs_nothing_and_the_next_one_is_new(
-    aws: ScriptedAws, held: str, tmp_path: Path
+    aws: ScriptedAws, public: Public, tmp_path: Path
 ) -> None:
-    async with Front(FLAVOURS["ECR"], held) as front:
+    async with public.front("ECR") as front:
         over: set[str] = set()
 
         def takes(user: str, password: str) -> bool:
@@ -202,9 +244,9 @@ async def test_a_password_of_ecr_that_ends_while_a_blob_comes_costs_nothing_and_
 
 
 async def test_a_blob_of_ecr_that_breaks_once_its_password_was_renewed_goes_on_with_the_new_one(
-    aws: ScriptedAws, held: str, tmp_path: Path
+    aws: ScriptedAws, public: Public, tmp_path: Path
 ) -> None:
-    async with Front(FLAVOURS["ECR"], held) as front:
+    async with public.front("ECR") as front:
         over: set[str] = set()
         front.takes = lambda user, password: password in aws.tokens and password not in over
         documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
@@ -226,10 +268,10 @@ async def test_a_blob_of_ecr_that_breaks_once_its_password_was_renewed_goes_on_w
 
 
 async def test_keys_that_aws_refuses_are_named_and_mended_by_new_ones(
-    aws: ScriptedAws, held: str, tmp_path: Path
+    aws: ScriptedAws, public: Public, tmp_path: Path
 ) -> None:
     aws.refuse["GetAuthorizationToken"] = (400, "UnrecognizedClientException", "The security token is invalid")
-    async with Front(FLAVOURS["ECR"], held) as front, Gate(tmp_path / "resources", **TIMEOUTS) as gate:
+    async with public.front("ECR") as front, Gate(tmp_path / "resources", **TIMEOUTS) as gate:
         front.takes = lambda user, password: password in aws.tokens
         documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
         for document in documents:
@@ -252,18 +294,17 @@ async def test_keys_that_aws_refuses_are_named_and_mended_by_new_ones(
 
 @pytest.mark.parametrize("column", ["key", "identity"])
 async def test_a_principal_or_identity_of_azure_becomes_a_refresh_token_that_pulls(
-    clouds: ScriptedClouds, held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+    clouds: ScriptedClouds, public: Public, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
     (tmp_path / "federated").write_text("POD-TOKEN")
     monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(tmp_path / "federated"))
     keys = {"tenantID": TENANT, "clientID": CLIENT, "clientSecret": "CANARY-SECRET"}
     identity = {"workloadIdentity": {"azure": {"tenantID": TENANT, "clientID": CLIENT}}}
     credentials = {"secretRef": {"name": "vendor"}} if column == "key" else identity
-    async with Front(FLAVOURS["ACR"], held, tls=clouds.authority.server()) as front:
+    async with public.front("ACR") as front:
         documents = (
             opaque("vendor", keys),
-            opaque("ca", {"ca.crt": clouds.authority.pem}),
-            vendor("ACR", front, credentials, ca=True),
+            vendor("ACR", front, credentials),
         )
         async with gate_of(tmp_path, *documents) as gate:
             await pull(gate, tmp_path / "before")
@@ -285,21 +326,19 @@ async def test_a_principal_or_identity_of_azure_becomes_a_refresh_token_that_pul
 
 
 async def test_an_installation_of_a_github_app_pulls_and_its_token_is_renewed(
-    clouds: ScriptedClouds, held: str, tmp_path: Path
+    clouds: ScriptedClouds, public: Public, tmp_path: Path
 ) -> None:
     keys = {
         "appID": "1234",
         "installationID": "5678",
         "privateKey": pem(KEY).decode(),
-        "apiURL": f"https://{clouds.host}",
     }
-    async with Front(FLAVOURS["GHCR"], held) as front:
+    async with public.front("GHCR") as front:
         over: set[str] = set()
         front.takes = lambda user, password: password in clouds.issued and password not in over
         documents = (
             opaque("vendor", keys),
-            opaque("ca", {"ca.crt": clouds.authority.pem}),
-            vendor("GHCR", front, {"secretRef": {"name": "vendor"}}, ca=True),
+            vendor("GHCR", front, {"secretRef": {"name": "vendor"}}),
         )
         async with gate_of(tmp_path, *documents) as gate:
             await pull(gate, tmp_path / "before")
@@ -318,7 +357,7 @@ async def test_an_installation_of_a_github_app_pulls_and_its_token_is_renewed(
 
 @pytest.mark.parametrize("type_", ["GAR", "GCR"])
 async def test_googles_identity_pulls_and_its_token_is_renewed(
-    clouds: ScriptedClouds, held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_: str
+    clouds: ScriptedClouds, public: Public, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_: str
 ) -> None:
     (tmp_path / "subject").write_text("JWT-OF-THE-CLUSTER")
     configuration = {
@@ -332,7 +371,7 @@ async def test_googles_identity_pulls_and_its_token_is_renewed(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "configuration.json"))
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
     account = {"gcp": {"serviceAccount": "pullgate@my-project.iam.gserviceaccount.com"}}
-    async with Front(FLAVOURS["Generic"], held) as front:
+    async with public.front(type_, "Generic") as front:
         over: set[str] = set()
         front.takes = lambda user, password: (
             user == "oauth2accesstoken" and password in clouds.issued and password not in over
@@ -352,9 +391,9 @@ async def test_googles_identity_pulls_and_its_token_is_renewed(
 
 
 async def test_registry_test_shows_the_token_as_a_step_and_names_a_refusal(
-    aws: ScriptedAws, held: str, tmp_path: Path
+    aws: ScriptedAws, public: Public, tmp_path: Path
 ) -> None:
-    async with Front(FLAVOURS["ECR"], held) as front:
+    async with public.front("ECR") as front:
         front.takes = lambda user, password: password in aws.tokens
         folder = tmp_path / "folder"
         folder.mkdir()
@@ -374,14 +413,14 @@ async def test_registry_test_shows_the_token_as_a_step_and_names_a_refusal(
 
 
 async def test_an_image_test_as_the_vendor_uses_the_token_that_was_issued(
-    aws: ScriptedAws, held: str, tmp_path: Path
+    aws: ScriptedAws, public: Public, tmp_path: Path
 ) -> None:
-    async with Front(FLAVOURS["ECR"], held) as front:
+    async with public.front("ECR") as front:
         front.takes = lambda user, password: password in aws.tokens
         documents = (opaque("vendor", KEYS), vendor("ECR", front, {"secretRef": {"name": "vendor"}}))
         async with gate_of(tmp_path, *documents) as gate:
             metadata = {"name": "release", "namespace": APP}
-            spec = {"images": [f"{front.host}/my-org/small:1"]}
+            spec = {"images": [f"{front.name}/my-org/small:1"]}
             test = {"apiVersion": "pullgate.dev/v1alpha1", "kind": "ImageTest", "metadata": metadata, "spec": spec}
             await gate.apply(test)
             key = Key("ImageTest", APP, "release")
@@ -391,3 +430,41 @@ async def test_an_image_test_as_the_vendor_uses_the_token_that_was_issued(
 
             await gate.until(passed)
             assert len(aws.tokens) == 1
+
+
+# --- hosts of no cloud
+
+
+@pytest.mark.parametrize(
+    ("type_", "credentials"),
+    [
+        ("GAR", {"workloadIdentity": {"gcp": {}}}),
+        ("ACR", {"workloadIdentity": {"azure": {"tenantID": TENANT, "clientID": CLIENT}}}),
+        ("ECR", {"workloadIdentity": {"aws": {"roleARN": ROLE, "region": "eu-central-1"}}}),
+        ("ECR", {"secretRef": {"name": "vendor"}}),
+    ],
+)
+async def test_any_other_host_gets_no_token_and_no_cloud_is_asked_for_one(
+    aws: ScriptedAws,
+    clouds: ScriptedClouds,
+    held: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    type_: str,
+    credentials: dict[str, Any],
+) -> None:
+    monkeypatch.setenv("GCE_METADATA_HOST", clouds.metadata)
+    async with Front(FLAVOURS["Generic"], held) as front, Gate(tmp_path / "resources", **TIMEOUTS) as gate:
+        found = registry("up", front.host, type=type_, network={"allowPrivate": True, "realmHosts": [front.token_host]})
+        found["spec"]["credentials"] = credentials
+        documents = [opaque("vendor", KEYS), found]
+        (gate.directory / "all.yaml").write_text(yaml.safe_dump_all(documents))
+        await gate.until(lambda: condition(gate, "CredentialsAvailable").get("status") == "False")
+        assert f"spec.host {front.host} is no host of " in condition(gate, "CredentialsAvailable")["message"]
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        (folder / "all.yaml").write_text(yaml.safe_dump_all(documents))
+        ran = await pullgate("registry", "test", "up", "--folder", folder, "-n", APP)
+        assert ran.code == 1
+        assert f"spec.host {front.host} is no host of " in " ".join(ran.output.split())
+    assert (aws.asked, clouds.asked, front.asked, front.logins) == ([], [], [], [])

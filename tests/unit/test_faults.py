@@ -26,6 +26,7 @@ TABLE = {
     "NotEntitled": (403, "DENIED"),
     "ProofPending": (503, "UNAVAILABLE"),
     "LimitReached": (429, "TOOMANYREQUESTS"),
+    "TooManyTests": (429, "TOOMANYREQUESTS"),
     "TooManyAttempts": (429, "TOOMANYREQUESTS"),
     "TokenExpired": (401, "UNAUTHORIZED"),
     "PathInvalid": (404, "NAME_INVALID"),

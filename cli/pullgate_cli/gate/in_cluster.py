@@ -96,8 +96,9 @@ def _result(image: str, row: dict[str, Any] | None) -> ImageResult:
         int(row.get("size", 0)),
         _seconds(row.get("duration", "")),
         row.get("reason", ""),
-        row.get("message", ""),
+        "" if row["passed"] else row.get("message", ""),
         row.get("hint", ""),
+        row.get("message", "") if row["passed"] else "",
     )
 
 

@@ -57,6 +57,10 @@ class Report:
         results = [result for run in self.runs for result in run.results]
         return f"{sum(result.passed for result in results)}/{len(results)} passed"
 
+    def notices(self) -> list[tuple[str, str]]:
+        """Who, and what the proxy says to the tests as it; each sentence once."""
+        return list(dict.fromkeys((run.who, r.notice) for run in self.runs for r in run.results if r.notice))
+
     def failures(self) -> list[tuple[str, ImageResult]]:
         """Who, and what failed."""
         return [(run.who, result) for run in self.runs for result in run.results if not result.passed]
@@ -85,6 +89,8 @@ def _result(result: ImageResult, report: Report) -> dict[str, Any]:
     if not result.passed:
         found |= {"reason": result.reason, "message": result.message, "hint": result.hint}
         found["actors"] = actors_of(result.reason)
+    if result.notice:
+        found["notice"] = result.notice
     found |= {"digest": result.digest, "size": result.size, "duration": round(result.duration, 4)}
     found["platforms"] = [_platform(platform) for platform in result.platforms]
     found["sources"] = [str(place) for place in report.places.get(result.image, ())]
@@ -112,7 +118,8 @@ def to_markdown(report: Report) -> str:
             who = "" if result.passed else ", ".join(actors_of(result.reason))
             row = ("✅" if result.passed else "❌", _cell(run.who), f"`{_cell(result.image)}`", what, who)
             lines.append("| " + " | ".join((*row, _cell(result.hint))) + " |")
-    return "\n".join(lines) + "\n"
+    lines += ["", *(f"> as {_cell(who)}: {_cell(notice)}" for who, notice in report.notices())]
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _cell(text: str) -> str:

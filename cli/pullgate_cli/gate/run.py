@@ -52,6 +52,8 @@ class Board:
     def end(self, report: Report) -> None:
         """Print the summary."""
         if self._shown:
+            for who, notice in report.notices():
+                self._print(f"[yellow]as {escape(who)}[/]: {escape(notice)}")
             colour = "green" if report.passed else "red"
             self._print(f"[{colour} bold]{report.summary}[/] in {report.seconds:.1f} s")
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pullgate.licensing.marks import TEST_KEY_NAME, Marker, decode_mark_key
 from pullgate.oci.reference import InvalidReference, parse_reference
 from pullgate.policy.tenancy import EVERYWHERE
+from pullgate.providers.handoff import secret_data
 from pullgate.resources.registry_type import wire_host
 from pullgate.store.port import Document, Key
 from pullgate.upstream.config import UpstreamConfig
@@ -17,6 +19,7 @@ from pullgate.upstream.probe import ImageResult, ProbeTarget
 from pullgate_cli.gate.docker_config import DockerLogins
 from pullgate_cli.gate.report import VENDOR
 from pullgate_cli.place.port import NotThere, Place, PlaceError, require
+from pullgate_cli.printing import tell
 from pullgate_operator.plan.targets import Customer, Sources
 from pullgate_operator.reconcile.sources import build_customer, gather_sources
 
@@ -103,6 +106,20 @@ async def _customer(place: Place, document: Document, proxy: Proxy) -> Customer:
     if secret is None:
         raise NotThere(f"License {metadata['name']} has no pull Secret yet; is the operator running?")
     try:
-        return build_customer(metadata["name"], secret, proxy.url, EVERYWHERE, proxy.ca_pem)
+        marker = await _marker(place, metadata["namespace"], metadata["name"])
+        return build_customer(metadata["name"], secret, proxy.url, EVERYWHERE, proxy.ca_pem, marker)
     except (ValueError, KeyError) as error:
         raise PlaceError(str(error)) from error
+
+
+async def _marker(place: Place, namespace: str, license_name: str) -> Marker | None:
+    """Tells the proxy that a run as this License is a test; None, and a line to the user, where it cannot be made."""
+    try:
+        secret = await place.get(Key("Secret", namespace, TEST_KEY_NAME))
+        if secret is None:
+            raise ValueError("it is not there; is the operator running, in this version?")
+        return Marker(decode_mark_key(secret_data(secret)), namespace, license_name)
+    except (PlaceError, ValueError) as error:
+        why = f"Secret {namespace}/{TEST_KEY_NAME}: {error}"
+        tell(f"pullgate: this run counts as pulls of {license_name}, and uses up its limits: {why}")
+        return None

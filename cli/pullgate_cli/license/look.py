@@ -186,6 +186,8 @@ def _show(document: Document, key: str | None) -> None:
     if usage:
         words = f"{usage['pulls24h']} pulls, {usage['bytes24h']:,} bytes, {usage['denied24h']} denied in 24 hours"
         rows.append(("Usage", f"{words}; last pull {usage.get('lastPullAt', 'never')}"))
+        if usage.get("tests24h"):
+            rows.append(("Tests", f"{usage['tests24h']} requests of tests in 24 hours, in none of these figures"))
     secrets = _status(document, "secrets")
     if secrets:
         rows.append(("Secrets", f"{secrets['license']} (license file), {secrets['pull']} (for the customer's cluster)"))

@@ -1,1 +1,1 @@
-"""License keys, and signed license files. No I/O of any kind is done here; randomness comes from the system."""
+"""License keys, signed license files, usage, and marks of tests. No I/O is done here; randomness is the system's."""

@@ -1,6 +1,7 @@
 """What a License was used for, by the hour: counted by each proxy, added up by the operator.
 
-A pull is a GET of an image's manifest that was answered; an index is not counted, since what it names follows.
+A pull is a GET of an image's manifest that was answered; an index is not counted, since what it names follows. A
+request with a test mark counts as a request of tests and as nothing else: the rest is the customer's own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ HOURS: Final = 24
 HOUR: Final = 3600
 KEY_LIMIT: Final = 16
 """Keys of one License whose last use is kept."""
-_PARTS: Final = 3
+_PARTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,12 @@ class Counts:
     pulls: int = 0
     bytes: int = 0
     denied: int = 0
+    tests: int = 0
+    """Requests of tests."""
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.pulls + other.pulls, self.bytes + other.bytes, self.denied + other.denied)
+        pulls, size, denied = self.pulls + other.pulls, self.bytes + other.bytes, self.denied + other.denied
+        return Counts(pulls, size, denied, self.tests + other.tests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Usage:
 
 
 class Tally:
-    """One License's use as one proxy saw it: a ring of 24 hours, 576 bytes."""
+    """One License's use as one proxy saw it: a ring of 24 hours, 768 bytes."""
 
     __slots__ = ("_cells", "_hour", "key_used", "last_pull")
 
@@ -80,8 +84,11 @@ class Tally:
 
     def document(self) -> dict[str, Any]:
         """As `read_tally` takes it."""
-        hours = [[hour, c.pulls, c.bytes, c.denied] for hour in self._hours() if (c := self._of(hour)) != Counts()]
-        return {"lastPull": self.last_pull, "hours": hours, "keys": dict(self.key_used)}
+        found = [(hour, self._of(hour)) for hour in self._hours()]
+        hours = [[hour, c.pulls, c.bytes, c.denied] for hour, c in found if c.pulls or c.bytes or c.denied]
+        # Apart, so that a reader of an earlier version takes the rest.
+        tests = [[hour, c.tests] for hour, c in found if c.tests]
+        return {"lastPull": self.last_pull, "hours": hours, "keys": dict(self.key_used), "tests": tests}
 
     def _hours(self) -> range:
         return range(max(self._hour - HOURS + 1, 0), self._hour + 1)
@@ -102,16 +109,19 @@ class Tally:
         cells[start] += counts.pulls
         cells[start + 1] += counts.bytes
         cells[start + 2] += counts.denied
+        cells[start + 3] += counts.tests
 
 
 def read_tally(document: Mapping[str, Any]) -> Tally:
-    """A tally from what `Tally.document` made.
+    """A tally from what `Tally.document` made, also in an earlier version, which counted no tests.
 
     Raises ValueError, KeyError, TypeError, AttributeError, OverflowError.
     """
     tally = Tally()
     for hour, pulls, size, denied in document["hours"]:
         tally.count(int(hour) * HOUR, Counts(int(pulls), int(size), int(denied)))
+    for hour, tests in document.get("tests", ()):
+        tally.count(int(hour) * HOUR, Counts(tests=int(tests)))
     tally.last_pull = int(document["lastPull"])
     for key, used in list(document["keys"].items())[:KEY_LIMIT]:
         tally.key_used[str(key)] = int(used)

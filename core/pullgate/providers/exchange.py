@@ -93,9 +93,12 @@ class Http(Protocol):
     """Guarded HTTP: no redirects, bounded, https unless the Registry is plain HTTP."""
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
+        self, method: str, url: str, headers: Mapping[str, str], body: Mapping[str, str] | bytes | None = None
     ) -> Reply:
-        """Whatever was answered. Raises ExchangeFailed (ExchangeUnreachable) where nothing was."""
+        """Whatever was answered. Raises ExchangeFailed (ExchangeUnreachable) where nothing was.
+
+        `body` is a form, or bytes whose Content-Type `headers` name.
+        """
         ...
 
 
@@ -115,6 +118,11 @@ class Exchange(Protocol):
     @property
     def source(self) -> str:
         """What it goes by, in words and without a secret: "access key AKIA…"."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """Of the token that it brings: a key of `destination.DESTINATIONS`, which says where that may go."""
         ...
 
     async def issue(self, tools: Tools) -> Issued:

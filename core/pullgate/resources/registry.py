@@ -30,7 +30,7 @@ class AWSIdentity(Part):
     role_arn: Annotated[RoleARN | None, Field(alias="roleARN")] = None
     """Left out: the operator's own identity as it is."""
     region: Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d$")] | None = None
-    """Where the host does not name it."""
+    """In place of the region that the host names."""
 
 
 class GCPIdentity(Part):

@@ -16,6 +16,7 @@ import aiohttp
 from yarl import URL
 
 from pullgate import faults
+from pullgate.licensing.marks import COUNTED_APART, LIMIT_HEADER, TEST_HEADER
 from pullgate.upstream import manifest
 from pullgate.upstream.answers import (
     Errors,
@@ -46,6 +47,8 @@ from pullgate.upstream.transport import Transport
 Answer = TypeVar("Answer")
 
 MAX_REDIRECTS = 5
+NOTICE_LIMIT = 200
+"""Characters of what a proxy says to a test."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REFUSALS = frozenset({400, 401, 403})
 _PASSING = frozenset({502, 503, 504})
@@ -70,7 +73,11 @@ class Upstream:
         """
         self.config = config
         self._budget = budget
-        self._clock = clock
+        self._clock, self._wall_clock = clock, wall_clock
+        self.counted_as_customer = False
+        """True once a proxy counted a request of this test as its customer's: it does not take the marks."""
+        self.limit_used = ""
+        """The customer's limit that a proxy says is used up, while it lets the test pass."""
         self._guard = Guard(config)
         self._origin = self._guard.origin
         self._base = str(self._origin)
@@ -288,8 +295,13 @@ class Upstream:
     ) -> UpstreamResponse:
         url = URL(self._base + request.path, encoded=True)
         headers = _build_headers(request, authorization)
+        marked = self.config.marker is not None and authorization is not None
+        if self.config.marker is not None and marked:
+            headers[TEST_HEADER] = self.config.marker.make(self._wall_clock())
         for _ in range(MAX_REDIRECTS + 1):
             raw = await self._exchange(request, method, url, headers)
+            if marked:
+                self._hear_of_test(raw, headers)
             if raw.status not in _REDIRECTS:
                 return self._response(raw, None)
             try:
@@ -304,8 +316,16 @@ class Upstream:
             if leaves:
                 # Once dropped it stays dropped, also where a redirect leads back.
                 headers.pop("Authorization", None)
+                headers.pop(TEST_HEADER, None)
             url = target
         raise faults.RedirectRefused(self.config.host, f"more than {MAX_REDIRECTS} redirects")
+
+    def _hear_of_test(self, raw: aiohttp.ClientResponse, headers: dict[str, str]) -> None:
+        """Note what a proxy says of a test that it let pass. A refusal may come before anything is counted."""
+        if TEST_HEADER not in headers or raw.status >= 400:
+            return
+        self.counted_as_customer |= raw.headers.get(TEST_HEADER) != COUNTED_APART
+        self.limit_used = faults.plain_text(raw.headers.get(LIMIT_HEADER, ""), NOTICE_LIMIT) or self.limit_used
 
     async def _exchange(
         self, request: UpstreamRequest, method: Method, url: URL, headers: dict[str, str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pullgate.licensing.marks import Marker
 from pullgate.policy.tenancy import Networks
 from pullgate.providers.credentials import Credentials
 
@@ -59,6 +60,8 @@ class UpstreamConfig:
     plain_http: bool = False
     ca_pem: str | None = field(default=None, repr=False)
     """Certificates that are trusted in addition to the system's."""
+    issued: bool = False
+    """Whether the credentials are a token that Pullgate asked for: its token server is the upstream's own host."""
     realm_hosts: frozenset[str] = frozenset()
     """Further hosts (host or host:port, lower case) that may be this Registry's token server."""
     networks: Networks = ()
@@ -68,3 +71,5 @@ class UpstreamConfig:
     timeouts: Timeouts = Timeouts()
     pullgate: bool = False
     """Whether it is a Pullgate proxy, whose faults are taken at their word: reason, message and hint."""
+    marker: Marker | None = None
+    """Marks each request as a test's. None: what is asked counts as the customer's."""

@@ -37,7 +37,7 @@ class ExchangeHttp:
         self._config = dataclasses.replace(config, credentials=None, realm_hosts=frozenset())
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
+        self, method: str, url: str, headers: Mapping[str, str], body: Mapping[str, str] | bytes | None = None
     ) -> Reply:
         """Whatever was answered; no redirect is followed. Raises ExchangeFailed where nothing was."""
         target = URL(url)
@@ -50,11 +50,11 @@ class ExchangeHttp:
             raise ExchangeFailed("ExchangeUnreachable", f"{host} is a private address", "use another host")
         transport = Transport(config, guard)
         try:
-            raw = await transport.exchange(method, target, headers, form)
+            raw = await transport.exchange(method, target, headers, body)
             response = UpstreamResponse(raw, host, config.timeouts.idle)
-            body = await response.read(ANSWER_LIMIT)
+            answer = await response.read(ANSWER_LIMIT)
             lines = {name.lower(): ", ".join(raw.headers.getall(name)) for name in raw.headers}
-            return Reply(raw.status, lines, body)
+            return Reply(raw.status, lines, answer)
         except Transient as error:
             fault = error.fault
         except faults.Fault as error:

@@ -95,7 +95,8 @@ class Guard:
         """The token server that a challenge names. Raises RealmRefused unless the Registry's credentials may go there.
 
         It is the upstream's own host, one of the same registered domain (no IP address), or one that the Registry
-        lists; by https, or http where the Registry is plain HTTP and the host is its own or listed.
+        lists; by https, or http where the Registry is plain HTTP and the host is its own or listed. For a token that
+        Pullgate asked for it is the own host alone, by https: no field of a Registry sends a cloud's token elsewhere.
         """
         url = parse_url(text)
         if url is None or not url.absolute:
@@ -198,6 +199,8 @@ class Guard:
 
     def _realm_is_pinned(self, url: URL) -> bool:
         host = name_of(url)
+        if self._config.issued:
+            return url.scheme == "https" and self.is_own(host)
         listed = host in self._config.realm_hosts or f"{host}:{url.port}" in self._config.realm_hosts
         vouched = listed or self.is_own(host)
         return vouched or (url.scheme == "https" and same_registered_domain(host, self._own_name))

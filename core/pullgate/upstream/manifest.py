@@ -10,13 +10,16 @@ from typing import Protocol
 
 from pullgate import faults
 from pullgate.oci.digest import digest_of, is_digest
-from pullgate.oci.manifest import MANIFEST_LIMIT, parse_manifest
-from pullgate.oci.schema1 import is_schema1, signed_payload
+from pullgate.oci.manifest import MANIFEST_LIMIT, MANIFEST_TYPES, parse_manifest
+from pullgate.oci.manifest_form import ARTIFACT_TYPES, check_manifest
+from pullgate.oci.schema1 import SCHEMA1_TYPES, is_schema1, signed_payload
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import Transient
 from pullgate.upstream.head import try_head
 from pullgate.upstream.request import Method, UpstreamRequest, UpstreamResponse
 from pullgate.upstream.transport import is_sendable
+
+_TYPES = frozenset({*MANIFEST_TYPES, *SCHEMA1_TYPES, *ARTIFACT_TYPES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,11 @@ class Client(Protocol):
 
 
 async def fetch_manifest(client: Client, request: UpstreamRequest) -> FetchedManifest:
-    """One try to GET a manifest. Raises DigestMismatch if the bytes are not what was asked for or announced."""
+    """One try to GET a manifest.
+
+    Raises UpstreamProtocol for a body that is no manifest, DigestMismatch if the bytes are not what was asked for or
+    announced.
+    """
     response = await client.check(request, await client.exchange(request, "GET"))
     host = response.host
     if response.status != 200:
@@ -63,6 +70,10 @@ async def fetch_manifest(client: Client, request: UpstreamRequest) -> FetchedMan
         raise faults.UpstreamProtocol(host, "the manifest is compressed, which was not asked for")
     response.refuse_page()
     body = await _read(response)
+    try:
+        check_manifest(body, _content_type(response))
+    except ValueError as error:
+        raise faults.UpstreamProtocol(host, str(error)) from None
     expected = _expected_digest(request, response)
     digest = digest_of(body, expected.partition(":")[0] if expected else "sha256")
     if digest != expected and is_schema1(body):
@@ -105,8 +116,8 @@ def _told_by_head(request: UpstreamRequest, response: UpstreamResponse) -> Resol
         response.length,
         _content_type(response),
     )
-    if not is_digest(digest) or not length or not media_type:
-        return None
+    if not is_digest(digest) or not length or media_type not in _TYPES:
+        return None  # a page, or a type that says nothing: the body decides
     if is_digest(request.reference) and digest != request.reference:
         return None
     return ResolvedManifest(response.status, digest, media_type, length)

@@ -80,7 +80,7 @@ class Transport:
         method: str,
         url: URL,
         headers: Mapping[str, str],
-        form: Mapping[str, str] | None = None,
+        body: Mapping[str, str] | bytes | None = None,
         first_byte: float | None = None,
     ) -> aiohttp.ClientResponse:
         """One request, and the answer with its body unread. Raises a fault, or Transient where a new try may help.
@@ -99,7 +99,7 @@ class Transport:
                 method,
                 url,
                 headers=shown,
-                data=form,
+                data=body,
                 allow_redirects=False,
                 timeout=timeout,
                 proxy=proxy.url if proxy is not None else None,

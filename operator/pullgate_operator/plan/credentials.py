@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pullgate.providers.credentials import Credentials
+from pullgate.providers.destination import check_destination
 from pullgate.providers.exchange import CredentialsInvalid, Exchange, fingerprint
 from pullgate.providers.handoff import secret_data
 from pullgate.providers.known_end import end_of_token
@@ -50,34 +51,56 @@ def resolve(
 ) -> Resolved | CredentialsInvalid:
     """The credentials that a Registry names, from its Secrets (None: not there), or why there are none.
 
+    An exchange is for a Registry at a host of its own service, over https: nothing is asked for otherwise.
     `own_identity`: whether its namespace may use the operator's own cloud identity, which is that of all tenants.
     """
-    spec, meta = resource.spec, resource.metadata
     try:
         ca_pem = _ca_pem(resource, ca_secret)
-        if spec.credentials.anonymous is not None:
+        if resource.spec.credentials.anonymous is not None:
             return Resolved(None, ca_pem)
-        if spec.credentials.workload_identity is not None:
-            if spec.credentials.workload_identity.service_account_name is None and not own_identity:
-                return CredentialsInvalid(
-                    f"namespace {meta.namespace} may not use the operator's own identity",
-                    "name spec.credentials.workloadIdentity.serviceAccountName, or allow it with --own-identity",
-                )
-            subject = Subject(meta.namespace, meta.name, spec.host)
-            return Resolved(resolve_identity(spec.type, spec.credentials.workload_identity, subject), ca_pem)
-        if spec.credentials.secret_ref is None:
-            raise TypeError("no credentials")
-        name = spec.credentials.secret_ref.name
-        if secret is None:
-            return CredentialsInvalid(f"there is no Secret {name}", f"create it in {meta.namespace}")
-        data = _data(secret, name)
-        type_ = str(secret.get("type", "Opaque"))
-        try:
-            return Resolved(resolve_credentials(spec.type, type_, data, spec.host), ca_pem)
-        except CredentialsInvalid as error:
-            return CredentialsInvalid(f"Secret {name}: {error.message}", error.fix)
+        if resource.spec.credentials.workload_identity is not None:
+            found: Credentials | Exchange = _of_identity(resource, own_identity=own_identity)
+        else:
+            found = _of_secret(resource, secret)
+        if not isinstance(found, Credentials):
+            check_destination(found.kind, resource.spec)
+        return Resolved(found, ca_pem)
     except CredentialsInvalid as error:
         return error
+
+
+def _of_identity(resource: Registry, *, own_identity: bool) -> Exchange:
+    spec, meta = resource.spec, resource.metadata
+    identity = spec.credentials.workload_identity
+    if identity is None:
+        raise TypeError("no identity")
+    if identity.service_account_name is None and not own_identity:
+        raise CredentialsInvalid(
+            f"namespace {meta.namespace} may not use the operator's own identity",
+            "name spec.credentials.workloadIdentity.serviceAccountName, or allow it with --own-identity",
+        )
+    if identity.service_account_name is None and spec.tls.ca_secret_ref is not None:
+        # The CA is the tenant's, the token is not: who can lead the cloud's name elsewhere would be believed.
+        raise CredentialsInvalid(
+            "spec.tls.caSecretRef is set, and a token of the operator's own identity is shown only to a certificate "
+            "that the system trusts",
+            "remove spec.tls.caSecretRef, or name spec.credentials.workloadIdentity.serviceAccountName",
+        )
+    return resolve_identity(spec.type, identity, Subject(meta.namespace, meta.name, spec.host))
+
+
+def _of_secret(resource: Registry, secret: Document | None) -> Credentials | Exchange:
+    spec = resource.spec
+    if spec.credentials.secret_ref is None:
+        raise TypeError("no credentials")
+    name = spec.credentials.secret_ref.name
+    if secret is None:
+        raise CredentialsInvalid(f"there is no Secret {name}", f"create it in {resource.metadata.namespace}")
+    data = _data(secret, name)
+    try:
+        return resolve_credentials(spec.type, str(secret.get("type", "Opaque")), data, spec.host)
+    except CredentialsInvalid as error:
+        raise CredentialsInvalid(f"Secret {name}: {error.message}", error.fix) from None
 
 
 def use(found: Resolved | CredentialsInvalid, renewal: Renewal | None, now: datetime) -> Usable | None:

@@ -222,13 +222,16 @@ def summarise(results: Sequence[ImageResult]) -> str:
 def describe_outcome(results: Sequence[ImageResult]) -> tuple[str, str]:
     """Reason and message of all together: the most frequent reason of those that failed, and the first of it."""
     failed = [result for result in results if not result.passed]
+    if not results:
+        return "NoImages", "there is no image to be tested"
+    notice = next((f"; {result.notice}" for result in results if result.notice), "")
     if not failed:
-        return ("Passed", summarise(results)) if results else ("NoImages", "there is no image to be tested")
+        return "Passed", f"{summarise(results)}{notice}"[:MESSAGE_LIMIT]
     reason, _ = Counter(result.reason for result in failed).most_common(1)[0]
     first = next(result for result in failed if result.reason == reason)
     more = f"; and {len(failed) - 1} more" if len(failed) > 1 else ""
     hint = f"; {first.hint}" if first.hint else ""
-    return reason, f"{summarise(results)}: {first.image}: {first.message}{hint}{more}"[:MESSAGE_LIMIT]
+    return reason, f"{summarise(results)}: {first.image}: {first.message}{hint}{more}{notice}"[:MESSAGE_LIMIT]
 
 
 def _tell(finished: Finished) -> dict[str, Any]:
@@ -270,7 +273,7 @@ def _row(result: ImageResult, message: int, hint: int) -> dict[str, Any]:
         **without_empty(
             {
                 "reason": result.reason or None,
-                "message": result.message[:message] or None,
+                "message": (result.message or result.notice)[:message] or None,
                 "hint": result.hint[:hint] or None,
                 "platforms": platforms or None,
                 "digest": result.digest or None,

@@ -69,11 +69,10 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
     conditions = Conditions(resource.status.conditions, resource.metadata.generation, now)
     found = find_credentials(inputs)
     usable = use(found, inputs.renewal, now)
-    config = (
-        upstream_config(resource, inputs.policy.networks, usable.credentials, usable.ca_pem)
-        if usable is not None
-        else None
-    )
+    config = None
+    if usable is not None:
+        networks, issued = inputs.policy.networks, bool(usable.source)
+        config = upstream_config(resource, networks, usable.credentials, usable.ca_pem, issued=issued)
     put_available(conditions, resource, found, inputs.renewal)
     source = usable.source if usable is not None else ""
     checked = inputs.checked

@@ -1,4 +1,4 @@
-"""The keys of Pullgate itself: those that sign the proxy's tokens, and the one that signs license files."""
+"""The keys of Pullgate itself: those that sign the proxy's tokens, license files and test marks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from pullgate.licensing.marks import TEST_KEY_NAME, MarkKey, derive_mark_key, encode_mark_key
 from pullgate.providers.handoff import MANAGED_BY, TokenKey, secret_data, secret_document
+from pullgate.resources.model import API_VERSION
 from pullgate.store.port import Document
 
 ROTATION = timedelta(days=1)
@@ -33,6 +35,18 @@ def plan_token_keys(
         key = TokenKey(hashlib.sha256(secret).hexdigest()[:12], secret, now.replace(microsecond=0), now + OUTAGE)
         live = [key, *(replace(k, not_after=min(k.not_after, now + TAIL)) for k in live)]
     return tuple(live), min(live[0].created_at + ROTATION, *(k.not_after for k in live))
+
+
+def mark_key(keys: Sequence[TokenKey], namespace: str) -> MarkKey | None:
+    """The key of the namespace's test marks: of the token key that signs now. None while there is none."""
+    return derive_mark_key(keys[0].id, keys[0].key, namespace) if keys else None
+
+
+def build_mark_key(key: MarkKey, owner: Document) -> Document:
+    """The Secret of the namespace's test marks. It goes with `owner`, a License of the namespace."""
+    meta = owner["metadata"]
+    reference = {"apiVersion": API_VERSION, "kind": "License", "name": meta["name"], "uid": meta["uid"]}
+    return secret_document(meta["namespace"], TEST_KEY_NAME, encode_mark_key(key), labels=MANAGED_BY, owner=reference)
 
 
 def build_license_key(private_pem: str, public_pem: str) -> Document:

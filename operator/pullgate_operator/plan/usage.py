@@ -45,11 +45,11 @@ def plan_usage(
     return UsagePlan(after, used, _next_hour(now) if _counts(after) else None)
 
 
-_NOTHING: dict[str, Any] = {"pulls24h": 0, "bytes24h": 0, "denied24h": 0}
+_NOTHING: dict[str, Any] = {"pulls24h": 0, "bytes24h": 0, "denied24h": 0, "tests24h": None}
 
 
 def _counts(usage: UsageStatus) -> bool:
-    return bool(usage.pulls24h or usage.bytes24h or usage.denied24h)
+    return bool(usage.pulls24h or usage.bytes24h or usage.denied24h or usage.tests24h)
 
 
 def _same(before: UsageStatus, after: UsageStatus) -> bool:
@@ -64,6 +64,7 @@ def _show(before: UsageStatus | None, found: Usage, moment: datetime) -> UsageSt
         pulls24h=found.counts.pulls,
         bytes24h=found.counts.bytes,
         denied24h=found.counts.denied,
+        tests24h=found.counts.tests or None,
         counted_at=moment,
     )
 

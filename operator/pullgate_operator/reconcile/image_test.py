@@ -20,6 +20,7 @@ from pullgate_operator.plan.license import secret_names
 from pullgate_operator.plan.targets import Customer, Sources
 from pullgate_operator.reconcile.apply import apply_plan
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
+from pullgate_operator.reconcile.signing import build_marker
 from pullgate_operator.reconcile.sources import build_customer, gather_sources
 from pullgate_operator.reconcile.tenants import Tenants
 
@@ -232,7 +233,9 @@ class ImageTestReconciler:
             raise CannotRun("CredentialsMissing", words, may_come=True, awaited=awaited)
         networks = self._tenants.of(namespace).networks
         try:
-            return build_customer(name, secret, self._settings.external_url, networks, await self._read_ca())
+            marker = await build_marker(self._store, namespace, name)
+            ca_pem = await self._read_ca()
+            return build_customer(name, secret, self._settings.external_url, networks, ca_pem, marker)
         except InvalidCA as error:
             raise CannotRun("CAInvalid", str(error)) from error
         except (ValueError, KeyError) as error:

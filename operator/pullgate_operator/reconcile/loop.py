@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 
+from pullgate.licensing.marks import TEST_KEY_NAME
 from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, SYSTEM_NAMESPACE, handoff_target
 from pullgate.resources import InvalidResource, Registry, parse_resource
 from pullgate.resources.fields import parse_time
@@ -160,6 +161,9 @@ class Reconciler:
             owner = _owner(document)
             if owner is not None and owner not in present:
                 self._queue.add(owner)
+            key = Key.of(document)
+            if key.name == TEST_KEY_NAME and not self._licenses.get(key.namespace):
+                self._queue.add(key)
 
     async def _list_all(self) -> list[Document]:
         """Everything, in the order of a pass: Licenses name Registries, and ImageTests name both."""
@@ -171,8 +175,11 @@ class Reconciler:
             self._note_registry(change)
         elif key.kind == "License":
             keys = self._licenses[key.namespace]
+            had_any = bool(keys)
             keys.discard(key) if change.document is None else keys.add(key)
             self._add(key)
+            if bool(keys) is not had_any:
+                self._add(Key("Secret", key.namespace, TEST_KEY_NAME))
         elif key.kind == "ImageTest":
             self._add(key)
         elif key.kind == "Namespace":
@@ -230,6 +237,8 @@ class Reconciler:
                 self._add(key)
         for name in self._claims.referring_to((key.namespace, key.name)):
             self._add(Key("Registry", *name))
+        if key.name == TEST_KEY_NAME and key.namespace in self._licenses:
+            self._add(key)
         owner = license_of_secret(key.name)
         if owner is not None and Key("License", key.namespace, owner) in self._licenses.get(key.namespace, ()):
             self._add(Key("License", key.namespace, owner))
@@ -279,8 +288,16 @@ class Reconciler:
             return await self._license.reconcile(key)
         if key.kind == "ImageTest":
             return await self._image_test.reconcile(key)
+        if key.name == TEST_KEY_NAME:
+            owner = min(self._licenses.get(key.namespace) or (), default=None)
+            await self._signing.reconcile_mark_key(key.namespace, owner)
+            return None
         await self._signing.fetch_license_key()
-        return await self._signing.reconcile_token_keys()
+        due = await self._signing.reconcile_token_keys()
+        for namespace, licenses in self._licenses.items():
+            if licenses:
+                self._queue.add(Key("Secret", namespace, TEST_KEY_NAME))
+        return due
 
 
 def _is_observed(document: Document) -> bool:

@@ -8,6 +8,7 @@ import secrets
 from datetime import datetime
 
 from pullgate.licensing.license_file import new_signing_key, public_pem
+from pullgate.licensing.marks import TEST_KEY_NAME, Marker
 from pullgate.providers.handoff import (
     SIGNING_KEYS_NAME,
     SYSTEM_NAMESPACE,
@@ -16,10 +17,13 @@ from pullgate.providers.handoff import (
     encode_signing_keys,
 )
 from pullgate.store.port import Document, Key, Store
+from pullgate_operator.plan.license import is_ours
 from pullgate_operator.plan.signing import (
     KEYS_NAMESPACE,
     LICENSE_KEY_NAME,
     build_license_key,
+    build_mark_key,
+    mark_key,
     plan_token_keys,
     read_license_key,
 )
@@ -30,6 +34,21 @@ TOKEN_KEYS = Key("Secret", SYSTEM_NAMESPACE, SIGNING_KEYS_NAME)
 LICENSE_KEY = Key("Secret", KEYS_NAMESPACE, LICENSE_KEY_NAME)
 
 log = logging.getLogger(__name__)
+
+
+async def fetch_token_keys(store: Store) -> tuple[TokenKey, ...]:
+    """The keys of the proxy's tokens, the one that signs first; none while they cannot be read."""
+    document = await store.get(TOKEN_KEYS)
+    try:
+        return decode_signing_keys(document) if document is not None else ()
+    except ValueError:
+        return ()
+
+
+async def build_marker(store: Store, namespace: str, license_name: str) -> Marker | None:
+    """Marks the requests of a test as this License; None while there is no key for it."""
+    key = mark_key(await fetch_token_keys(store), namespace)
+    return Marker(key, namespace, license_name) if key is not None else None
 
 
 class SigningReconciler:
@@ -51,6 +70,25 @@ class SigningReconciler:
         keys, due = plan_token_keys(keys, self._clock(), lambda: secrets.token_bytes(32))
         await apply_secret(self._store, encode_signing_keys(keys))
         return due
+
+    async def reconcile_mark_key(self, namespace: str, owner: Key | None) -> None:
+        """Keep the Secret of the namespace's test marks; delete it if there is no License (`owner`) any more.
+
+        When the owner goes, the cluster deletes the Secret and it is made again for the next one. A Secret of that
+        name which somebody else made stays as it is.
+        """
+        key = Key("Secret", namespace, TEST_KEY_NAME)
+        before = await self._store.get(key)
+        if before is not None and not is_ours(before):
+            return
+        if owner is None:
+            if before is not None:
+                await self._store.delete_secret(namespace, TEST_KEY_NAME)
+            return
+        license_ = await self._store.get(owner)
+        found = mark_key(await fetch_token_keys(self._store), namespace)
+        if found is not None and license_ is not None:
+            await apply_secret(self._store, build_mark_key(found, license_))
 
     async def fetch_license_key(self) -> tuple[str, str]:
         """The private and public key, PEM, that license files are signed with; made where there is none.

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from pullgate.licensing.marks import Marker
 from pullgate.oci.json_text import read_json
 from pullgate.policy.tenancy import Networks
 from pullgate.providers.credentials import Credentials
-from pullgate.providers.exchange import CredentialsInvalid, Exchange, ExchangeFailed, Issued
+from pullgate.providers.exchange import CredentialsInvalid, Exchange, ExchangeFailed, Issued, fingerprint
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, decode_handoff, handoff_name, secret_data
 from pullgate.resources import InvalidResource, Registry, parse_resource
 from pullgate.store.port import Document, Key
@@ -81,42 +82,48 @@ async def gather_source(
     if credentials is None or isinstance(credentials, Credentials):
         return Source(resource, upstream_config(resource, networks, credentials, found.ca_pem))
     keys = spec.credentials.secret_ref is not None
-    handed = None if fresh and keys else await _handed_over(reader, resource)
+    handed = None if fresh and keys else await _handed_over(reader, resource, fingerprint(credentials))
     if handed is not None:
-        return Source(resource, upstream_config(resource, networks, handed, found.ca_pem), was_issued=True)
+        config = upstream_config(resource, networks, handed, found.ca_pem, issued=True)
+        return Source(resource, config, was_issued=True)
     if keys and issue is not None:
         config = upstream_config(resource, networks, ca_pem=found.ca_pem)
         try:
             issued = await issue(credentials, config)
         except ExchangeFailed as error:
             return Source(resource, None, error.message, error.fix, error.reason)
-        config = dataclasses.replace(config, credentials=issued.credentials)
+        config = dataclasses.replace(config, credentials=issued.credentials, issued=True)
         return Source(resource, config, issued=issued, was_issued=True)
     fix = "look at the condition CredentialsAvailable of the Registry"
     return Source(resource, None, f"no token was issued yet with {credentials.source}", fix)
 
 
-async def _handed_over(reader: Reader, resource: Registry) -> Credentials | None:
-    """The token that the operator handed to the proxy, if it serves."""
+async def _handed_over(reader: Reader, resource: Registry, source: str) -> Credentials | None:
+    """The token that the operator handed to the proxy, if it serves. `source`: fingerprint of its exchange."""
     meta = resource.metadata
     document = await reader.get(Key("Secret", SYSTEM_NAMESPACE, handoff_name(meta.namespace, meta.name)))
     try:
         handoff = decode_handoff(document) if document is not None else None
     except ValueError:
         return None
-    if handoff is None or handoff.uid != meta.uid or handoff.credentials is None:
+    if handoff is None or handoff.uid != meta.uid or handoff.source != source or handoff.credentials is None:
         return None
     end = handoff.credentials.expires_at
     return handoff.credentials if end is None or utc_now() < end else None
 
 
 def build_customer(
-    license_name: str, pull_secret: Document, external_url: str, networks: Networks, ca_pem: str | None = None
+    license_name: str,
+    pull_secret: Document,
+    external_url: str,
+    networks: Networks,
+    ca_pem: str | None = None,
+    marker: Marker | None = None,
 ) -> Customer:
     """How the License's customer reaches the proxy: as the pull Secret has it, its first host is the proxy's own.
 
     `external_url` says how that host is reached; without one all are by https, but for loopback as docker does it.
-    `networks` are as in proxy_config.
+    `networks` and `marker` are as in proxy_config.
     Raises ValueError for a Secret that names no host, or no login for it.
     """
     config: Any = read_json(secret_data(pull_secret).get(".dockerconfigjson", b"{}"))
@@ -132,7 +139,14 @@ def build_customer(
     return Customer(
         license_name,
         {
-            host: proxy_config(host, key, networks, plain_http=_is_plain(host, own.netloc, own.scheme), ca_pem=ca_pem)
+            host: proxy_config(
+                host,
+                key,
+                networks,
+                plain_http=_is_plain(host, own.netloc, own.scheme),
+                ca_pem=ca_pem,
+                marker=marker,
+            )
             for host in hosts
         },
     )

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from pullgate.faults import ManifestUnknown, RepositoryUnknown, UpstreamProtocol
 from pullgate.oci.digest import is_digest
 from pullgate.oci.json_text import read_json
+from pullgate.oci.manifest_form import object_in_words, read_object
 from pullgate.oci.reference import is_tag
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
@@ -40,10 +41,11 @@ class TagPage:
 async def fetch_tag_page(upstream: Upstream, repository: str, query: str) -> TagPage:
     """One page of tags, those of the grammar. Raises the upstream's faults; UpstreamProtocol for what is no list."""
     response = await upstream.send(UpstreamRequest("GET", repository, "tags", "list", query=query))
-    document = await _read_object(upstream, response)
+    response.refuse_page()
+    document = _parse_object(upstream, await response.read(LIST_LIMIT), "a list of tags")
     tags = document.get("tags") or []
-    if not isinstance(tags, list):
-        raise UpstreamProtocol(upstream.config.host, "its list of tags is none")
+    if "tags" not in document or not isinstance(tags, list):
+        raise UpstreamProtocol(upstream.config.host, f"it sent {object_in_words(document)}, not a list of tags")
     return TagPage(tuple(tag for tag in tags if isinstance(tag, str) and is_tag(tag)), _next_query(upstream, response))
 
 
@@ -135,7 +137,8 @@ async def _read_index(response: UpstreamResponse) -> dict[str, Any] | None:
         document = read_json(await response.read(LIST_LIMIT))
     except ValueError:
         return None
-    return document if isinstance(document, dict) and "manifests" in document else None
+    is_index = isinstance(document, dict) and isinstance(document.get("manifests", ""), list | None)
+    return document if is_index else None
 
 
 def filter_by_type(referrers: Referrers, artifact_type: str) -> Referrers:
@@ -152,7 +155,7 @@ async def _fetch_by_tag_schema(upstream: Upstream, repository: str, digest: str)
         fetched = await upstream.fetch_manifest(request)
     except (ManifestUnknown, RepositoryUnknown):
         return Referrers((), filtered=False)
-    return Referrers(_descriptors(_parse_object(upstream, fetched.body)), filtered=False)
+    return Referrers(_descriptors(_parse_object(upstream, fetched.body, "an index")), filtered=False)
 
 
 def referrers_tag(digest: str) -> str:
@@ -167,15 +170,8 @@ def _descriptors(document: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     return tuple(d for d in listed if isinstance(d, dict) and is_digest(str(d.get("digest", ""))))
 
 
-async def _read_object(upstream: Upstream, response: UpstreamResponse) -> dict[str, Any]:
-    return _parse_object(upstream, await response.read(LIST_LIMIT))
-
-
-def _parse_object(upstream: Upstream, body: bytes) -> dict[str, Any]:
+def _parse_object(upstream: Upstream, body: bytes, wanted: str) -> dict[str, Any]:
     try:
-        document = read_json(body)
+        return read_object(body, wanted)
     except ValueError as error:
-        raise UpstreamProtocol(upstream.config.host, "its list is not JSON") from error
-    if not isinstance(document, dict):
-        raise UpstreamProtocol(upstream.config.host, "its list is not an object")
-    return document
+        raise UpstreamProtocol(upstream.config.host, str(error)) from error

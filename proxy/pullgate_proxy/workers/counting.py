@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from pullgate.faults import LimitReached, ShuttingDown, fault_in_words
+from pullgate.faults import LimitReached, ShuttingDown, TooManyTests, fault_in_words
 from pullgate.licensing.usage import Counts
 from pullgate.policy.facts import LicenseFacts, Limits
 from pullgate_proxy.limits import Gatekeeper
@@ -42,7 +42,7 @@ class LineBook:
         """Tell the supervisor what was counted since."""
         told, self._counts = self._counts, {}
         if told:
-            rows = [[*name, key, c.pulls, c.bytes, c.denied, at] for (name, key), (c, at) in told.items()]
+            rows = [[*name, key, c.pulls, c.bytes, c.denied, c.tests, at] for (name, key), (c, at) in told.items()]
             self._line().note("counts", rows)
 
     def note_refused(self, registry: Name, refreshed_at: str) -> None:
@@ -51,7 +51,7 @@ class LineBook:
 
 
 class LineGate:
-    """The worker's Gatekeeper: it asks where a License has limits."""
+    """The worker's Gatekeeper: it asks where a License has limits, and for each test."""
 
     def __init__(self, line: Callable[[], Line], book: LineBook) -> None:
         self._line, self._book = line, book
@@ -62,17 +62,21 @@ class LineGate:
     async def enter(self, license_: LicenseFacts, request: PullRequest, record: Record, now: float) -> None:
         """See Gatekeeper."""
         limits = license_.limits
-        if limits is None or request.method != "GET" or request.kind not in {Kind.MANIFESTS, Kind.BLOBS}:
+        is_limited = limits is not None and request.method == "GET" and request.kind in {Kind.MANIFESTS, Kind.BLOBS}
+        if not is_limited and not record.test:
             return
         number = next(self._numbers)
-        row = [limits.pulls_per_hour, limits.bytes_per_day, limits.concurrent_blobs]
+        row = [limits.pulls_per_hour, limits.bytes_per_day, limits.concurrent_blobs] if limits is not None else None
         try:
-            refused = await self._line().call("enter", number, license_.namespace, license_.name, request.kind, row)
+            refused, record.limit = await self._line().call(
+                "enter", number, license_.namespace, license_.name, request.kind, row, record.test
+            )
         except LineLost:
             raise ShuttingDown from None
         if refused is not None:
-            raise fault_in_words("LimitReached", refused[0], retry_after=refused[1])
-        self._inside[id(record)] = (number, record)
+            raise fault_in_words(refused[0], refused[1], retry_after=refused[2])
+        if not record.test:
+            self._inside[id(record)] = (number, record)
 
     def leave(self, record: Record) -> None:
         """See Gatekeeper."""
@@ -98,25 +102,26 @@ class Counter:
 
     def counts(self, rows: list[list[Any]]) -> None:
         """See LineBook.tell."""
-        for app, name, key, pulls, size, denied, at in rows:
-            self._book.note((app, name), Counts(pulls, size, denied), key, at)
+        for app, name, key, pulls, size, denied, tests, at in rows:
+            self._book.note((app, name), Counts(pulls, size, denied, tests), key, at)
 
     def refused(self, app: str, name: str, refreshed_at: str) -> None:
         """See UsageBook.note_refused."""
         self._book.note_refused((app, name), refreshed_at)
 
     async def enter(
-        self, number: int, app: str, name: str, kind: str, limits: list[int | None]
-    ) -> tuple[str, float | None] | None:
-        """None where the request may go on, else the words and seconds of the refusal."""
-        facts = LicenseFacts(app, name, (), limits=Limits(*limits))
-        record = Record(app=app, license=name, kind=kind)
+        self, number: int, app: str, name: str, kind: str, limits: list[int | None] | None, test: bool
+    ) -> tuple[tuple[str, str, float | None] | None, str]:
+        """Reason, words and seconds of a refusal, None where the request may go on; and what a test is to report."""
+        facts = LicenseFacts(app, name, (), limits=Limits(*limits) if limits is not None else None)
+        record = Record(app=app, license=name, kind=kind, test=test)
         try:
             await self._gatekeeper.enter(facts, PullRequest("GET", Kind(kind)), record, time.time())
-        except LimitReached as fault:
-            return fault.message, fault.retry_after
-        self._inside[number] = record
-        return None
+        except (LimitReached, TooManyTests) as fault:
+            return (fault.reason, fault.message, fault.retry_after), ""
+        if not test:
+            self._inside[number] = record
+        return None, record.limit
 
     def leave(self, number: int) -> None:
         """The request has ended, and was counted."""

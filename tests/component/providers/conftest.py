@@ -27,4 +27,5 @@ async def clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
         bundle.write_text(server.authority.pem)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
         monkeypatch.setenv("HTTPS_PROXY", tunnel.url)
+        server.tunnel = tunnel
         yield server

@@ -25,7 +25,7 @@ class Provider:
         self.asked: list[tuple[str, Mapping[str, str]]] = []
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
+        self, method: str, url: str, headers: Mapping[str, str], body: Mapping[str, str] | bytes | None = None
     ) -> Reply:
         """See Http."""
         self.asked.append((url, headers))

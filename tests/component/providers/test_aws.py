@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -17,11 +18,20 @@ from pullgate.providers.resolve import resolve_credentials, resolve_identity
 from pullgate.resources.registry import WorkloadIdentity
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.exchange_http import ExchangeHttp
-from tests.support.fakes.clouds.aws import ScriptedAws, moto
+from tests.support.fakes.clouds.aws import Asked, ScriptedAws, moto
 
 HOST = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 ROLE = "arn:aws:iam::123456789012:role/puller"
 CANARY = "CANARY-aB3xY9"
+PULL = {
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:BatchImportUpstreamImage",
+    "ecr:CreateRepository",
+    "ecr:GetAuthorizationToken",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:ListImages",
+}
 KEYS = {"accessKeyID": b"AKIACANARYID", "secretAccessKey": CANARY.encode()}
 ENVIRONMENT = (
     "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_ROLE_ARN AWS_WEB_IDENTITY_TOKEN_FILE "
@@ -53,6 +63,13 @@ def identity(role: str | None = ROLE, account: str | None = None) -> Exchange:
     written = {"aws": aws, **({"serviceAccountName": account} if account else {})}
     found = WorkloadIdentity.model_validate(written)
     return resolve_identity("ECR", found, Subject("my-app", "ecr", HOST))
+
+
+def actions_of(assume: Asked) -> set[str]:
+    """What the session may do at most, by the session policy of AssumeRole."""
+    (statement,) = json.loads(assume.form["Policy"])["Statement"]
+    assert (statement["Effect"], statement["Resource"]) == ("Allow", "*")
+    return set(statement["Action"])
 
 
 async def issue(exchange: Exchange) -> Issued:
@@ -94,6 +111,7 @@ async def failure(exchange: Exchange) -> ExchangeFailed:
         ("public.ecr.aws", None),
         ("12345.dkr.ecr.eu-central-1.amazonaws.com", None),
         ("123456789012.dkr.ecr.eu-central-1.amazonaws.com.evil.example", None),
+        ("123456789012.dkr.ecr.eu-central-1.amazonaws.com.eu", None),
         ("123456789012.dkr.ecr.evil.example/x.amazonaws.com", None),
         ("registry.example.com", None),
     ],
@@ -102,12 +120,13 @@ def test_a_host_tells_region_partition_and_endpoint(host: str, found: EcrHost | 
     assert parse_ecr_host(host) == found
 
 
-def test_a_host_of_ones_own_needs_the_region() -> None:
-    with pytest.raises(CredentialsInvalid, match="does not tell the region; write spec.host like"):
+def test_no_password_of_aws_is_asked_for_a_host_of_ones_own_whatever_region_is_named() -> None:
+    with pytest.raises(CredentialsInvalid, match="images.example.com is no host of Amazon ECR, .*write spec"):
         keys("images.example.com")
+    with pytest.raises(CredentialsInvalid, match="is no host of Amazon ECR"):
+        keys("images.example.com", region=b"eu-west-3")
     with pytest.raises(CredentialsInvalid, match="none of AWS"):
-        keys("images.example.com", region=b"evil.example/")
-    assert keys("images.example.com", region=b"eu-west-3")
+        keys(region=b"evil.example/")
 
 
 ENDPOINTS = [
@@ -204,6 +223,7 @@ async def test_a_service_account_becomes_a_role_without_any_key(aws: ScriptedAws
     assert assume.form["RoleArn"] == ROLE
     assert assume.form["WebIdentityToken"] == f"JWT-{CANARY}"
     assert assume.form["RoleSessionName"] == "pullgate-my-app"
+    assert actions_of(assume) == PULL
     assert "ASIAASSUMED" in ask.authorization
 
 
@@ -215,6 +235,7 @@ async def test_the_own_identity_tells_aws_for_which_namespace_it_asks(
     assume, ask = aws.asked
     assert assume.operation == "AssumeRole"
     assert assume.form["ExternalId"] == "pullgate/my-app"
+    assert actions_of(assume) == PULL
     assert "ASIAPOD" in assume.authorization
     assert "ASIAASSUMED" in ask.authorization
 

@@ -59,7 +59,7 @@ async def test_a_service_principal_is_exchanged_for_a_refresh_token(clouds: Scri
     }
 
 
-async def test_the_exchange_names_the_service_of_the_challenge_for_a_custom_domain(clouds: ScriptedClouds) -> None:
+async def test_the_exchange_names_the_service_of_the_challenge(clouds: ScriptedClouds) -> None:
     clouds.service = "myregistry.azurecr.io"
     await issue(principal(clouds.host), clouds.host, clouds.authority.pem)
     assert clouds.of("/oauth2/exchange")[0].form["service"] == "myregistry.azurecr.io"

@@ -27,11 +27,11 @@ def pem(key: Any) -> bytes:
     return bytes(key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()))
 
 
-def app(api: str = "", **more: bytes) -> Exchange:
-    data = {"appID": b"1234", "installationID": b"5678", "privateKey": pem(KEY), **more}
+def app(api: str = "", host: str = "ghcr.io", more: dict[str, bytes] | None = None) -> Exchange:
+    data = {"appID": b"1234", "installationID": b"5678", "privateKey": pem(KEY), **(more or {})}
     if api:
         data["apiURL"] = api.encode()
-    found = resolve_credentials("GHCR", "Opaque", data, "ghcr.io")
+    found = resolve_credentials("GHCR", "Opaque", data, host)
     assert not isinstance(found, Credentials)
     return found
 
@@ -44,7 +44,7 @@ def test_an_app_of_a_ghe_com_tenant_asks_the_api_of_that_tenant() -> None:
 
 
 async def test_the_apps_key_signs_for_its_installation_and_brings_an_hour(clouds: ScriptedClouds) -> None:
-    issued = await issue(app(f"https://{clouds.host}"), "ghcr.io", clouds.authority.pem)
+    issued = await issue(app(), "ghcr.io", clouds.authority.pem)
     assert (issued.kind, issued.credentials.username) == ("GitHubAppToken", "x-access-token")
     assert issued.credentials.password == clouds.issued[0]
     end = issued.credentials.expires_at
@@ -55,6 +55,7 @@ async def test_the_apps_key_signs_for_its_installation_and_brings_an_hour(clouds
     assert claims["iss"] == "1234"
     assert claims["exp"] - claims["iat"] <= 600
     assert claims["iat"] < time.time()
+    assert asked.form == {"permissions": {"packages": "read"}}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,7 @@ async def test_the_apps_key_signs_for_its_installation_and_brings_an_hour(clouds
         (404, "Not Found", {}, "KeysRejected", "number at the end"),
         (403, "This installation has been suspended", {}, "PermissionMissing", "installed apps"),
         (403, "API rate limit exceeded", {"Retry-After": "9"}, "ExchangeLimited", "later"),
+        (422, "The permissions requested are not granted to this installation.", {}, "PermissionMissing", "Packages"),
         (429, "slow down", {"Retry-After": "9"}, "ExchangeLimited", "later"),
         (500, "oops", {}, "ExchangeError", "again"),
         (201, "no token in it", {}, "ExchangeError", "apiURL"),
@@ -75,7 +77,7 @@ async def test_a_refusal_is_named(
     clouds: ScriptedClouds, status: int, message: str, headers: dict[str, str], reason: str, words: str
 ) -> None:
     clouds.refuse["/access_tokens"] = (status, {"message": message + CANARY}, headers)
-    error = await failure(app(f"https://{clouds.host}"), "ghcr.io", clouds.authority.pem)
+    error = await failure(app(), "ghcr.io", clouds.authority.pem)
     assert error.reason == reason
     assert words in error.fix
     assert error.retry_after == (9.0 if "Retry-After" in headers else None)
@@ -97,4 +99,21 @@ async def test_a_key_is_shown_by_https_alone() -> None:
 )
 def test_a_secret_that_cannot_work_is_told_by_its_key(data: dict[str, bytes], words: str) -> None:
     with pytest.raises(CredentialsInvalid, match=words):
-        app("", **data)
+        app(more=data)
+
+
+@pytest.mark.parametrize(
+    ("api", "host"),
+    [
+        ("", "ghcr.io"),
+        ("https://api.github.com", "ghcr.io:443"),
+        ("https://api.octo-corp.ghe.com/", "containers.octo-corp.ghe.com"),
+        ("https://GitHub.example.com/api/v3", "containers.github.example.com"),
+        ("https://github.example.com:8443/api/v3", "containers.github.example.com"),
+    ],
+)
+def test_an_apps_token_goes_to_the_registry_of_the_api_that_gives_it(api: str, host: str) -> None:
+    assert app(api, host)
+    for other in ("registry.evil.example", "containers.evil.example", "quay.io"):
+        with pytest.raises(CredentialsInvalid, match=f"spec.host {other} is not the registry of https://"):
+            app(api, other)

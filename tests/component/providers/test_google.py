@@ -21,6 +21,7 @@ from tests.support.fakes.clouds.scripted import ScriptedClouds
 
 HOST = "europe-west1-docker.pkg.dev"
 PROVIDER = "projects/1/locations/global/workloadIdentityPools/pool/providers/cluster"
+READ_STORAGE = "https://www.googleapis.com/auth/devstorage.read_only"
 ACCOUNT = "pullgate@my-project.iam.gserviceaccount.com"
 
 
@@ -44,6 +45,7 @@ async def test_a_service_account_becomes_an_access_token_of_the_pool(clouds: Scr
     (asked,) = clouds.of("/v1/token")
     assert asked.form["audience"] == f"//iam.googleapis.com/{PROVIDER}"
     assert asked.form["subject_token"] == f"JWT-{CANARY}"
+    assert asked.form["scope"] == READ_STORAGE
 
 
 async def test_the_pools_identity_acts_as_a_service_account(clouds: ScriptedClouds) -> None:
@@ -52,6 +54,7 @@ async def test_the_pools_identity_acts_as_a_service_account(clouds: ScriptedClou
     (asked,) = clouds.of("generateAccessToken")
     assert ACCOUNT in asked.path
     assert asked.headers["Authorization"] == f"Bearer {clouds.issued[0]}"
+    assert asked.form["scope"] == [READ_STORAGE]
 
 
 async def test_on_gke_the_metadata_server_gives_the_own_identity(
@@ -64,6 +67,10 @@ async def test_on_gke_the_metadata_server_gives_the_own_identity(
     importlib.reload(importlib.import_module("google.auth.compute_engine._metadata"))
     issued = await issue(identity(None), HOST)
     assert issued.credentials.password.startswith("gke")
+    assert [asked.query["scopes"] for asked in clouds.of("/token")] == [READ_STORAGE]
+    acting = await issue(identity(None, serviceAccount=ACCOUNT), HOST)
+    assert acting.credentials.password.startswith("ya29")
+    assert clouds.of("generateAccessToken")[0].form["scope"] == [READ_STORAGE]
 
 
 async def test_a_credential_configuration_of_the_administrator_is_the_own_identity(

@@ -25,6 +25,18 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+IMAGE_TYPE = "application/vnd.oci.image.manifest.v1+json"
+IMAGE_BODY = json.dumps(
+    {
+        "schemaVersion": 2,
+        "mediaType": IMAGE_TYPE,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:" + "c" * 64},
+        "layers": [],
+    }
+).encode()
+"""The smallest manifest of an image."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One answer."""

@@ -15,6 +15,7 @@ from pullgate.upstream.request import UpstreamRequest
 from tests.component.upstream.stage import (
     BASIC,
     CREDENTIALS,
+    IMAGE_BODY,
     Reply,
     Stage,
     bearer,
@@ -23,7 +24,7 @@ from tests.component.upstream.stage import (
     token_reply,
 )
 
-BODY = b'{"schemaVersion":2}'
+BODY = IMAGE_BODY
 MANIFEST = Reply(200, BODY, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"})
 DENIED = (
     b'{"errors":[{"code":"DENIED","message":"Your Authorization Token has expired. Reauthenticate and try again."}]}'

@@ -14,11 +14,11 @@ from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import Timeouts, UpstreamConfig
 from pullgate.upstream.request import UpstreamRequest
 from tests.component.upstream.certificates import authority, server_context
-from tests.component.upstream.stage import BASIC, CREDENTIALS, Reply, Stage, bearer, replies
+from tests.component.upstream.stage import BASIC, CREDENTIALS, IMAGE_BODY, Reply, Stage, bearer, replies
 from tests.support.ports import UNRESOLVABLE_HOST, Blackhole, dead_port, unaccepting_port
 
 MANIFEST = UpstreamRequest("GET", "a/b", "manifests", "1")
-OK = Reply(200, b"{}", {"Content-Type": "application/vnd.oci.image.manifest.v1+json"})
+OK = Reply(200, IMAGE_BODY, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"})
 SHORT = Timeouts(connect=0.3, first_byte=0.3, idle=0.3)
 
 

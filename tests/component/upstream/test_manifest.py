@@ -10,10 +10,9 @@ from aiohttp import web
 from pullgate import faults
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest
-from tests.component.upstream.stage import Reply, Stage, digest_of, replies
+from tests.component.upstream.stage import IMAGE_BODY, IMAGE_TYPE, Reply, Stage, digest_of, replies
 
-TYPE = "application/vnd.oci.image.manifest.v1+json"
-BODY = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}'
+TYPE, BODY = IMAGE_TYPE, IMAGE_BODY
 DIGEST = digest_of(BODY)
 GOOD = {"Content-Type": TYPE, "Docker-Content-Digest": DIGEST}
 

@@ -19,7 +19,7 @@ from tests.component.upstream.stage import Reply, Stage
 from tests.component.upstream.test_breaker import Clock
 from tests.support.ports import free_port
 
-BODY = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST_TYPES[0], "layers": []}).encode()
+BODY = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST_TYPES[0], "manifests": []}).encode()
 GOOD = Reply(200, BODY, {"Content-Type": MANIFEST_TYPES[0]})
 MANIFEST = UpstreamRequest("GET", "my-org/api", "manifests", "1.0", accept=MANIFEST_TYPES)
 DIGEST = "sha256:" + "0" * 64

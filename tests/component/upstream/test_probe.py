@@ -24,8 +24,8 @@ from pullgate.upstream.probe import (
     probe_all,
     vendor_target,
 )
+from tests.component.upstream.stage import IMAGE_BODY, IMAGE_TYPE, Stage
 from tests.component.upstream.stage import Reply as StageReply
-from tests.component.upstream.stage import Stage
 from tests.support.content import digest_of
 from tests.support.images import artifact, image, index, large_image
 from tests.support.ports import free_port
@@ -163,7 +163,7 @@ async def test_a_broken_manifest_is_told(registry: ScriptedRegistry) -> None:
     registry.on("GET", "/manifests/", faults.body(b"[]"), faults.no_digest())
     results = await run(registry)
     assert outcomes(results) == ["UpstreamProtocol"]
-    assert "the manifest is not an object" in results[0].message
+    assert "it sent a JSON list, not a manifest" in results[0].message
 
 
 # --- platforms ---
@@ -289,7 +289,6 @@ async def test_a_host_that_never_answers_is_given_up_for_all_images() -> None:
 
 async def test_many_images_are_asked_at_once_but_never_more_than_the_bound() -> None:
     running, most = 0, 0
-    body = json.dumps({"schemaVersion": 2, "mediaType": IMAGE.media_type, "layers": []}).encode()
 
     async def answer(_: object) -> StageReply:
         nonlocal running, most
@@ -297,12 +296,12 @@ async def test_many_images_are_asked_at_once_but_never_more_than_the_bound() -> 
         most = max(most, running)
         await asyncio.sleep(0.005)
         running -= 1
-        return StageReply(200, body, {"Content-Type": IMAGE.media_type})
+        return StageReply(200, IMAGE_BODY, {"Content-Type": IMAGE_TYPE})
 
     async with Stage(answer) as stage:
         targets = [target(stage.config(), f"n{number}") for number in range(200)]
         heard: list[ImageResult] = []
-        results = await probe_all(targets, ProbeOptions(per_host=8), on_result=heard.append)
+        results = await probe_all(targets, ProbeOptions("Manifest", per_host=8), on_result=heard.append)
     assert [result.image for result in results] == [target.image for target in targets]
     assert {result.passed for result in results} == {True}
     assert sorted(map(id, heard)) == sorted(map(id, results))

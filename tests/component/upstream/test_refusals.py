@@ -17,9 +17,9 @@ from pullgate.providers.credentials import Credentials
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.refusals import FIRST_PAUSE, Refusals
 from pullgate.upstream.request import Kind, UpstreamRequest
-from tests.component.upstream.stage import BASIC, CREDENTIALS, Reply, Stage, token_reply
+from tests.component.upstream.stage import BASIC, CREDENTIALS, IMAGE_BODY, Reply, Stage, token_reply
 
-BODY = b'{"schemaVersion":2}'
+BODY = IMAGE_BODY
 MANIFEST = Reply(200, BODY, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"})
 TAGS = Reply(200, b'{"name":"a/b","tags":["1"]}', {"Content-Type": "application/json"})
 

@@ -12,9 +12,9 @@ from pullgate.providers.credentials import Credentials
 from pullgate.upstream.diagnose import DiagnosedStep, Image, diagnose
 from pullgate.upstream.login import check_login
 from pullgate.upstream.trial import Place, places_of
-from tests.component.upstream.stage import BASIC, CREDENTIALS, Reply, Stage, token_reply
+from tests.component.upstream.stage import BASIC, CREDENTIALS, IMAGE_BODY, Reply, Stage, token_reply
 
-MANIFEST = Reply(200, b'{"schemaVersion":2}', {"Content-Type": "application/vnd.oci.image.manifest.v1+json"})
+MANIFEST = Reply(200, IMAGE_BODY, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"})
 WRONG = Credentials(CREDENTIALS.username, "CANARY-wrong")
 PRIVATE, PUBLIC = Place("private/api"), Place("public/api")
 

@@ -12,6 +12,7 @@ import click
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from pullgate import faults
+from pullgate.licensing.marks import Marker, derive_mark_key
 from pullgate.licensing.usage import Counts
 from pullgate.oci.digest import is_digest
 from pullgate.oci.json_text import read_json
@@ -49,6 +50,8 @@ from tests.fuzz.parsers.upstream import wire_bytes
 NOW: Final = 1_800_000_000.0
 _KEYS: Final = SigningKeys((SigningKey("one", b"1" * 32, NOW + 86400),))
 TOKEN: Final = _KEYS.issue(bytes(range(32)), NOW)
+MARK: Final = Marker(derive_mark_key("one", b"1" * 32, "my-app"), "my-app", "acme").make(NOW)
+_MAC: Final = base64.urlsafe_b64decode(MARK.rpartition(".")[2] + "==")
 _SETTINGS: Final = ProxySettings(
     external_url="https://images.example.com", trusted_proxies=parse_networks(("10.0.0.0/8",))
 )
@@ -99,6 +102,16 @@ def _token_answer(answer: dict[str, Any]) -> None:
     assert "refresh_token" not in answer
     for scope in answer.get("scope", "").split():
         assert grant_pull(scope) == scope
+
+
+def _verifies_mark(data: bytes) -> tuple[str, bool]:
+    return wire(data), _KEYS.verifies_mark(wire(data), "my-app", "acme", NOW)
+
+
+def _mark(found: tuple[str, bool]) -> None:
+    """None can be made without the key: what is taken is the one that was made, in whatever base64."""
+    text, taken = found
+    assert not taken or base64.urlsafe_b64decode(text.rpartition(".")[2] + "==") == _MAC
 
 
 def _read_basic(data: bytes) -> tuple[str, str]:
@@ -298,6 +311,10 @@ PARSERS: Final = (
         (*TOKEN.encode().split(b"."), b".", b"eyJhbGciOiJub25lIn0", b"W1tbW1tb", b"="),
     ),
     Parser(
+        "mark", _verifies_mark, (), _mark,
+        (*MARK.encode().split(b"."), *TOKEN.encode().split(b"."), b".", b"eyJhbGciOiJub25lIn0", b"W1tbW1tb", b"="),
+    ),
+    Parser(
         "origin", _read_origin, (), _origin,
         (b"10.0.0.1\n", b"127.0.0.1\n", b"Host: ", b"X-Forwarded-Host: ", b"X-Forwarded-For: ", b"X-Request-Id: ",
          b"\n", b",",
@@ -320,7 +337,7 @@ PARSERS: Final = (
     Parser(
         "usage", _take_usage, (InvalidUsage,), _usage,
         (b'{"instance":"a"', b'"last":1', b'"more":false', b'"licenses":[{"app":"a","name":"b"',
-         b'"hours":[[490000,1,2,3]]',
+         b'"hours":[[490000,1,2,3]]', b'"tests":[[490000,4]]',
          b'"lastPull":', b'"keys":{', b'"refused":[{"app":"a","name":"b","at":', *_JSON_WORDS), LARGEST, is_json=True,
     ),
     Parser(

@@ -91,9 +91,9 @@ class Flavour:
 class Front:
     """One provider. The attributes are switches that a test may turn while it runs."""
 
-    def __init__(self, flavour: Flavour, upstream: str, tls: ssl.SSLContext | None = None) -> None:
-        """`upstream` is http://host:port of a docker-registry without a login."""
-        self.flavour, self._upstream, self._tls = flavour, upstream, tls
+    def __init__(self, flavour: Flavour, upstream: str, tls: ssl.SSLContext | None = None, name: str = "") -> None:
+        """`upstream` is http://host:port of a docker-registry without a login; `name` that of the real service."""
+        self.flavour, self._upstream, self._tls, self.name = flavour, upstream, tls, name
         self.accepted: set[tuple[str, str]] = set()
         self.takes: Callable[[str, str], bool] = lambda user, password: (user, password) in self.accepted
         self.may: Callable[[str, str], bool] = lambda user, repository: True
@@ -178,7 +178,7 @@ class Front:
     @property
     def realm(self) -> str:
         """Of the challenge."""
-        host = self.host if self.flavour.own_token_server else self.token_host
+        host = (self.name or self.host) if self.flavour.own_token_server else self.token_host
         return f"{self.scheme}://{host}{self.flavour.token_path}"
 
     # --- the token server ---

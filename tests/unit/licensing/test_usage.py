@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pullgate.licensing.usage import HOUR, HOURS, KEY_LIMIT, Counts, Tally, add_up, read_tally
 
 NOW = 1_764_000_000.0
-ONE = Counts(pulls=1, bytes=10, denied=2)
+ONE = Counts(pulls=1, bytes=10, denied=2, tests=3)
 
 
 def test_what_is_older_than_a_day_is_forgotten() -> None:

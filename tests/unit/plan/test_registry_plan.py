@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from pullgate import faults
+from pullgate.policy.tenancy import TenantPolicy
+from pullgate.providers.exchange import CredentialsInvalid
 from pullgate.providers.handoff import decode_handoff, secret_document
 from pullgate.resources import Registry, parse_resource
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.login import LoginResult
 from pullgate_operator.plan.check import Checked
-from pullgate_operator.plan.registry import RegistryInputs, RegistryPlan, plan_registry
+from pullgate_operator.plan.registry import RegistryInputs, RegistryPlan, find_credentials, plan_registry
 from tests.support.tls import Authority
 
 CA = Authority().pem.encode()
@@ -312,3 +314,68 @@ def test_an_earlier_process_word_of_an_image_stands_until_the_first_check() -> N
     assert plan.check is not None
     without = decide(resource=registry(status))
     assert conditions(without)["Ready"][0] == "True"
+
+
+KEYS = secret_document("my-app", "robot", {"accessKeyID": b"A", "secretAccessKey": b"SECRET"})
+GCP: dict[str, Any] = {"workloadIdentity": {"gcp": {}}}
+AZURE = {"workloadIdentity": {"serviceAccountName": "sa", "azure": {"tenantID": "t", "clientID": "c"}}}
+ROLE = {"aws": {"roleARN": "arn:aws:iam::123456789012:role/puller", "region": "eu-west-1"}}
+PLAIN = {"plainHTTP": True}
+GOOD = "europe-west1-docker.pkg.dev"
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "fix"),
+    [
+        (
+            {"type": "GAR", "host": "evil.example", "credentials": GCP, "tls": PLAIN},
+            "spec.host evil.example",
+            "spec.host",
+        ),
+        ({"type": "GAR", "host": GOOD, "credentials": GCP, "tls": PLAIN}, "spec.tls.plainHTTP", "remove spec.tls"),
+        ({"type": "GCR", "host": "gcr.io.evil.example", "credentials": GCP}, "spec.host gcr.io.evil", "pkg.dev"),
+        ({"type": "ACR", "host": "images.example.com", "credentials": AZURE}, "spec.host images", "azurecr.io"),
+        ({"type": "ACR", "host": "r.azurecr.io", "credentials": AZURE, "tls": PLAIN}, "spec.tls.plainHTTP", "remove"),
+        (
+            {"type": "ECR", "host": "evil.example", "credentials": {"workloadIdentity": ROLE}},
+            "spec.host evil",
+            "dkr.ecr",
+        ),
+        (
+            {"type": "ECRPublic", "host": "evil.example", "credentials": {"workloadIdentity": ROLE}},
+            "evil",
+            "public.ecr",
+        ),
+        ({"type": "ECRPublic", "host": "evil.example"}, "spec.host evil.example", "public.ecr.aws"),
+        ({"type": "ECRPublic", "host": "public.ecr.aws", "tls": PLAIN}, "spec.tls.plainHTTP", "remove"),
+    ],
+)
+def test_no_token_is_asked_for_a_registry_outside_of_its_cloud(spec: dict[str, Any], field: str, fix: str) -> None:
+    inputs = dataclasses.replace(INPUTS, resource=registry(**spec), secret=KEYS, policy=TenantPolicy(own_identity=True))
+    found = find_credentials(inputs)
+    assert isinstance(found, CredentialsInvalid)
+    assert field in found.message
+    assert fix in found.fix
+    plan = plan_registry(inputs)
+    assert conditions(plan)["CredentialsAvailable"] == ("False", "CredentialsMissing")
+    assert (plan.plan.secrets, plan.check) == ((), None)
+    assert plan.plan.unwanted, "a token that was handed over before is withdrawn"
+
+
+def test_a_password_that_the_vendor_wrote_goes_where_he_says() -> None:
+    plan = decide(resource=registry(type="GAR", host="images.example.com", tls=PLAIN))
+    assert plan.plan.secrets
+
+
+def test_the_operators_own_token_is_not_shown_to_a_certificate_that_a_tenant_trusts() -> None:
+    tls = {"caSecretRef": {"name": "ca"}}
+    ca = secret_document("my-app", "ca", {"ca.crt": CA})
+    own = registry(type="GAR", host=GOOD, credentials=GCP, tls=tls)
+    found = find_credentials(
+        dataclasses.replace(INPUTS, resource=own, ca_secret=ca, policy=TenantPolicy(own_identity=True))
+    )
+    assert isinstance(found, CredentialsInvalid)
+    assert "spec.tls.caSecretRef" in found.message
+    tenants = registry(type="ACR", host="r.azurecr.io", credentials=AZURE, tls=tls)
+    found = find_credentials(dataclasses.replace(INPUTS, resource=tenants, ca_secret=ca))
+    assert not isinstance(found, CredentialsInvalid)

@@ -70,3 +70,21 @@ def test_a_clock_that_was_set_back_stops_no_telling() -> None:
     planned = plan_usage(told(1, NOW + timedelta(days=300)), (KEY,), used(2), TEN, NOW)
     assert planned.usage is not None
     assert (planned.usage.pulls24h, planned.usage.counted_at) == (2, NOW)
+
+
+def test_tests_are_told_apart_and_a_license_without_any_keeps_its_status_as_it_is() -> None:
+    found = Usage(0, Counts(tests=40))
+    planned = plan_usage(None, (KEY,), found, TEN, NOW)
+    assert planned.usage is not None
+    assert planned.usage.model_dump(mode="json", by_alias=True, exclude_none=True) == {
+        "pulls24h": 0,
+        "bytes24h": 0,
+        "denied24h": 0,
+        "tests24h": 40,
+        "countedAt": "2026-11-24T12:30:00Z",
+    }
+    assert planned.keys == (KEY,)
+    over = plan_usage(planned.usage, (KEY,), None, TEN, NOW + timedelta(days=1))
+    assert over.usage is not None
+    assert "tests24h" not in over.usage.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert "tests24h" not in told(1).model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -7,6 +7,7 @@ where a repository's policy lets it in.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from pullgate.providers.credentials import Credentials
+from pullgate.providers.destination import ECR_HOST, wrong_host
 from pullgate.providers.exchange import (
     CredentialsInvalid,
     ExchangeFailed,
@@ -28,11 +30,29 @@ from pullgate.resources.registry import WorkloadIdentity
 PUBLIC_REGION: Final = "us-east-1"
 """The only region of ECR Public's API."""
 AUDIENCE: Final = "sts.amazonaws.com"
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d\Z")
-_HOST = re.compile(
-    r"(?P<account>\d{12})\.dkr(?P<dual>-ecr|\.ecr)(?P<fips>-fips)?\.(?P<region>[a-z0-9-]+)\."
-    r"(?:amazonaws\.com(?:\.cn|\.eu)?|on\.aws|on\.amazonwebservices\.(?:com\.cn|eu)|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)\Z"
+_PULL: Final = (
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:BatchImportUpstreamImage",
+    "ecr:CreateRepository",
+    "ecr:GetAuthorizationToken",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:ListImages",
 )
+"""What a pull and a list of tags may need. The first pull through a pull-through cache imports the image and creates its
+repository (ECR's user guide, "IAM permissions required to sync an upstream registry")."""
+SESSION_POLICIES: Final = {
+    service: json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
+    )
+    for service, actions in {
+        "ecr": _PULL,
+        "ecr-public": ("ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken"),
+    }.items()
+}
+"""By service: a role's session may do no more than this, and of this what the role's own policies let it (IAM's user guide,
+"Session policies"). So a role that may do more gives a password that pulls."""
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +67,8 @@ class EcrHost:
 
 def parse_ecr_host(host: str) -> EcrHost | None:
     """ACCOUNT.dkr.ecr.REGION.amazonaws.com, with -fips, .cn, and dual-stack's dkr-ecr…on.aws; None for another name."""
-    found = _HOST.match(host.partition(":")[0])
-    if found is None or not _REGION.match(found["region"]):
+    found = ECR_HOST.fullmatch(host.partition(":")[0])
+    if found is None:
         return None
     return EcrHost(found["region"], found["account"], bool(found["fips"]), found["dual"] == "-ecr")
 
@@ -70,20 +90,15 @@ class Place:
 
 
 def find_place(registry_type: str, host: str, region: str | None) -> Place:
-    """Where the token of `host` is given; `region` is for names that do not tell it. Raises CredentialsInvalid."""
+    """Where the token of `host` is given; `region` in place of the one that the name tells. Raises CredentialsInvalid."""
     if registry_type == "ECRPublic":
         return Place("ecr-public", PUBLIC_REGION)
     if region is not None and not _REGION.match(region):
         raise CredentialsInvalid(f"region {region[:40]!r} is none of AWS", "write it like eu-central-1")
     found = parse_ecr_host(host)
-    if found is not None:
-        return Place("ecr", region or found.region, found.fips, found.dual_stack)
-    if region is None:
-        raise CredentialsInvalid(
-            f"{host} does not tell the region",
-            "write spec.host like 123456789012.dkr.ecr.REGION.amazonaws.com, or add region",
-        )
-    return Place("ecr", region)
+    if found is None:
+        raise wrong_host("ECRToken", host)
+    return Place("ecr", region or found.region, found.fips, found.dual_stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,11 @@ class EcrKeys:
     def source(self) -> str:
         """See Exchange."""
         return f"access key {self.access_key_id}"
+
+    @property
+    def kind(self) -> str:
+        """See Exchange."""
+        return self.place.kind
 
     async def issue(self, tools: Tools) -> Issued:
         """See Exchange."""
@@ -120,6 +140,11 @@ class EcrIdentity:
         """See Exchange."""
         return f"role {self.role_arn}" if self.role_arn is not None else "the operator's own AWS identity"
 
+    @property
+    def kind(self) -> str:
+        """See Exchange."""
+        return self.place.kind
+
     async def issue(self, tools: Tools) -> Issued:
         """See Exchange."""
         if self.service_account is not None:
@@ -130,7 +155,10 @@ class EcrIdentity:
     def _by_web_identity(self, token: str) -> Issued:
         sts = build_client("sts", self.place, _UNSIGNED)
         answered = sts.assume_role_with_web_identity(
-            RoleArn=self.role_arn, RoleSessionName=self._session_name, WebIdentityToken=token
+            RoleArn=self.role_arn,
+            RoleSessionName=self._session_name,
+            WebIdentityToken=token,
+            Policy=SESSION_POLICIES[self.place.service],
         )
         return _ask_ecr(self.place, _keys_of(answered))
 
@@ -140,7 +168,10 @@ class EcrIdentity:
         # Whoever may write a Registry names the role: the external id, which is not theirs to name, tells AWS for whom
         # the operator asks (the confused deputy, IAM's user guide).
         answered = build_client("sts", self.place, None).assume_role(
-            RoleArn=self.role_arn, RoleSessionName=self._session_name, ExternalId=external_id(self.namespace)
+            RoleArn=self.role_arn,
+            RoleSessionName=self._session_name,
+            ExternalId=external_id(self.namespace),
+            Policy=SESSION_POLICIES[self.place.service],
         )
         return _ask_ecr(self.place, _keys_of(answered))
 

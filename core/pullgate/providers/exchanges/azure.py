@@ -31,6 +31,9 @@ from pullgate.resources.registry import WorkloadIdentity
 NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 AUDIENCE: Final = "api://AzureADTokenExchange"
 SCOPE: Final = "https://containerregistry.azure.net/.default"
+"""A token for registries alone. One for https://management.azure.com works at the exchange, too, and opens all of Azure's
+resource manager."""
+KIND: Final = "ACRRefreshToken"
 _AUTHORITIES: Final = {".azurecr.cn": "login.chinacloudapi.cn", ".azurecr.us": "login.microsoftonline.us"}
 _CODE = re.compile(r"AADSTS\d{5,8}")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,128}\Z")
@@ -49,6 +52,11 @@ class AcrPrincipal:
     def source(self) -> str:
         """See Exchange."""
         return f"service principal {self.client}"
+
+    @property
+    def kind(self) -> str:
+        """See Exchange."""
+        return KIND
 
     async def issue(self, tools: Tools) -> Issued:
         """See Exchange."""
@@ -75,6 +83,11 @@ class AcrIdentity:
     def source(self) -> str:
         """See Exchange."""
         return f"identity {self.client}"
+
+    @property
+    def kind(self) -> str:
+        """See Exchange."""
+        return KIND
 
     async def issue(self, tools: Tools) -> Issued:
         """See Exchange."""
@@ -251,11 +264,11 @@ async def _exchange(tools: Tools, host: str, tenant: str, access_token: str) -> 
         refresh = str(read_json(reply.body)["refresh_token"])
     except (ValueError, KeyError, TypeError):
         raise ExchangeFailed("ExchangeError", f"{host} answered with no refresh token", "check spec.host") from None
-    return Issued(Credentials(NOBODY, refresh, end_of_token(refresh)), "ACRRefreshToken")
+    return Issued(Credentials(NOBODY, refresh, end_of_token(refresh)), KIND)
 
 
 async def _service(tools: Tools, host: str) -> str:
-    """The `service` of the registry's challenge: with a custom domain it is another name than `host`."""
+    """The `service` of the registry's challenge, which need not be `host` (AAD-OAuth.md)."""
     reply = await tools.http.send("GET", f"https://{host}/v2/", {})
     challenges = parse_challenges([reply.headers.get("www-authenticate", "")])
     named = next((c.parameters.get("service", "") for c in challenges if c.scheme == "bearer"), "")

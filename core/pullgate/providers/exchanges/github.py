@@ -16,12 +16,14 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
+from pullgate.providers.destination import GHE_COM
 from pullgate.providers.exchange import CredentialsInvalid, ExchangeFailed, Issued, Reply, Tools
 from pullgate.resources.fields import parse_time
 
 _API: Final = "https://api.github.com"
-_TENANT = re.compile(r"containers\.([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.ghe\.com\Z")
-"""GitHub Enterprise Cloud with data residency: its registry's host."""
+KIND: Final = "GitHubAppToken"
+PERMISSIONS: Final = b'{"permissions":{"packages":"read"}}'
+"""The token may do no more, whatever the app may."""
 _DIGITS = re.compile(r"\d{1,20}\Z")
 _APP = re.compile(r"[A-Za-z0-9.]{1,40}\Z")
 _HTTPS = re.compile(r"https://[a-z0-9.-]+(:\d{1,5})?(/[a-z0-9/]*)?\Z", re.I)
@@ -45,6 +47,11 @@ class GitHubApp:
         """See Exchange."""
         return f"GitHub App {self.app}, installation {self.installation}"
 
+    @property
+    def kind(self) -> str:
+        """See Exchange."""
+        return KIND
+
     async def issue(self, tools: Tools) -> Issued:
         """See Exchange."""
         now = int(tools.now().timestamp())
@@ -53,9 +60,10 @@ class GitHubApp:
             "Authorization": f"Bearer {jwt.encode(claims, self.key, algorithm='RS256')}",
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": "2022-11-28",
+            "Content-Type": "application/json",
         }
         url = f"{self.api}/app/installations/{self.installation}/access_tokens"
-        return self.read(await tools.http.send("POST", url, headers))
+        return self.read(await tools.http.send("POST", url, headers, PERMISSIONS))
 
     def read(self, reply: Reply) -> Issued:
         """GitHub's answer. Raises ExchangeFailed."""
@@ -66,7 +74,7 @@ class GitHubApp:
             token, end = str(found["token"]), parse_time(str(found["expires_at"]))
         except (ValueError, KeyError, TypeError):
             raise ExchangeFailed("ExchangeError", "GitHub answered with no token", "check apiURL") from None
-        return Issued(Credentials("x-access-token", token, end), "GitHubAppToken")
+        return Issued(Credentials("x-access-token", token, end), KIND)
 
     def _refusal(self, reply: Reply) -> ExchangeFailed:
         text = _message(reply)
@@ -88,6 +96,12 @@ class GitHubApp:
                 f"app {self.app} has no installation {self.installation}",
                 "install the app in the organization, and take the number at the end of the installation's address",
             )
+        if reply.status == 422:
+            return ExchangeFailed(
+                "PermissionMissing",
+                f"installation {self.installation} of app {self.app} may not read packages",
+                "give the app Packages: Read-only in its settings, and accept that in the organization",
+            )
         if reply.status == 403:
             return ExchangeFailed(
                 "PermissionMissing",
@@ -101,8 +115,19 @@ def github_api(host: str) -> str | None:
     """The REST API that belongs to the registry at `host`; None for a host that is not GitHub's own."""
     if host == "ghcr.io":
         return _API
-    tenant = _TENANT.match(host)
-    return f"https://api.{tenant[1]}.ghe.com" if tenant is not None else None
+    tenant = GHE_COM.fullmatch(host)
+    return f"https://api.{tenant['tenant']}.ghe.com" if tenant is not None else None
+
+
+def registry_of(api: str) -> str:
+    """The only registry that a token of `api` is for: ghcr.io, or containers.HOSTNAME of an Enterprise Server.
+
+    GitHub's documentation of the Enterprise Server, "Working with the Container registry".
+    """
+    name = api.lower().removeprefix("https://").partition("/")[0].partition(":")[0]
+    if name == "api.github.com":
+        return "ghcr.io"
+    return f"containers.{name.removeprefix('api.') if name.endswith('.ghe.com') else name}"
 
 
 def exchange_of_keys(data: Mapping[str, str], host: str) -> GitHubApp:
@@ -116,6 +141,11 @@ def exchange_of_keys(data: Mapping[str, str], host: str) -> GitHubApp:
     api = data.get("apiURL", github_api(host) or _API).rstrip("/")
     if not _HTTPS.match(api):
         raise CredentialsInvalid("apiURL in it is no https address", "write it like https://github.example.com/api/v3")
+    if host.removesuffix(":443") != registry_of(api):
+        raise CredentialsInvalid(
+            f"spec.host {host} is not the registry of {api}, and a token of an app goes to no other",
+            f"write spec.host {registry_of(api)}, or correct apiURL in the Secret",
+        )
     try:
         key = load_pem_private_key(data["privateKey"].encode(), None)
     except (ValueError, TypeError):

@@ -17,7 +17,11 @@ from pullgate.providers.exchange import ExchangeFailed, Issued, Tools, load_extr
 from pullgate.providers.provider import Subject
 from pullgate.resources.registry import WorkloadIdentity
 
-SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
+"""Reading Cloud Storage is the scope that a pull needs: Artifact Registry's documentation, "Deploying to Compute Engine"
+(Reader, and the read-only access scope for Cloud Storage). GKE's metadata server may give a token of wider scope than it
+was asked for."""
+KIND: Final = "GoogleAccessToken"
 _JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 _STS: Final = "https://sts.googleapis.com/v1/token"
 _IMPERSONATE: Final = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{}:generateAccessToken"
@@ -40,6 +44,11 @@ class GoogleIdentity:
     def source(self) -> str:
         """See Exchange."""
         return self.target or (f"pool {self.provider}" if self.provider else "the operator's own Google identity")
+
+    @property
+    def kind(self) -> str:
+        """See Exchange."""
+        return KIND
 
     async def issue(self, tools: Tools) -> Issued:
         """See Exchange."""
@@ -156,5 +165,5 @@ def _issue(credentials: Any) -> Issued:
     end: datetime | None = credentials.expiry
     return Issued(
         Credentials("oauth2accesstoken", str(credentials.token), end.replace(tzinfo=UTC) if end is not None else None),
-        "GoogleAccessToken",
+        KIND,
     )

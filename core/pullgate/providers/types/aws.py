@@ -134,8 +134,9 @@ _PRIVATE = Guide(
     notes=(
         (
             "Hosts end in .amazonaws.com.cn in China, and ARNs begin with arn:aws-cn there, with arn:aws-us-gov in GovCloud; FIPS endpoints are ACCOUNT.dkr.ecr-fips.REGION.amazonaws.com, dual-stack ones ACCOUNT.dkr-ecr.REGION.on.aws. "
-            "A name of your own, or a VPC endpoint, needs the key `region` in the Secret (or `aws.region`)."
+            "Passwords that Pullgate asks for go to these names alone. A VPC endpoint has them, too, by its private DNS names."
         ),
+        "A role is assumed with a session policy that lets it pull and list tags, whatever else the role may do. Keys of a user, and the operator's own identity without a role, give a password of all that they may do.",
         "Keys of a role have a third part: `sessionToken`. They end, and nobody renews them.",
         "A basic-auth Secret with user AWS and what `aws ecr get-login-password` prints works for 12 hours.",
     ),

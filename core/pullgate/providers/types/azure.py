@@ -73,7 +73,7 @@ _GUIDE = Guide(
         "A registry with ABAC ignores AcrPull, and a registry without it ignores Container Registry Repository Reader. ABAC is to become the default.",
         "The admin user (its name is that of the registry) works where it is switched on, and should not be used: it cannot be limited.",
         "A geo-replicated registry redirects blobs to a data endpoint of its own domain; one of its regions is `myregistry.REGION.geo.azurecr.io`.",
-        "A custom domain may stand in spec.host: Pullgate sends the `service` that the registry's challenge names.",
+        "With a service principal or a workload identity spec.host is the login server, NAME.azurecr.io (.us, .cn), also for a registry with a custom domain: their tokens go to no other name. A user and a password (the `token` of the registry) work with the custom domain.",
     ),
     identity=Identity(
         cloud="azure",

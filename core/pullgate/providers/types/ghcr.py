@@ -50,7 +50,7 @@ _GUIDE = Guide(
         Trouble("ManifestUnknown", "no such tag; also where the account cannot see the package", "check both"),
     ),
     notes=(
-        "A GitHub App instead of a person's token: Packages: Read, installed in the organization; an Opaque Secret with `appID`, `installationID` and `privateKey` (the .pem file; GitHub Enterprise Server: `apiURL`, too). Pullgate gets a token of an hour and renews it. Not for private packages: GitHub lets an app's token log in and then refuses it an organization's private packages. Use a classic token for these.",
+        "A GitHub App instead of a person's token: Packages: Read, installed in the organization; an Opaque Secret with `appID`, `installationID` and `privateKey` (the .pem file; GitHub Enterprise Server: `apiURL`, too, and spec.host `containers.HOSTNAME`). Pullgate gets a token of an hour that may read packages and nothing else, shows it to the registry of that API alone, and renews it. Not for private packages: GitHub lets an app's token log in and then refuses it an organization's private packages. Use a classic token for these.",
         "The end of a classic token is read from GitHub's own answer and told 30, 7 and 1 days before.",
         "gh cannot make a classic token; the web page can: github.com/settings/tokens/new?scopes=read:packages.",
         "A fine-grained token (github_pat_…) cannot read packages: it must be a classic one (ghp_…).",

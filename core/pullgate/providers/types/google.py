@@ -73,6 +73,7 @@ _STEPS = (
 _NOTES = (
     "The user is `_json_key`, which Pullgate sets by itself for `serviceAccountKey`.",
     "A short-lived access token works as basic-auth with the user `oauth2accesstoken`, and ends after an hour.",
+    "An access token that Pullgate asks for has the scope devstorage.read_only, which is all that a pull needs, and goes to gcr.io, *.gcr.io and *.pkg.dev over https alone.",
     "An organization policy may forbid keys (iam.disableServiceAccountKeyCreation); use the workload identity then.",
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Sequence
 
@@ -24,6 +25,21 @@ INDEX_DEPTH = 3
 
 async def probe_image(run: Run, target: ProbeTarget, upstream: Upstream) -> ImageResult:
     """How `target` fares. Raises nothing of an upstream: its fault is in the result."""
+    return dataclasses.replace(await _probe_image(run, target, upstream), notice=_notice_of(upstream))
+
+
+def _notice_of(upstream: Upstream) -> str:
+    """The sentence that a proxy, asked as an upstream, says to this test beside its answers."""
+    if upstream.counted_as_customer:
+        return (
+            "the proxy did not take this for a test: it counts as the customer's pulls; compare the clocks and versions"
+        )
+    if upstream.limit_used:
+        return f"{upstream.limit_used}: its own pulls are refused now (LimitReached); wait, or give it a higher limit"
+    return ""
+
+
+async def _probe_image(run: Run, target: ProbeTarget, upstream: Upstream) -> ImageResult:
     began = time.monotonic()
     source = Source(upstream, target.repository)
     try:

@@ -85,6 +85,8 @@ class ImageResult:
     reason: str = ""
     message: str = ""
     hint: str = ""
+    notice: str = ""
+    """One sentence that the proxy says to a test as a customer, whatever becomes of the image."""
 
 
 def failed_result(target: ProbeTarget, fault: faults.Fault, duration: float = 0.0, digest: str = "") -> ImageResult:

@@ -11,6 +11,7 @@ import jwt
 from aiohttp import web
 from multidict import CIMultiDict
 
+from tests.support.fakes.clouds.tunnel import Tunnel
 from tests.support.tls import Authority
 
 NAMES = (
@@ -18,6 +19,7 @@ NAMES = (
     "login.chinacloudapi.cn",
     "sts.googleapis.com",
     "iamcredentials.googleapis.com",
+    "api.github.com",
     "localhost",
     "127.0.0.1",
 )
@@ -31,6 +33,7 @@ class Asked:
     path: str
     headers: dict[str, str] = field(repr=False)
     form: dict[str, Any] = field(repr=False)
+    query: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 class ScriptedClouds:
@@ -47,6 +50,8 @@ class ScriptedClouds:
         """127.0.0.1:PORT, by TLS."""
         self.service = ""
         """The `service` in the challenge of the registry of Azure, if it is not the host that was asked."""
+        self.tunnel: Tunnel | None = None
+        """The egress proxy that leads here."""
         self.metadata = ""
         """127.0.0.1:PORT of Google's metadata server, without TLS."""
 
@@ -76,7 +81,7 @@ class ScriptedClouds:
     async def _note(self, request: web.Request, handler: Any) -> web.StreamResponse:
         json_body = request.content_type == "application/json" and request.can_read_body
         form = await request.json() if json_body else dict(await request.post())
-        self.asked.append(Asked(request.path, dict(request.headers), form))
+        self.asked.append(Asked(request.path, dict(request.headers), form, dict(request.query)))
         for part, (status, body, headers) in self.refuse.items():
             if part in request.path:
                 return web.json_response(body, status=status, headers=headers)

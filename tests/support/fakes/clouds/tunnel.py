@@ -1,4 +1,4 @@
-"""An HTTP proxy for HTTPS_PROXY that leads every name to one server: the clouds' own names, without the clouds."""
+"""An HTTP proxy for HTTPS_PROXY that leads the clouds' own names to servers of this test."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Self
 
 
 class Tunnel:
-    """Answers CONNECT, and connects to `target` (host:port) whatever was asked for."""
+    """Answers CONNECT, and connects to `target` (host:port), or where `places` says for that name."""
 
     def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self._target = target
+        self.places: dict[str, str] = {}
+        """Name -> host:port."""
         self.names: list[str] = []
         """Who was asked for."""
         self.url = ""
@@ -29,8 +30,10 @@ class Tunnel:
         # Cancelled where the test ends before its clients' connections do.
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             head = await reader.readuntil(b"\r\n\r\n")
-            self.names.append(head.split()[1].decode().rpartition(":")[0])
-            up_reader, up_writer = await asyncio.open_connection(*self._target)
+            name = head.split()[1].decode().rpartition(":")[0]
+            self.names.append(name)
+            host, _, port = self.places.get(name, self._target).rpartition(":")
+            up_reader, up_writer = await asyncio.open_connection(host, int(port))
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await asyncio.gather(_pump(reader, up_writer), _pump(up_reader, writer))
         writer.close()
