@@ -110,7 +110,9 @@ class Gate:
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.directory = directory
         self.log = io.StringIO()
-        self._reconciling = {name: settings.pop(name) for name in ("image_test_wait", "proxy_ca") if name in settings}
+        self._reconciling = {
+            name: settings.pop(name) for name in ("image_test_wait", "proxy_ca", "tenants") if name in settings
+        }
         self._settings = settings
         self._stack = contextlib.AsyncExitStack()
         self.store: FolderStore
@@ -123,9 +125,8 @@ class Gate:
         await self.store.start()
         self._stack.push_async_callback(self.store.stop)
         external_url = self._settings.get("external_url", "http://localhost")
-        reconciling = ReconcileSettings(
-            external_url, own_identity=frozenset({"*"}), tenants=TenantPolicy(networks=LOOPBACK), **self._reconciling
-        )
+        self._reconciling.setdefault("tenants", TenantPolicy(networks=LOOPBACK))
+        reconciling = ReconcileSettings(external_url, own_identity=frozenset({"*"}), **self._reconciling)
         self._reconciler = Reconciler(self.store, reconciling)
         task = asyncio.create_task(self._reconciler.run())
         self._stack.push_async_callback(_cancel, task)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pullgate import faults
-from pullgate.policy.tenancy import TenantPolicy
+from pullgate.policy.tenancy import TenantPolicy, parse_networks
 from pullgate.providers.exchange import CredentialsInvalid
 from pullgate.providers.handoff import decode_handoff, secret_document
 from pullgate.resources import Registry, parse_resource
@@ -379,3 +379,12 @@ def test_the_operators_own_token_is_not_shown_to_a_certificate_that_a_tenant_tru
     tenants = registry(type="ACR", host="r.azurecr.io", credentials=AZURE, tls=tls)
     found = find_credentials(dataclasses.replace(INPUTS, resource=tenants, ca_secret=ca))
     assert not isinstance(found, CredentialsInvalid)
+
+
+def test_the_handoff_holds_what_the_administrator_allows_the_namespace() -> None:
+    policy = TenantPolicy(networks=parse_networks("10.20.0.0/16 fd12::/48"), max_requests=7)
+    handed = decode_handoff(decide(policy=policy).plan.secrets[0])
+    assert (handed.networks, handed.max_requests) == (policy.networks, 7)
+    assert decide(policy=policy).check is not None
+    nothing = decode_handoff(decide().plan.secrets[0])
+    assert (nothing.networks, nothing.max_requests) == ((), None)
