@@ -12,7 +12,7 @@ from pullgate.providers.exchange import ExchangeFailed
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.disk import BlobDir
-from pullgate_proxy.cache.keeper import Keeping
+from pullgate_proxy.cache.keeping import Keeping
 from pullgate_proxy.cache.manifests import RESULTS, ManifestCache
 from pullgate_proxy.cache.objects import ObjectStore
 from pullgate_proxy.cache.prefetch import Prefetcher

@@ -12,7 +12,8 @@ from pullgate.licensing.usage import Counts
 from pullgate.policy.facts import LicenseFacts
 from pullgate.usage.poller import UsagePoller
 from pullgate_proxy.cache.disk import BlobDir
-from pullgate_proxy.cache.keeper import Bounds, Keeper, Keeping
+from pullgate_proxy.cache.keeper import Bounds, Keeper
+from pullgate_proxy.cache.keeping import Keeping
 from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage
 from pullgate_proxy.lineage.grants import LIFETIME, Grants
 from pullgate_proxy.metrics import Metrics

@@ -1,11 +1,12 @@
-"""Who wants which blob, and for whom an upstream is known to have it."""
+"""Who wants which blob, and for which places an upstream is known to have it."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest
@@ -14,8 +15,15 @@ from pullgate_proxy.cache.where import Where
 LIMIT: Final = 200_000
 """Places that are remembered, about 300 bytes each."""
 
-Place = tuple[object, ...]
-"""A Registry, host, repository and digest."""
+
+class Place(NamedTuple):
+    """A blob in one repository of one Registry. Places share a blob's bytes, and nothing that is known of it."""
+
+    digest: str
+    app: str
+    """The Registry's namespace."""
+    key: str
+    """32 hexadecimal characters: a hash of the Registry (by its uid), the upstream's host and the repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +42,11 @@ class Ask:
 
     @property
     def place(self) -> Place:
-        """Whose upstream says whether it is there."""
-        return (self.where.registry, self.where.host, self.repository, self.digest)
+        """The place whose upstream has to have the blob."""
+        # Neither part can hold the separator.
+        parts = "\0".join((*self.where.registry, self.where.host, self.repository))
+        key = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+        return Place(self.digest, self.where.registry[0], key)
 
     @property
     def request(self) -> UpstreamRequest:
@@ -44,7 +55,10 @@ class Ask:
 
 
 class Places:
-    """Where a blob was seen last, and when (monotonic seconds)."""
+    """Places that are proven, and when (monotonic seconds) their upstream said last that the blob is still there.
+
+    Only a place that is proven may be noted: see `proofs`.
+    """
 
     def __init__(self) -> None:
         self._told: OrderedDict[Place, float] = OrderedDict()

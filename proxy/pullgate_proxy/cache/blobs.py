@@ -1,7 +1,8 @@
-"""Blobs from the disk: fetched once by all who want the same, and served to whom a repository's upstream has them for.
+"""Blobs from the disk: fetched once for each place that has them, and kept once for all.
 
-A blob on the disk is bytes with a digest and belongs to nobody. Whether it may be served is another question: it is
-served only under a Registry, host and repository whose upstream said, within DIGEST_TTL, that it is there.
+A blob on the disk is bytes with a digest. A place (a Registry, host and repository) is served these bytes only after
+its own upstream has delivered them once, whole, and only while that upstream says, within DIGEST_TTL, that it has them
+still. The argument is in docs/cache.md.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pullgate_proxy.cache.disk import Found, open_file
 from pullgate_proxy.cache.fetches import Elsewhere, Fetches
 from pullgate_proxy.cache.flight import Flight
 from pullgate_proxy.cache.held import Held
-from pullgate_proxy.cache.keeper import Keeping
+from pullgate_proxy.cache.keeping import Keeping
 from pullgate_proxy.cache.objects import ObjectStore
 from pullgate_proxy.cache.suspicion import Suspicion
 from pullgate_proxy.cache.together import Together
@@ -27,7 +28,6 @@ from pullgate_proxy.cache.where import DIGEST_TTL, STALE
 
 AHEAD: Final = 64 * 1024 * 1024
 """Bytes that a reader of a part waits for; for one further on the upstream is asked itself."""
-_ROUNDS: Final = 3
 
 
 class BlobCache:
@@ -49,7 +49,7 @@ class BlobCache:
             keeper,
             clock,
             check_place=self._check_place,
-            on_there=self.tell,
+            on_proven=self.note_there,
             on_received=on_received,
             on_kept=self._on_kept,
             elsewhere=[source for source in (peers, store) if source is not None],
@@ -79,55 +79,57 @@ class BlobCache:
 
         `first` is the first byte that is wanted; None: counted from the end. `begin`: whether it may be fetched.
         """
-        for _ in range(_ROUNDS):
-            flight = self.fetches.get(ask.digest)
-            if flight is None and (found := await self._find(ask)) is not None:
-                with contextlib.ExitStack() as stack:
-                    stack.callback(found.file.close)
-                    result = await self._check_place(ask)
-                    stack.pop_all()
-                return self._hold(ask, found, result)
-            flight = flight or self.fetches.get(ask.digest)  # begun while the disk was looked at
-            if flight is None and not (begin and self.fetches.may_begin(ask.digest)):
-                return None
-            if flight is not None and first is not None and first - flight.available > AHEAD:
-                return None
-            try:
-                return await self._follow(ask, flight)
-            except faults.Fault:
-                if flight is None or flight.owner == ask.place:
-                    raise
-                # With other credentials, or from another repository, it may be had.
-        return None
+        flight = self.fetches.get(ask.place)
+        if flight is None and await self._is_proven(ask.place) and (found := await self._find(ask)) is not None:
+            with contextlib.ExitStack() as stack:
+                stack.callback(found.file.close)
+                result = await self._check_place(ask)
+                stack.pop_all()
+            return self._hold(ask, found, result)
+        flight = flight or self.fetches.get(ask.place)  # begun while the disk was looked at
+        if flight is None and not (begin and self.fetches.may_begin(ask.place)):
+            return None
+        if flight is not None and first is not None and first - flight.available > AHEAD:
+            return None
+        return await self._follow(ask, flight)
 
-    def tell(self, place: Place) -> None:
-        """An upstream has just said that it has the blob."""
+    def note_there(self, place: Place) -> None:
+        """The upstream of a place that is proven, or was proven just now, has the blob."""
         self._places.tell(place, self._clock())
 
     async def locate(self, ask: Ask) -> str | None:
-        """A URL of the object store for a client that may have the blob; None where it is not there. Raises faults."""
-        url = await self.store.locate(ask.digest) if self.store is not None else None
+        """A URL of the object store for a client that may have the blob; None if the store may not serve its place.
+
+        Raises faults.
+        """
+        url = await self.store.locate(ask.place) if self.store is not None else None
         if url is not None:
             await self._check_place(ask)
         return url
 
-    def _on_kept(self, digest: str) -> None:
+    async def _is_proven(self, place: Place) -> bool:
+        """Whether the upstream of `place` has delivered the blob once, whole."""
+        if self._places.told(place) is not None or await self.keeper.is_proven(place):
+            return True
+        return self._places.told(place) is not None  # since the keeper was asked, which may be in another process
+
+    def _on_kept(self, place: Place) -> None:
         if self.store is not None:
-            self.store.put_later(digest)
+            self.store.put_later(place)
 
     async def _follow(self, ask: Ask, flight: Flight | None) -> Held | None:
         """One more reader of `flight`, or the first of a new one. None where it does not come into a file."""
-        result = "miss"
         is_first = flight is None
         flight = flight or self.fetches.begin(ask)
         flight.readers += 1
         try:
-            if not is_first:
-                result = await self._check_place(ask) if flight.owner != ask.place else "hit"
             if await asyncio.shield(flight.opened):
-                if result == "hit" and not flight.is_over:  # one that is whole is only not in its place yet
-                    result = "shared"
-                return self._hold(ask, flight, "shared" if flight.is_shadow and result == "miss" else result)
+                if is_first and not flight.is_shadow:
+                    result = "miss"
+                else:
+                    # A flight that is over is whole, and only not in its place yet.
+                    result = "hit" if flight.is_over and not is_first else "shared"
+                return self._hold(ask, flight, result)
         except BaseException:
             self.fetches.leave(flight)
             raise
@@ -180,12 +182,12 @@ class BlobCache:
         return None
 
     async def _check_place(self, ask: Ask) -> str:
-        """hit, revalidated or stale. Raises the upstream's faults."""
+        """hit, revalidated or stale, of a place that is proven. Raises the upstream's faults."""
         told = self._places.told(ask.place)
         if told is not None and self._clock() - told < DIGEST_TTL:
             return "hit"
         try:
-            await self._together.share(("HEAD", *ask.place), lambda: self._ask_place(ask))
+            await self._together.share(("HEAD", ask.place), lambda: self._ask_place(ask))
         except STALE:
             if told is None or self._clock() - told > ask.where.stale_if_error:
                 raise
@@ -199,4 +201,4 @@ class BlobCache:
         # A redirect says that it is there, and its target is often signed for one method alone.
         request = replace(ask.request, method="HEAD", follow_redirects=False)
         (await ask.current().send(request)).release()
-        self.tell(ask.place)
+        self.note_there(ask.place)

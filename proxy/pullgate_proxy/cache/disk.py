@@ -1,7 +1,8 @@
 """Blobs as files. Every function here blocks: it runs in a thread, but for those that say that they are quick.
 
     ROOT/blobs/sha256/ab/abcd…      whole and verified once, mode 0400
-    ROOT/incoming/sha256-abcd…      on its way
+    ROOT/incoming/sha256-abcd…-1f…  on its way from one place
+    ROOT/proofs                     which places may be served what (see proof_file)
     ROOT/lock                       held by the one proxy that uses ROOT
 
 A file is *proven* while its modification time is the stamp of this run: whoever verified it set it, and whoever writes
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from pullgate.oci.digest import is_digest
+from pullgate_proxy.cache.ask import Place
 
 READ: Final = 1024 * 1024
 SPARE_BYTES: Final = 32 * 1024 * 1024
@@ -87,9 +89,9 @@ class BlobDir:
             raise OSError(errno.EBUSY, "another proxy uses it") from None
         self._lock = lock
 
-    def begin(self, digest: str) -> Path:
+    def begin(self, place: Place) -> Path:
         """An empty file for a blob that comes in."""
-        path = self.incoming(digest)
+        path = self.incoming(place)
         self.remove(path)  # of an earlier try, from a disk that failed
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
@@ -99,10 +101,10 @@ class BlobDir:
             os.close(os.open(path, flags, 0o600))
         return path
 
-    def publish(self, digest: str) -> None:
-        """The file that came in is whole, verified and sealed."""
-        target = self.path(digest)
-        source = self.incoming(digest)
+    def publish(self, place: Place) -> None:
+        """The file that came in is whole, verified and sealed. It replaces the same blob from another place."""
+        target = self.path(place.digest)
+        source = self.incoming(place)
         try:
             os.rename(source, target)
         except FileNotFoundError:
@@ -146,9 +148,9 @@ class BlobDir:
         algorithm, _, name = digest.partition(":")
         return self.root / "blobs" / algorithm / name[:2] / name
 
-    def incoming(self, digest: str) -> Path:
-        """Where a blob is while it comes in."""
-        return self.root / "incoming" / digest.replace(":", "-")
+    def incoming(self, place: Place) -> Path:
+        """Where a blob is while it comes in from one place: nobody else's upstream can write or delay it."""
+        return self.root / "incoming" / f"{place.digest.replace(':', '-')}-{place.key}"
 
     def open(self, digest: str) -> Found | None:
         """A whole blob, None where there is none. Quick: no byte of it is read."""

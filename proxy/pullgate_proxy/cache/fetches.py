@@ -1,8 +1,9 @@
-"""Blobs that come from upstreams into files: each once, to its end whoever leaves."""
+"""Blobs that come from upstreams into files: once for each place, to its end whoever leaves."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from pullgate.upstream.hashing import FileSink
 from pullgate.upstream.request import UpstreamResponse
 from pullgate_proxy.cache.ask import Ask, Place
 from pullgate_proxy.cache.flight import Flight, Lost
-from pullgate_proxy.cache.keeper import Keeping
+from pullgate_proxy.cache.keeping import Keeping
 
 LINGER: Final = 10.0
 """Seconds for which a fetch goes on that nobody reads; with half of it there it is brought to its end."""
@@ -37,10 +38,13 @@ class Elsewhere(Protocol):
     name: str
     """For the metric."""
     vouches: bool
-    """Whether who has it there has asked the upstream whether it is in that very repository."""
+    """Whether who has it there has asked the upstream whether it is still in that very repository."""
 
     async def ask(self, ask: Ask) -> UpstreamResponse | None:
-        """The whole blob on its way; None where it cannot be had there."""
+        """The whole blob on its way; None where it cannot be had there.
+
+        None also if the very place of `ask` is not proven there: bytes that another place delivered prove nothing.
+        """
 
 
 class Fetches:
@@ -52,42 +56,42 @@ class Fetches:
         clock: Callable[[], float],
         *,
         check_place: Callable[[Ask], Awaitable[object]],
-        on_there: Callable[[Place], None],
+        on_proven: Callable[[Place], None],
         on_received: Callable[[str, int], None],
-        on_kept: Callable[[str], None],
+        on_kept: Callable[[Place], None],
         elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
-        """`check_place` asks the upstream whether the blob is there, and raises its faults.
+        """`check_place` asks the upstream whether the blob is still there, and raises its faults.
 
-        `on_there` is told each place whose upstream has the blob, `on_received` whence how many bytes came, `on_kept`
-        each blob that is kept.
+        `on_proven` receives each place from which a whole blob came and was verified, `on_received` the source and
+        number of bytes that came, `on_kept` each blob that is kept.
         """
         self.linger = LINGER
         self._keeper, self._clock, self._elsewhere = keeper, clock, elsewhere
         self._check_place = check_place
-        self._on_there, self._on_received, self._on_kept = on_there, on_received, on_kept
-        self._flights: dict[str, Flight] = {}
+        self._on_proven, self._on_received, self._on_kept = on_proven, on_received, on_kept
+        self._flights: dict[Place, Flight] = {}
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
-        self._unkept: OrderedDict[str, float] = OrderedDict()
-        """Digest -> until when it is not tried to keep it."""
-        self._distrusted: OrderedDict[str, float] = OrderedDict()
-        """Digest -> until when it is fetched from nowhere but its upstream."""
+        # Both by place: what one upstream sends must not decide how another's customers are served.
+        self._unkept: OrderedDict[Place, float] = OrderedDict()
+        """Place -> until when it is not tried to keep the blob."""
+        self._distrusted: OrderedDict[Place, float] = OrderedDict()
+        """Place -> until when the blob is fetched from nowhere but the upstream."""
 
     def __len__(self) -> int:
         return len(self._flights)
 
-    def get(self, digest: str) -> Flight | None:
-        """The blob's flight, if it is on its way."""
-        return self._flights.get(digest)
+    def get(self, place: Place) -> Flight | None:
+        """The blob's flight, if it is on its way from this place. Places never share one: see docs/cache.md."""
+        return self._flights.get(place)
 
-    def may_begin(self, digest: str) -> bool:
+    def may_begin(self, place: Place) -> bool:
         """Whether it is likely that the blob can be kept."""
-        return self._keeper.usable and self._unkept.get(digest, 0.0) <= self._clock()
+        return self._keeper.usable and self._unkept.get(place, 0.0) <= self._clock()
 
     def begin(self, ask: Ask) -> Flight:
         """Fetch a blob that is not on its way."""
-        flight = Flight(ask.digest, ask.place)
-        self._flights[ask.digest] = flight
+        flight = self._flights[ask.place] = Flight(ask.place)
         self._tasks[flight] = asyncio.create_task(self._fly(ask, flight), name=f"fetch {ask.digest}")
         return flight
 
@@ -118,18 +122,18 @@ class Fetches:
     async def _fly(self, ask: Ask, flight: Flight) -> None:
         why: faults.Fault | Lost = Lost()
         try:
-            if await self._keeper.lead(ask.digest):
+            if await self._keeper.lead(flight.place):
                 await self._fetch(ask, flight)
             else:
-                await self._shadow(ask, flight)
+                await self._shadow(flight)
         except faults.Fault as fault:
             if isinstance(fault, faults.DigestMismatch):
-                self._note(self._distrusted, ask.digest, DISTRUSTED_SECONDS)
+                self._note(self._distrusted, flight.place, DISTRUSTED_SECONDS)
             why = fault
         except OSError as error:
             self._keeper.failed(error)
         finally:
-            del self._flights[ask.digest], self._tasks[flight]
+            del self._flights[flight.place], self._tasks[flight]
             flight.fail(why)
             if not flight.readers:  # one who came may not have opened it yet
                 flight.close()
@@ -143,28 +147,25 @@ class Fetches:
         try:
             source, response = await self._send(ask)
             try:
-                self._on_there(ask.place)
                 whole = await self._take_in(ask, flight, response, functools.partial(self._on_received, source))
             finally:
                 response.release()
-            kept = whole and await self._keeper.commit(ask.digest)
+            if whole:
+                self._on_proven(flight.place)
+            kept = whole and await self._keeper.commit(flight.place)
         finally:
             if not kept:
                 # Before anybody may begin anew; also where this task is cancelled.
-                await asyncio.shield(self._keeper.abandon(ask.digest))
+                await asyncio.shield(self._keeper.abandon(flight.place))
         if kept:
-            self._on_kept(ask.digest)
+            self._on_kept(flight.place)
 
-    async def _shadow(self, ask: Ask, flight: Flight) -> None:
-        """Follow the file that another process fetches, by looking at it. Raises the upstream's faults, OSError."""
+    async def _shadow(self, flight: Flight) -> None:
+        """Follow the file that another process fetches from the same place, by looking at it. Raises OSError."""
         flight.is_shadow = True
-        size = await self._keeper.join(ask.digest)
-        if size is None:
-            return
-        await self._check_place(ask)
-        try:
-            descriptor = await asyncio.to_thread(self._open_coming, ask.digest)
-        except FileNotFoundError:  # it came, and went to make room
+        size = await self._keeper.join(flight.place)
+        descriptor = await self._open_coming(flight.place) if size is not None else None
+        if size is None or descriptor is None:
             return
         flight.open(size, descriptor)
         directory = self._keeper.directory
@@ -172,22 +173,31 @@ class Fetches:
             stat = os.fstat(descriptor)
             if directory.is_proven(stat):
                 flight.finish()
+                self._on_proven(flight.place)
                 return
             if not stat.st_nlink:
                 return
             flight.advance(stat.st_size, wake=stat.st_size > flight.written)
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _open_coming(self, digest: str) -> int:
+    async def _open_coming(self, place: Place) -> int | None:
+        """The file that another process fetches from `place`; None if it ended meanwhile, and is not kept."""
         directory = self._keeper.directory
-        try:
-            return os.open(directory.incoming(digest), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # it is in its place already
-            return os.open(directory.path(digest), os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.suppress(FileNotFoundError):
+            return await asyncio.to_thread(os.open, directory.incoming(place), os.O_RDONLY | os.O_CLOEXEC)
+        # It is in the blob's own place by now, or it failed, and the file there is what another place delivered.
+        if not await self._keeper.is_proven(place):
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = await asyncio.to_thread(os.open, directory.path(place.digest), os.O_RDONLY | os.O_CLOEXEC)
+            if directory.is_proven(os.fstat(descriptor)):
+                return descriptor
+            os.close(descriptor)
+        return None
 
     async def _send(self, ask: Ask) -> tuple[str, UpstreamResponse]:
         """Whence the blob comes, and its answer."""
-        trusted = self._distrusted.get(ask.digest, 0.0) <= self._clock()
+        trusted = self._distrusted.get(ask.place, 0.0) <= self._clock()
         for source in self._elsewhere if trusted else ():
             response = await source.ask(ask)
             if response is None:
@@ -204,10 +214,10 @@ class Fetches:
     async def _take_in(self, ask: Ask, flight: Flight, response: UpstreamResponse, count: Count) -> bool:
         """Whether it is in a file, whole. Raises the upstream's faults; OSError where the disk fails."""
         size = response.length if response.status == 200 else None
-        path = await self._keeper.claim(ask.digest, size) if size else None
+        path = await self._keeper.claim(flight.place, size) if size else None
         if size is None or path is None:
             if self._keeper.usable:
-                self._note(self._unkept, ask.digest, UNKEPT_SECONDS)
+                self._note(self._unkept, flight.place, UNKEPT_SECONDS)
             return False
         await self._pump(ask, flight, response, (path, size), count)
         return True
@@ -230,10 +240,10 @@ class Fetches:
             await stream.aclose()
             sink.close()
 
-    def _note(self, digests: OrderedDict[str, float], digest: str, seconds: float) -> None:
-        digests[digest] = self._clock() + seconds
-        if len(digests) > NOTED:
-            digests.popitem(last=False)
+    def _note(self, places: OrderedDict[Place, float], place: Place, seconds: float) -> None:
+        places[place] = self._clock() + seconds
+        if len(places) > NOTED:
+            places.popitem(last=False)
 
 
 def _advance(flight: Flight, sink: FileSink, count: Count, *, wake: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""One blob on its way from an upstream into a file, followed by any number of readers.
+"""One blob on its way from one place's upstream into a file, followed by any number of readers of that place.
 
 Readers send from the file what has come in so far, by sendfile; the last byte waits until the digest is right. So a
 client costs no memory, and none of them sees a byte twice or brings a wrong blob to its end.
@@ -12,6 +12,7 @@ import os
 from typing import Final
 
 from pullgate import faults
+from pullgate_proxy.cache.ask import Place
 
 WAKE_BYTES: Final = 1024 * 1024
 """Readers that wait are woken for so much, or when no more is there."""
@@ -24,9 +25,9 @@ class Lost(Exception):
 class Flight:
     """What a reader sees of a blob that comes in."""
 
-    def __init__(self, digest: str, owner: tuple[object, ...]) -> None:
-        """`owner` is whose credentials it is fetched with."""
-        self.digest, self.owner = digest, owner
+    def __init__(self, place: Place) -> None:
+        """`place` is whose upstream delivers it, and whose readers may follow."""
+        self.place = place
         self.size = 0
         self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         """True when the size is known and bytes come; False where it is not kept in a file; or a fault."""

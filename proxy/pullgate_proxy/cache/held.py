@@ -14,7 +14,7 @@ from pullgate.upstream.blob import BlobStream, stream_blob, stream_part, stream_
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.disk import Found, hasher_of_file
 from pullgate_proxy.cache.flight import Flight, Lost
-from pullgate_proxy.cache.keeper import Keeping
+from pullgate_proxy.cache.keeping import Keeping
 
 PART: Final = 8 * 1024 * 1024
 """Bytes that are sent in one go."""

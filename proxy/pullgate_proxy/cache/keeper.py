@@ -14,10 +14,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
+from pullgate_proxy.cache.ask import Place
 from pullgate_proxy.cache.disk import BlobDir
 from pullgate_proxy.cache.eviction import S3Fifo
+from pullgate_proxy.cache.proof_file import ProofFile
 
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
@@ -40,65 +42,6 @@ class Bounds:
     files: int
 
 
-class Keeping(Protocol):
-    """What fetches and reads blobs needs of a keeper, which may be in another process."""
-
-    @property
-    def directory(self) -> BlobDir:
-        """Where the files are."""
-        ...
-
-    @property
-    def usable(self) -> bool:
-        """Whether a blob may be claimed now, as far as is known."""
-        ...
-
-    @property
-    def problem(self) -> str:
-        """Why nothing new is kept just now; empty where all is well."""
-        ...
-
-    async def start(self) -> None:
-        """Before anything else."""
-
-    async def stop(self) -> None:
-        """After everything else."""
-
-    async def lead(self, digest: str) -> bool:
-        """Whether this process is the one to fetch a blob; `commit` or `abandon` must follow. Else see `join`."""
-        ...
-
-    async def join(self, digest: str) -> int | None:
-        """The size of a blob that another process fetches, once its file is there; None where it does not come."""
-        ...
-
-    async def claim(self, digest: str, size: int) -> Path | None:
-        """A file for a blob of `size` bytes that this process leads. None: it is not kept."""
-        ...
-
-    async def commit(self, digest: str) -> bool:
-        """The blob that was claimed is whole, verified and sealed. Whether it is kept."""
-        ...
-
-    async def abandon(self, digest: str) -> None:
-        """The blob that this process leads will not come, or is not kept."""
-
-    def failed(self, error: OSError) -> None:
-        """The disk does not do what it should: nothing is claimed for a while."""
-
-    def pin(self, digest: str) -> None:
-        """Somebody reads it: it is not removed until `unpin`."""
-
-    def unpin(self, digest: str) -> None:
-        """One reader less."""
-
-    async def drop(self, digest: str) -> None:
-        """What is kept of it is not what it should be."""
-
-    def missing(self, digest: str) -> None:
-        """Its file is gone, whoever removed it."""
-
-
 class Keeper:
     """The index of one BlobDir, for one process or (see workers.desk) for several. What blocks runs in threads."""
 
@@ -113,7 +56,8 @@ class Keeper:
         self.directory = directory
         self._bounds, self._on_removed, self._clock = bounds, on_removed, clock
         self._kept = S3Fifo()
-        self._incoming: dict[str, int] = {}
+        self._proofs = ProofFile(directory.root / "proofs")
+        self._incoming: dict[Place, int] = {}
         self._pins: Counter[str] = Counter()
         self._ready = False
         """Whether the directory is ours."""
@@ -133,6 +77,8 @@ class Keeper:
         if self._scan is not None:
             self._scan.cancel()
             await asyncio.gather(self._scan, return_exceptions=True)
+        if self._ready:
+            await self._save_proofs()
         self.directory.release()
 
     async def _prepare(self) -> bool:
@@ -141,6 +87,7 @@ class Keeper:
         except OSError as error:
             self.failed(error)
             return False
+        await self._proofs.load()  # before anything is served: a place without its proof fetches again
         self._ready = True
         self._scan = asyncio.create_task(self._look_around(), name="scan the blob cache")
         return True
@@ -153,6 +100,9 @@ class Keeper:
                 for digest, size in found:
                     if digest not in self._kept:
                         self._kept.add(digest, size, known=True)
+            coming = {place.digest for place in self._incoming}
+            self._proofs.retain(lambda digest: digest in self._kept or digest in coming)
+            await self._save_proofs()
             async with self._room:
                 await self._make_room(0, 0)
         except OSError as error:
@@ -182,53 +132,70 @@ class Keeper:
 
     # --- claims ---
 
-    async def lead(self, digest: str) -> bool:
+    async def is_proven(self, place: Place) -> bool:
+        """See Keeping."""
+        return place in self._proofs
+
+    async def lead(self, place: Place) -> bool:
         """See Keeping: of one process its own flights are all there are."""
         return True
 
-    async def join(self, digest: str) -> int | None:
+    async def join(self, place: Place) -> int | None:
         """See Keeping."""
         return None
 
-    async def claim(self, digest: str, size: int) -> Path | None:
+    async def claim(self, place: Place, size: int) -> Path | None:
         """See Keeping."""
-        if size > self._bounds.size * LARGEST_SHARE or not self.usable or digest in self._incoming:
+        if size > self._bounds.size * LARGEST_SHARE or not self.usable or place in self._incoming:
             return None
         async with self._room:
             if not self._ready and not await self._prepare():
                 return None
             try:
-                if digest in self._incoming or not await self._make_room(size, 1):
+                if place in self._incoming or not await self._make_room(size, 1):
                     return None
-                path = await asyncio.to_thread(self.directory.begin, digest)
+                path = await asyncio.to_thread(self.directory.begin, place)
             except OSError as error:
                 self.failed(error)
                 return None
-            self._incoming[digest] = size
+            self._incoming[place] = size
             return path
 
-    async def commit(self, digest: str) -> bool:
+    async def commit(self, place: Place) -> bool:
         """See Keeping."""
-        size = self._incoming[digest]
+        size = self._incoming[place]
+        self._proofs.add(place)  # before its file can be met under the blob's own name
         try:
-            await asyncio.to_thread(self.directory.publish, digest)
+            await asyncio.to_thread(self.directory.publish, place)
         except OSError as error:
             self.failed(error)
-            await self.abandon(digest)
+            if place.digest not in self._kept:
+                self._proofs.forget(place.digest)
+            await self.abandon(place)
             return False
-        self._incoming.pop(digest, None)
-        self._kept.add(digest, size)
+        self._incoming.pop(place, None)
+        if place not in self._proofs:  # another place found the file missing meanwhile
+            self._proofs.add(place)
+        # A blob that comes from a second place is one that many share.
+        self._kept.add(place.digest, size, known=place.digest in self._kept)
         self._mended()
+        await self._save_proofs()
         return True
 
-    async def abandon(self, digest: str) -> None:
+    async def abandon(self, place: Place) -> None:
         """See Keeping."""
-        if digest not in self._incoming:
+        if place not in self._incoming:
             return
         # A file that cannot be removed from a disk that fails goes with the next start.
         with contextlib.suppress(OSError):
-            await asyncio.to_thread(self.directory.remove, self.directory.incoming(digest))
-        self._incoming.pop(digest, None)
+            await asyncio.to_thread(self.directory.remove, self.directory.incoming(place))
+        self._incoming.pop(place, None)
+
+    async def _save_proofs(self) -> None:
+        try:
+            await self._proofs.save()
+        except OSError as error:
+            self.failed(error)
 
     def failed(self, error: OSError) -> None:
         """The disk does not do what it should: nothing is claimed for a while."""
@@ -268,10 +235,15 @@ class Keeper:
             await asyncio.to_thread(self.directory.remove, self.directory.path(digest))
         except OSError as error:
             self.failed(error)
+        self._proofs.forget(digest)
+        await self._save_proofs()
 
     def missing(self, digest: str) -> None:
         """Its file is gone, whoever removed it."""
+        if self.directory.path(digest).exists():  # it has come since
+            return
         self._kept.remove(digest)
+        self._proofs.forget(digest)
 
     # --- room ---
 
@@ -301,6 +273,8 @@ class Keeper:
                 self._kept.add(name, (await asyncio.to_thread(path.stat)).st_size, known=True)
             raise
         self._on_removed("evicted")
+        self._proofs.forget(name)
+        await self._save_proofs()
 
     def _is_full(self) -> bool:
         free_bytes, free_inodes = self.directory.room()

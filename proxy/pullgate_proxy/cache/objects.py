@@ -1,5 +1,8 @@
 """A second tier in an object store (S3's API): what every replica fetched once, and what a redirect may lead to.
 
+Beside the blobs it has an object for each place that is proven. Without it a place is served nothing from the store:
+another place's blob proves nothing for this one.
+
 botocore signs URLs, which is all that it does here; the requests are aiohttp's. A store that fails costs itself alone:
 nothing is asked of it for a while.
 """
@@ -14,7 +17,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import aiohttp
 from yarl import URL
@@ -23,7 +26,7 @@ from pullgate.providers.exchange import ExchangeFailed, load_extra, run_blocking
 from pullgate.tls_context import client_context
 from pullgate.upstream.egress import Egress, InvalidProxy
 from pullgate.upstream.request import UpstreamResponse
-from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.ask import Ask, Place
 from pullgate_proxy.cache.disk import BlobDir
 
 URL_SECONDS: Final = 300
@@ -38,6 +41,10 @@ WAITING: Final = 1000
 LARGEST: Final = 5 * 1024**3
 """Bytes that S3 takes in one request; larger blobs are not stored."""
 IDLE_SECONDS: Final = 30.0
+ASK_SECONDS: Final = 5.0
+"""For the answer to what is there: a client waits for it."""
+PROOF: Final = b"proven"
+"""The content of a proof's object, which its name alone makes one."""
 UPLOAD_RESULTS: Final = ("ok", "failed")
 
 _LOCATION = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9!_.*'()/-]{0,512}))?\Z")
@@ -58,6 +65,11 @@ class Location:
         """The object of a blob."""
         algorithm, _, name = digest.partition(":")
         return f"{self.prefix}blobs/{algorithm}/{name[:2]}/{name}"
+
+    def proof_key(self, place: Place) -> str:
+        """The object that tells that the upstream of `place` has delivered the blob, whole and verified."""
+        algorithm, _, name = place.digest.partition(":")
+        return f"{self.prefix}proofs/{algorithm}/{name[:2]}/{name}/{place.key}"
 
 
 def parse_location(text: str, endpoint: str | None = None) -> Location:
@@ -85,8 +97,8 @@ class ObjectStore:
         """`directory` has the blobs; `on_upload` is told how each upload ended, one of UPLOAD_RESULTS."""
         self._location, self._directory, self._clock, self._on_upload = location, directory, clock, on_upload
         self._known: OrderedDict[str, tuple[int | None, float]] = OrderedDict()
-        """Digest -> its size (None: not there), and until when that is believed."""
-        self._waiting: asyncio.Queue[str] = asyncio.Queue(WAITING)
+        """Key of an object -> its size (None: not there), and until when that is believed."""
+        self._waiting: asyncio.Queue[Place] = asyncio.Queue(WAITING)
         self._workers: list[asyncio.Task[None]] = []
         self._client: Any = None
         self._session: aiohttp.ClientSession | None = None
@@ -121,40 +133,48 @@ class ObjectStore:
 
     async def ask(self, ask: Ask) -> UpstreamResponse | None:
         """See Elsewhere."""
-        if await self._size_of(ask.digest) is None or self._session is None:
+        key = self._location.key(ask.digest)
+        if not await self._may_serve(ask.place) or self._session is None:
             return None
         try:
-            url = await self._sign("get_object", ask.digest)
+            url = await self._sign("get_object", key)
             raw = await self._session.get(url, allow_redirects=False, **self._way_to(url))
         except (aiohttp.ClientError, OSError, TimeoutError, ExchangeFailed) as error:
             self._failed(error)
             return None
         if raw.status != 200:
             raw.close()
-            self._note(ask.digest, None)
+            self._note(key, None)
             return None
         return UpstreamResponse(raw, "the object store", IDLE_SECONDS)
 
-    async def locate(self, digest: str) -> str | None:
-        """A URL at which a client gets the blob, for a while; None where it is not there."""
-        if await self._size_of(digest) is None:
+    async def locate(self, place: Place) -> str | None:
+        """A URL at which a client gets the blob, for a while; None where it is not there, or not for this place."""
+        if not await self._may_serve(place):
             return None
         try:
-            return str(await self._sign("get_object", digest))
+            return str(await self._sign("get_object", self._location.key(place.digest)))
         except ExchangeFailed as error:
             self._failed(error)
             return None
 
-    async def _size_of(self, digest: str) -> int | None:
-        known = self._known.get(digest)
+    async def _may_serve(self, place: Place) -> bool:
+        """Whether the blob is there, and proven for `place`. A store that does not say so is a no."""
+        proof = await self._size_of(self._location.proof_key(place))
+        return proof is not None and await self._size_of(self._location.key(place.digest)) is not None
+
+    async def _size_of(self, key: str) -> int | None:
+        known = self._known.get(key)
         now = self._clock()
         if known is not None and now < known[1]:
             return known[0]
         if now < self._again_at or self._session is None:
             return None
         try:
-            url = await self._sign("head_object", digest)
-            async with self._session.head(url, allow_redirects=False, **self._way_to(url)) as response:
+            url = await self._sign("head_object", key)
+            timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
+            options = self._way_to(url)
+            async with self._session.head(url, allow_redirects=False, timeout=timeout, **options) as response:
                 if response.status not in {200, 403, 404}:
                     raise aiohttp.ClientError(f"it answered {response.status}")
                 size = response.content_length if response.status == 200 else None
@@ -165,50 +185,61 @@ class ObjectStore:
         # Who may not list a bucket is answered 403 for what is not there, and for credentials that are refused.
         if not refused:
             self._mended()
-        self._note(digest, size)
+        self._note(key, size)
         return size
 
-    def _note(self, digest: str, size: int | None) -> None:
-        self._known[digest] = (size, self._clock() + (KNOWN_SECONDS if size is not None else ABSENT_SECONDS))
-        self._known.move_to_end(digest)
+    def _note(self, key: str, size: int | None) -> None:
+        self._known[key] = (size, self._clock() + (KNOWN_SECONDS if size is not None else ABSENT_SECONDS))
+        self._known.move_to_end(key)
         if len(self._known) > KNOWN:
             self._known.popitem(last=False)
 
     # --- what comes in ---
 
-    def put_later(self, digest: str) -> None:
-        """Upload the blob when there is time; where too many wait it is left out."""
+    def put_later(self, place: Place) -> None:
+        """Upload the blob and the proof of `place`, which has it, when there is time; too many are left out."""
         if not self._waiting.full():
-            self._waiting.put_nowait(digest)
+            self._waiting.put_nowait(place)
 
     async def _upload_all(self) -> None:
         while True:
-            digest = await self._waiting.get()
+            place = await self._waiting.get()
             try:
-                await self._upload(digest)
+                await self._upload(place)
             except (aiohttp.ClientError, OSError, TimeoutError, ExchangeFailed) as error:
                 self._on_upload("failed")
                 self._failed(error)
                 await asyncio.sleep(PAUSE_SECONDS)
             except Exception:
-                log.exception("uploading %s failed", digest)
+                log.exception("uploading %s failed", place.digest)
 
-    async def _upload(self, digest: str) -> None:
-        found = await asyncio.to_thread(self._directory.open, digest)
+    async def _upload(self, place: Place) -> None:
+        """Put the blob, then its proof, unless they are there.
+
+        Raises aiohttp.ClientError, OSError, TimeoutError, ExchangeFailed.
+        """
+        found = await asyncio.to_thread(self._directory.open, place.digest)
         if found is None:
             return  # it was removed meanwhile
+        key, proof = self._location.key(place.digest), self._location.proof_key(place)
         with io.BufferedReader(found.file) as file:
             # All replicas have it from there, and clients by a redirect: what somebody wrote to stays here.
-            if not found.proven or found.size > LARGEST or self._session is None:
+            if not found.proven or found.size > LARGEST:
                 return
-            if await self._size_of(digest) == found.size:
-                return
-            url = await self._sign("put_object", digest)
-            async with self._session.put(url, data=file, allow_redirects=False, **self._way_to(url)) as response:
-                if response.status != 200:
-                    raise aiohttp.ClientError(f"it answered {response.status} to an upload")
-        self._note(digest, found.size)
-        self._on_upload("ok")
+            if await self._size_of(key) != found.size:
+                await self._put(key, file, found.size)
+                self._on_upload("ok")
+        if await self._size_of(proof) is None:
+            await self._put(proof, PROOF, len(PROOF))
+
+    async def _put(self, key: str, content: bytes | BinaryIO, size: int) -> None:
+        if self._session is None:
+            raise aiohttp.ClientError("it is closed")
+        url = await self._sign("put_object", key)
+        async with self._session.put(url, data=content, allow_redirects=False, **self._way_to(url)) as response:
+            if response.status != 200:
+                raise aiohttp.ClientError(f"it answered {response.status} to an upload")
+        self._note(key, size)
         self._mended()
 
     # --- how it is asked ---
@@ -233,9 +264,9 @@ class ObjectStore:
         headers, connect = proxy.headers_for(url, {})
         return {"proxy": proxy.url, "proxy_headers": connect, "headers": headers}
 
-    async def _sign(self, operation: str, digest: str) -> URL:
+    async def _sign(self, operation: str, key: str) -> URL:
         """Raises ExchangeFailed. In a thread: the credentials may have to be renewed."""
-        parameters = {"Bucket": self._location.bucket, "Key": self._location.key(digest)}
+        parameters = {"Bucket": self._location.bucket, "Key": key}
         errors = load_extra("botocore.exceptions", "aws")
 
         def sign() -> str:

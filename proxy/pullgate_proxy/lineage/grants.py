@@ -14,13 +14,16 @@ LIFETIME = 3600.0
 class Scope:
     """Where a grant holds: a repository of a Registry, under a tag rule. Equal rules of two licenses share grants."""
 
-    __slots__ = ("_hasher", "key")
+    __slots__ = ("_hasher", "key", "place")
 
     def __init__(self, registry: RegistryFacts, repository: str, rule: bytes) -> None:
-        self._hasher = hashlib.blake2b(rule, digest_size=16)
-        for part in (registry.namespace, registry.name, registry.host, repository):
-            self._hasher.update(part.encode() + b"\0")
+        place = b"".join(
+            part.encode() + b"\0" for part in (registry.namespace, registry.name, registry.host, repository)
+        )
+        self._hasher = hashlib.blake2b(rule + place, digest_size=16)
         self.key = self._hasher.digest()
+        self.place = hashlib.blake2b(place, digest_size=16).digest()
+        """The repository of the Registry, whatever the rule."""
 
     def entry(self, digest: str) -> bytes:
         """The 16 bytes under which the grant of `digest` is kept."""
@@ -70,23 +73,27 @@ class Grants:
 
 
 class Children:
-    """digest of a manifest -> the digests that it names. Immutable facts, so only bounded, never stale."""
+    """Manifest of a place -> the digests that it names. Immutable facts, so only bounded, never stale.
+
+    By place: an upstream that repeats the digest of another's manifest, and does not have it, learns nothing of it.
+    """
 
     def __init__(self, limit: int = 200_000) -> None:
         self._limit = limit
         """Digests in all entries together, about 100 bytes each."""
         self._size = 0
-        self._named: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._named: dict[tuple[bytes, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
 
-    def get(self, digest: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-        """(manifests, blobs) that `digest` names."""
-        return self._named.get(digest)
+    def get(self, scope: Scope, digest: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        """(manifests, blobs) that `digest` names, if the upstream of `scope` has delivered it."""
+        return self._named.get((scope.place, digest))
 
-    def put(self, digest: str, manifests: tuple[str, ...], blobs: tuple[str, ...]) -> None:
-        """Note what a verified manifest names."""
-        if digest in self._named:
+    def put(self, scope: Scope, digest: str, manifests: tuple[str, ...], blobs: tuple[str, ...]) -> None:
+        """Note what a verified manifest names that the upstream of `scope` has delivered."""
+        key = (scope.place, digest)
+        if key in self._named:
             return
-        self._named[digest] = (manifests, blobs)
+        self._named[key] = (manifests, blobs)
         self._size += 1 + len(manifests) + len(blobs)
         while self._size > self._limit and self._named:
             oldest = self._named.pop(next(iter(self._named)))

@@ -126,7 +126,7 @@ class Prover:
 
     def learn(self, scope: Scope, digest: str, body: bytes, media_type: str) -> None:
         """A verified manifest that may be pulled: grant it and all that it names."""
-        manifests, blobs = self._named(digest, body, media_type)
+        manifests, blobs = self._named(scope, digest, body, media_type)
         self._grants.add(scope, (digest, *manifests, *blobs), self._clock())
 
     def _is_granted(self, question: Question) -> bool:
@@ -240,7 +240,7 @@ class Prover:
 
     async def _expand(self, question: Question, search: Search, digest: str) -> None:
         """Grant what the manifest `digest` names."""
-        named = self._children.get(digest)
+        named = self._children.get(question.scope, digest)
         if named is None:
             try:
                 fetched = await question.upstream.fetch_manifest(self._request(question, "GET", digest))
@@ -249,7 +249,7 @@ class Prover:
             except (UpstreamProtocol, DigestMismatch):
                 search.complete = False
                 return
-            named = self._named(digest, fetched.body, fetched.media_type)
+            named = self._named(question.scope, digest, fetched.body, fetched.media_type)
         manifests, blobs = named
         self._grants.add(question.scope, manifests + blobs, self._clock())
         for manifest in manifests:
@@ -275,8 +275,10 @@ class Prover:
         self.learn(question.scope, question.digest, fetched.body, fetched.media_type)
         return True
 
-    def _named(self, digest: str, body: bytes, media_type: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        named = self._children.get(digest)
+    def _named(
+        self, scope: Scope, digest: str, body: bytes, media_type: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        named = self._children.get(scope, digest)
         if named is None:
             try:
                 manifest = parse_manifest(body, media_type)
@@ -284,7 +286,7 @@ class Prover:
                 named = ((), ())
             else:
                 named = (manifest.children, manifest.blobs)
-            self._children.put(digest, *named)
+            self._children.put(scope, digest, *named)
         return named
 
     def _request(self, question: Question, method: Method, reference: str) -> UpstreamRequest:

@@ -1,6 +1,7 @@
 """Answers another replica's ask for a blob that is this one's: from the disk, or by fetching it now.
 
-The other one looked at the License; that the repository's upstream has the blob is looked at here, as for a client.
+The other one looked at the License. This one serves the blob by the same rule as to a client of its own: its file only
+if the very place that the ticket names is proven here, else what that place's upstream delivers now.
 """
 
 from __future__ import annotations
@@ -58,8 +59,11 @@ def build_peer_server(
 async def _send(request: web.Request, blobs: BlobCache, make_ask: MakeAsk, wanted: Wanted) -> web.StreamResponse:
     try:
         ask = make_ask(wanted)
+        if ask is None or ask.place.key != wanted.place:
+            # The two replicas do not know the same Registry under this name, for the moment.
+            return web.Response(status=404)
         async with asyncio.timeout(OPEN_SECONDS):
-            held: Held | None = await blobs.open(ask) if ask is not None else None
+            held: Held | None = await blobs.open(ask)
     except TimeoutError:
         return web.Response(status=404, headers={"X-Pullgate-Reason": UpstreamTimeout.reason})
     except Fault as fault:

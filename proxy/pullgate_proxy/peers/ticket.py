@@ -12,7 +12,7 @@ from pullgate_proxy.cache.ask import Ask
 
 INSTANCE: Final = "X-Pullgate-Instance"
 """Whose request it is, so that a replica that asks itself is told."""
-_PATH = re.compile(r"/peer/([a-z0-9-]{1,63})/([a-z0-9-]{1,63})/([^?#]{1,512})/blobs/([a-z0-9:]+)\Z")
+_PATH = re.compile(r"/peer/([a-z0-9-]{1,63})/([a-z0-9-]{1,63})/([^?#]{1,512})/blobs/([a-z0-9:]+)/([0-9a-f]{32})\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,14 @@ class Wanted:
     registry: str
     repository: str
     digest: str
+    place: str
+    """The `key` of its Place: a Registry that was made anew, or leads elsewhere, is another one's."""
 
 
 def path_of(ask: Ask) -> str:
     """The path at the admin port of its owner; the whole of it is what a ticket is for."""
     app, registry, _ = ask.where.registry
-    return f"/peer/{app}/{registry}/{ask.repository}/blobs/{ask.digest}"
+    return f"/peer/{app}/{registry}/{ask.repository}/blobs/{ask.digest}/{ask.place.key}"
 
 
 def read_path(raw_path: str) -> Wanted | None:
@@ -36,4 +38,4 @@ def read_path(raw_path: str) -> Wanted | None:
     match = _PATH.match(raw_path)
     if match is None or not is_repository(match[3]) or not is_digest(match[4]):
         return None
-    return Wanted(match[1], match[2], match[3], match[4])
+    return Wanted(match[1], match[2], match[3], match[4], match[5])

@@ -1,4 +1,4 @@
-"""The supervisor's side of the blob cache: who fetches what, for all workers. Each blob has one of them at a time."""
+"""The supervisor's side of the blob cache: who fetches what, for all workers. A blob of a place has one of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from collections import defaultdict
 from typing import Final
 
+from pullgate_proxy.cache.ask import Place
 from pullgate_proxy.cache.keeper import Keeper
 
 Worker = int
@@ -21,55 +22,55 @@ class Desk:
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        self._leaders: dict[str, Worker] = {}
-        self._claimed: dict[str, int] = {}
-        """Digest -> size, once it is known."""
-        self._waiting: defaultdict[str, list[asyncio.Future[int | None]]] = defaultdict(list)
+        self._leaders: dict[Place, Worker] = {}
+        self._claimed: dict[Place, int] = {}
+        """Place -> size of the blob, once it is known."""
+        self._waiting: defaultdict[Place, list[asyncio.Future[int | None]]] = defaultdict(list)
         self._pins: defaultdict[Worker, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def state(self) -> list[object]:
         """What workers have to know of the disk: whether to ask at all, and the problem."""
         return [self._keeper.usable, self._keeper.problem]
 
-    def lead(self, worker: Worker, digest: str) -> bool:
+    def lead(self, worker: Worker, place: Place) -> bool:
         """Whether `worker` fetches the blob; else another does."""
-        return self._leaders.setdefault(digest, worker) == worker
+        return self._leaders.setdefault(place, worker) == worker
 
-    async def join(self, digest: str) -> int | None:
+    async def join(self, place: Place) -> int | None:
         """The size of a blob that another worker fetches, once it is known; None where it will not come."""
-        if digest in self._claimed or digest not in self._leaders:
-            return self._claimed.get(digest)
+        if place in self._claimed or place not in self._leaders:
+            return self._claimed.get(place)
         waiter: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self._waiting[digest].append(waiter)
+        self._waiting[place].append(waiter)
         try:
             async with asyncio.timeout(JOIN_SECONDS):
                 return await waiter
         except TimeoutError:
             return None
 
-    async def claim(self, worker: Worker, digest: str, size: int) -> bool:
+    async def claim(self, worker: Worker, place: Place, size: int) -> bool:
         """See Keeper; the path is where BlobDir says."""
-        if self._leaders.get(digest) != worker or await self._keeper.claim(digest, size) is None:
+        if self._leaders.get(place) != worker or await self._keeper.claim(place, size) is None:
             return False
-        self._claimed[digest] = size
-        self._tell(digest, size)
+        self._claimed[place] = size
+        self._tell(place, size)
         return True
 
-    async def commit(self, worker: Worker, digest: str) -> bool:
+    async def commit(self, worker: Worker, place: Place) -> bool:
         """See Keeper."""
-        if self._leaders.get(digest) != worker or digest not in self._claimed:
+        if self._leaders.get(place) != worker or place not in self._claimed:
             return False
-        kept = await self._keeper.commit(digest)
-        self._forget(digest)
+        kept = await self._keeper.commit(place)
+        self._forget(place)
         return kept
 
-    async def abandon(self, worker: Worker, digest: str) -> None:
+    async def abandon(self, worker: Worker, place: Place) -> None:
         """See Keeper. Also of a blob that was not claimed."""
-        if self._leaders.get(digest) != worker:
+        if self._leaders.get(place) != worker:
             return
-        if digest in self._claimed:
-            await self._keeper.abandon(digest)
-        self._forget(digest)
+        if place in self._claimed:
+            await self._keeper.abandon(place)
+        self._forget(place)
 
     def pin(self, worker: Worker, digest: str) -> None:
         """See Keeper."""
@@ -91,15 +92,15 @@ class Desk:
         for digest, count in self._pins.pop(worker, {}).items():
             for _ in range(count):
                 self._keeper.unpin(digest)
-        for digest in [digest for digest, leader in self._leaders.items() if leader == worker]:
-            await self.abandon(worker, digest)
+        for place in [place for place, leader in self._leaders.items() if leader == worker]:
+            await self.abandon(worker, place)
 
-    def _forget(self, digest: str) -> None:
-        self._leaders.pop(digest, None)
-        self._claimed.pop(digest, None)
-        self._tell(digest, None)
+    def _forget(self, place: Place) -> None:
+        self._leaders.pop(place, None)
+        self._claimed.pop(place, None)
+        self._tell(place, None)
 
-    def _tell(self, digest: str, size: int | None) -> None:
-        for waiter in self._waiting.pop(digest, ()):
+    def _tell(self, place: Place, size: int | None) -> None:
+        for waiter in self._waiting.pop(place, ()):
             if not waiter.done():
                 waiter.set_result(size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from pullgate_proxy.cache.ask import Place
 from pullgate_proxy.cache.disk import BlobDir
 from pullgate_proxy.workers.line import Line, LineLost
 
@@ -29,26 +30,30 @@ class LineKeeper:
     async def stop(self) -> None:
         """The supervisor does it."""
 
-    async def lead(self, digest: str) -> bool:
+    async def is_proven(self, place: Place) -> bool:
         """See Keeping."""
-        return bool(await self._call("lead", digest))
+        return bool(await self._call("is proven", place))
 
-    async def join(self, digest: str) -> int | None:
+    async def lead(self, place: Place) -> bool:
         """See Keeping."""
-        size = await self._call("join", digest)
+        return bool(await self._call("lead", place))
+
+    async def join(self, place: Place) -> int | None:
+        """See Keeping."""
+        size = await self._call("join", place)
         return size if isinstance(size, int) else None
 
-    async def claim(self, digest: str, size: int) -> Path | None:
+    async def claim(self, place: Place, size: int) -> Path | None:
         """See Keeping."""
-        return self.directory.incoming(digest) if await self._call("claim", digest, size) else None
+        return self.directory.incoming(place) if await self._call("claim", place, size) else None
 
-    async def commit(self, digest: str) -> bool:
+    async def commit(self, place: Place) -> bool:
         """See Keeping."""
-        return bool(await self._call("commit", digest))
+        return bool(await self._call("commit", place))
 
-    async def abandon(self, digest: str) -> None:
+    async def abandon(self, place: Place) -> None:
         """See Keeping."""
-        await self._call("abandon", digest)
+        await self._call("abandon", place)
 
     def failed(self, error: OSError) -> None:
         """See Keeping."""

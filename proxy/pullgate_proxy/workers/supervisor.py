@@ -18,6 +18,7 @@ from pullgate.providers.handoff import SIGNING_KEYS_NAME
 from pullgate.store.cluster.reflector import Contact
 from pullgate.store.port import Key, Synced
 from pullgate_proxy.admin import Readiness, build_admin
+from pullgate_proxy.cache.ask import Place
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.peers.grants import GrantPeers
 from pullgate_proxy.ports import SidePort, cannot_listen
@@ -264,11 +265,12 @@ class Worker:
         if desk is not None and self._supervisor.own.keeper is not None:
             keeper = self._supervisor.own.keeper
             handlers |= {
-                "lead": lambda digest: desk.lead(number, digest),
-                "join": desk.join,
-                "claim": lambda digest, size: desk.claim(number, digest, size),
-                "commit": lambda digest: desk.commit(number, digest),
-                "abandon": lambda digest: desk.abandon(number, digest),
+                "is proven": lambda place: keeper.is_proven(Place(*place)),
+                "lead": lambda place: desk.lead(number, Place(*place)),
+                "join": lambda place: desk.join(Place(*place)),
+                "claim": lambda place, size: desk.claim(number, Place(*place), size),
+                "commit": lambda place: desk.commit(number, Place(*place)),
+                "abandon": lambda place: desk.abandon(number, Place(*place)),
                 "pin": lambda digest: desk.pin(number, digest),
                 "unpin": lambda digest: desk.unpin(number, digest),
                 "failed": desk.failed,

@@ -85,7 +85,7 @@ async def test_a_disk_that_is_read_only_serves_what_is_there_and_streams_the_res
 
 async def test_what_an_earlier_try_left_on_a_disk_that_failed_is_in_nobodys_way(small_disk: Path) -> None:
     async with world_of(small_disk) as world:
-        (world.cache / "incoming" / world.digest.replace(":", "-")).write_bytes(b"begun")
+        blobs(world).keeper.directory.incoming(world.place()).write_bytes(b"begun")
         assert await world.pull() == (world.digest, "miss")
         assert blobs(world).keeper.problem == ""
 

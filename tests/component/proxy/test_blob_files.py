@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pullgate.upstream.client import Upstream
-from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.ask import Ask, Place
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.disk import BlobDir, open_file
 from pullgate_proxy.cache.fetches import Fetches
@@ -114,7 +114,7 @@ async def test_a_file_that_takes_the_place_of_one_that_was_verified_is_not_serve
     await cache.start()
     where = Where(("ns", "name", "uid"), "host", 0.0, 0.0)
     ask = Ask(where, "a/b", digest, current)
-    cache.tell(ask.place)
+    cache.note_there(ask.place)
     assert await cache.open(ask, begin=False) is None
     await cache.close()
 
@@ -123,10 +123,10 @@ async def test_a_blob_of_another_process_that_came_and_went_is_no_failure_of_the
     class Another(Keeper):
         """Of a process that does not fetch the blob itself."""
 
-        async def lead(self, digest: str) -> bool:
+        async def lead(self, place: Place) -> bool:
             return False
 
-        async def join(self, digest: str) -> int | None:
+        async def join(self, place: Place) -> int | None:
             return 100
 
     def current() -> Upstream:
@@ -138,10 +138,75 @@ async def test_a_blob_of_another_process_that_came_and_went_is_no_failure_of_the
 
     keeper = Another(BlobDir(tmp_path), Bounds(2**20, 16), nothing)
     await keeper.start()
-    fetches = Fetches(keeper, lambda: 0.0, check_place=check, on_there=nothing, on_received=nothing, on_kept=nothing)
+    fetches = Fetches(keeper, lambda: 0.0, check_place=check, on_proven=nothing, on_received=nothing, on_kept=nothing)
     where = Where(("ns", "name", "uid"), "host", 0.0, 0.0)
     flight = fetches.begin(Ask(where, "a/b", f"sha256:{'0' * 64}", current))
     async with asyncio.timeout(5):
         assert not await flight.opened
     assert keeper.problem == ""
     await keeper.stop()
+
+
+async def test_a_file_that_another_place_delivered_is_not_followed_when_a_fetch_of_another_process_fails(
+    tmp_path: Path,
+) -> None:
+    class Failed(Keeper):
+        """Of a process that waits for the fetch of another one, which has failed by now."""
+
+        async def lead(self, place: Place) -> bool:
+            return False
+
+        async def join(self, place: Place) -> int | None:
+            return len(content)
+
+    def current() -> Upstream:
+        raise AssertionError("nothing is asked")
+
+    async def check(_: Ask) -> None: ...
+
+    def nothing(*_: Any) -> None: ...
+
+    content = b"of another app"
+    digest, path = kept(BlobDir(tmp_path), content)
+    keeper = Failed(BlobDir(tmp_path), Bounds(2**20, 16), nothing)
+    await keeper.start()
+    with path.open("rb") as file:
+        keeper.directory.seal(file.fileno())
+    fetches = Fetches(keeper, lambda: 0.0, check_place=check, on_proven=nothing, on_received=nothing, on_kept=nothing)
+    ask = Ask(Where(("ns", "name", "uid"), "host", 0.0, 0.0), "a/b", digest, current)
+    for proven in (False, True):
+        async with asyncio.timeout(5):
+            assert await fetches.begin(ask).opened == proven
+        keeper._proofs.add(ask.place)
+    await fetches.close()
+    await keeper.stop()
+
+
+async def test_a_blob_that_is_evicted_takes_its_proofs_with_it_and_a_second_copy_counts_once(tmp_path: Path) -> None:
+    def nothing(*_: Any) -> None: ...
+
+    async def keep(digest: str, key: str, size: int) -> Place:
+        place = Place(digest, "my-app", key * 32)
+        claimed = await keeper.claim(place, size)
+        assert claimed is not None
+        claimed.write_bytes(bytes(size))
+        assert await keeper.commit(place)
+        return place
+
+    keeper = Keeper(BlobDir(tmp_path), Bounds(1000, 16), nothing)
+    await keeper.start()
+    first, *others = (f"sha256:{number:064x}" for number in range(3))
+    places = [await keep(first, "0", 300), await keep(first, "1", 300)]
+    assert (keeper.size, keeper.files) == (300, 1)
+    assert [await keeper.is_proven(place) for place in places] == [True, True]
+    for digest in others:
+        await keep(digest, "0", 400)
+        keeper.pin(digest)
+    assert not keeper.directory.path(first).exists()
+    assert [await keeper.is_proven(place) for place in places] == [False, False]
+    await keeper.stop()
+    again = Keeper(BlobDir(tmp_path), Bounds(1000, 16), nothing)
+    await again.start()
+    assert [await again.is_proven(place) for place in places] == [False, False]
+    assert await again.is_proven(Place(others[-1], "my-app", "0" * 32))
+    await again.stop()

@@ -190,3 +190,27 @@ async def test_the_digest_of_a_hidden_layer_is_answered_as_an_invented_one(tmp_p
                     told.add((answer.status, answer.fault, answer.reason.replace(digest, "")))
     assert len(told) == 1
     assert {each[:2] for each in told} == {(403, "NotEntitled")}
+
+
+async def test_an_upstream_that_repeats_the_digest_of_anothers_index_learns_nothing_of_what_is_in_it(
+    tmp_path: Path,
+) -> None:
+    both = index([image("secret-amd"), image("secret-arm", architecture="arm64")])
+    async with ScriptedRegistry() as ours, ScriptedRegistry() as theirs:
+        for upstream in (ours, theirs):
+            await upstream.push(REPOSITORY, "1.0.0", both)
+        theirs.on("GET", "/manifests/", faults.refuse(404, "MANIFEST_UNKNOWN"))
+        documents = [
+            registry("upstream", ours.host),
+            NARROW,
+            registry("theirs", theirs.host, namespace="rival"),
+            license_("eve", {"repositories": ["rules/*"], "tags": {"match": ["1.*"]}}, namespace="rival"),
+        ]
+        async with running(tmp_path, *documents) as gate:
+            assert (await gate.get(f"{BASE}/{REPOSITORY}/manifests/1.0.0", gate.key("narrow"))).status == 200
+            invented = digest_of(b"invented")
+            path = f"/v2/proxy/rival/theirs/{REPOSITORY}/manifests/{invented}"
+            assert (await gate.get(path, gate.key("eve", "rival"))).status in {403, 404, 503}
+            asked = " ".join(request.target for request in theirs.received("GET|HEAD", "/"))
+    assert both.digest in asked
+    assert not [child.digest for child in both.children if child.digest in asked]

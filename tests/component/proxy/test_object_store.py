@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from pullgate.oci.digest import digest_of
 from pullgate_proxy.app import Proxy
+from pullgate_proxy.cache.ask import Ask, Place
 from pullgate_proxy.cache.objects import Location, ObjectStore, parse_location
 from tests.support.fakes.clouds.aws import moto
 from tests.support.gate import APP, Gate, license_, registry, running
@@ -26,6 +28,7 @@ from tests.support.upstreams import ScriptedRegistry, faults
 LARGE = large_image(6 * 2**20)
 LAYER = next(iter(LARGE.streams))
 PATH = f"/v2/proxy/{APP}/upstream/my-org/large/blobs/{LAYER}"
+KEY = Location("my-bucket", "pullgate/").key(LAYER)
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIACANARYSTORE",
     "AWS_SECRET_ACCESS_KEY": "CANARY-STORE-SECRET",
@@ -61,9 +64,20 @@ class World:
         assert blobs.store is not None
         return blobs.store
 
-    async def until_uploaded(self) -> None:
+    def place(self, repository: str = "my-org/large") -> Place:
+        proxy = self.gate.proxy
+        facts = proxy.snapshot.registry_named(APP, "upstream")
+        assert facts is not None
+        current = functools.partial(proxy._upstreams.get, facts)
+        current()
+        return Ask(proxy._upstreams.where(facts), repository, LAYER, current).place
+
+    async def until_uploaded(self, repository: str = "my-org/large") -> None:
+        """The blob, and the proof of `repository`, which comes after it."""
+        store, key = self.store(), self.store()._location.proof_key(self.place(repository))
+
         def uploaded() -> bool:
-            known = self.store()._known.get(LAYER)
+            known = store._known.get(key)
             return known is not None and known[0] is not None
 
         await self.gate.until(uploaded)
@@ -169,7 +183,7 @@ async def test_credentials_that_the_store_refuses_are_told_until_it_takes_some(
         await world.gate.until(lambda: bool(world.store().problem))
         world.store()._again_at = 0.0
         world.store()._known.clear()
-        assert await world.store().locate(LAYER) is None  # 403 may mean that it is not there
+        assert await world.store().locate(world.place()) is None  # 403 may mean that it is not there
         page = world.gate.proxy.metrics.render().decode()
         assert "pullgate_object_store_usable 0.0" in page
         assert 'pullgate_object_store_uploads_total{result="failed"} 1.0' in page
@@ -179,7 +193,7 @@ async def test_what_the_store_has_changed_is_not_served(s3: str, tmp_path: Path)
     async with world_of(tmp_path, s3) as world:
         whole = (await world.get()).body
         await world.until_uploaded()
-        url = await world.store()._sign("put_object", LAYER)
+        url = await world.store()._sign("put_object", KEY)
         async with aiohttp.ClientSession() as session, session.put(url, data=whole[:-1] + b"?") as response:
             assert response.status == 200
         other = await world.another()
@@ -195,7 +209,7 @@ async def test_a_file_that_somebody_wrote_to_is_not_uploaded(s3: str, tmp_path: 
         await world.get()
         await world.until_uploaded()
         store = world.store()
-        async with session.delete(await store._sign("delete_object", LAYER)) as deleted:
+        async with session.delete(await store._sign("delete_object", KEY)) as deleted:
             assert deleted.status == 204
         store._known.clear()
         name = LAYER.partition(":")[2]
@@ -203,8 +217,8 @@ async def test_a_file_that_somebody_wrote_to_is_not_uploaded(s3: str, tmp_path: 
         file.chmod(0o600)
         with file.open("r+b") as opened:
             opened.write(b"garbage")
-        await store._upload(LAYER)
-        async with session.head(await store._sign("head_object", LAYER)) as head:
+        await store._upload(world.place())
+        async with session.head(await store._sign("head_object", KEY)) as head:
             assert head.status == 404
 
 
@@ -213,8 +227,8 @@ async def test_an_object_that_is_gone_is_fetched_from_the_upstream(s3: str, tmp_
         await world.get()
         await world.until_uploaded()
         other = await world.another()
-        world.store(other)._note(LAYER, 1)
-        url = await world.store()._sign("delete_object", LAYER)
+        world.store(other)._note(KEY, 1)
+        url = await world.store()._sign("delete_object", KEY)
         async with aiohttp.ClientSession() as session, session.delete(url) as response:
             assert response.status == 204
         assert digest_of((await world.get(proxy=other)).body) == LAYER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
 from collections.abc import AsyncIterator
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 
 from pullgate.oci.digest import digest_of
 from pullgate_proxy.app import Proxy
+from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.peers.membership import owner_of
-from pullgate_proxy.peers.ticket import read_path
+from pullgate_proxy.peers.ticket import path_of, read_path
 from tests.support.gate import APP, Gate, license_, registry, running
 from tests.support.images import large_image
 from tests.support.ports import free_port
@@ -27,6 +29,8 @@ from tests.support.upstreams import ScriptedRegistry, faults
 LARGE = large_image(8 * 2**20)
 LAYER = next(iter(LARGE.streams))
 SIZE = LARGE.streams[LAYER].size
+KEY = "0" * 32
+"""Of a place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,15 @@ async def world_of(directory: Path, count: int = 3, first_byte_timeout: float = 
             for replica in replicas:
                 await gate.until(lambda each=replica: ready(each, count))  # type: ignore[misc]
             yield World(gate, upstream, replicas)
+
+
+def ask_of(replica: Proxy, name: str = "upstream") -> Ask:
+    """For the layer, as the replica asks for it."""
+    facts = replica.snapshot.registry_named(APP, name)
+    assert facts is not None
+    current = functools.partial(replica._upstreams.get, facts)
+    current()
+    return Ask(replica._upstreams.where(facts), "my-org/large", LAYER, current)
 
 
 def ready(replica: Proxy, count: int) -> bool:
@@ -123,7 +136,7 @@ async def test_a_refusal_of_the_upstream_is_told_by_whom_the_client_asked(tmp_pa
 async def test_a_peer_is_served_only_with_a_ticket_for_that_very_blob(tmp_path: Path) -> None:
     async with world_of(tmp_path, 2) as world:
         replica = world.replicas[0]
-        path = f"/peer/{APP}/upstream/my-org/large/blobs/{LAYER}"
+        path = path_of(ask_of(replica))
         keys, now = replica.snapshot.signing_keys, time.time()
         async with aiohttp.ClientSession() as session:
 
@@ -183,13 +196,16 @@ def test_one_replica_more_or_less_moves_its_own_share_alone(addresses: list[tupl
 @pytest.mark.parametrize(
     "path",
     [
-        "/peer/a/b/c/blobs/sha256:1",
-        f"/peer/a/b/../c/blobs/{LAYER}",
-        f"/peer/a/b/C/blobs/{LAYER}",
-        f"/peer/a/b/c%2fd/blobs/{LAYER}",
-        f"/peer/a/b/c/blobs/{LAYER}?x=1",
-        f"/peer/a.b/b/c/blobs/{LAYER}",
+        f"/peer/a/b/c/blobs/sha256:1/{KEY}",
+        f"/peer/a/b/../c/blobs/{LAYER}/{KEY}",
+        f"/peer/a/b/C/blobs/{LAYER}/{KEY}",
+        f"/peer/a/b/c%2fd/blobs/{LAYER}/{KEY}",
+        f"/peer/a/b/c/blobs/{LAYER}/{KEY}?x=1",
+        f"/peer/a.b/b/c/blobs/{LAYER}/{KEY}",
+        f"/peer/a/b/c/blobs/{LAYER}",
+        f"/peer/a/b/c/blobs/{LAYER}/{KEY}0",
     ],
 )
 def test_a_path_that_is_none_names_nothing(path: str) -> None:
+    assert read_path(f"/peer/a/b/c/blobs/{LAYER}/{KEY}") is not None
     assert read_path(path) is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pullgate.oci.digest import digest_of
+from pullgate_proxy.cache.ask import Place
 from pullgate_proxy.workers import desk
 from tests.component.proxy.test_peers import LARGE, LAYER, world_of
 from tests.support.gate import APP, license_, registry, running
@@ -79,6 +80,7 @@ async def test_a_worker_that_waits_for_anothers_slow_blob_goes_on_by_itself(
 ) -> None:
     monkeypatch.setattr(desk, "JOIN_SECONDS", 0.1)
     counter = desk.Desk(None)  # type: ignore[arg-type]  # neither call touches the disk
-    assert counter.lead(1, LAYER)
-    assert not counter.lead(2, LAYER)
-    assert await counter.join(LAYER) is None
+    place = Place(LAYER, APP, "0" * 32)
+    assert counter.lead(1, place)
+    assert not counter.lead(2, place)
+    assert await counter.join(place) is None

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pullgate.oci.digest import digest_of
 from pullgate.upstream.client import Upstream
-from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.ask import Ask, Place
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.disk import BlobDir
 from pullgate_proxy.cache.held import FilePart
@@ -169,11 +169,11 @@ async def test_a_blob_that_another_worker_fetches_is_followed_live(world: World)
 class FetchedByAnother(Keeper):
     """The keeper as a worker knows it while another worker fetches."""
 
-    async def lead(self, digest: str) -> bool:
+    async def lead(self, place: Place) -> bool:
         return False
 
-    async def join(self, digest: str) -> int | None:
-        return self._incoming[digest]
+    async def join(self, place: Place) -> int | None:
+        return self._incoming[place]
 
 
 async def test_a_blob_that_another_worker_has_whole_just_now_is_read(tmp_path: Path) -> None:
@@ -182,14 +182,13 @@ async def test_a_blob_that_another_worker_has_whole_just_now_is_read(tmp_path: P
     cache = BlobCache(keeper, time.monotonic, on_result=lambda _: None, on_received=lambda *_: None)
     await cache.start()
     digest = digest_of(content)
-    path = await keeper.claim(digest, len(content))
+    ask = Ask(Where((APP, "upstream", "uid"), "quay.io", 0.0, 0.0), "my-org/small", digest, no_upstream)
+    path = await keeper.claim(ask.place, len(content))
     assert path is not None
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         keeper.directory.seal(file.fileno())
-    ask = Ask(Where((APP, "upstream", "uid"), "quay.io", 0.0, 0.0), "my-org/small", digest, no_upstream)
-    cache.tell(ask.place)
     for held in await asyncio.gather(*(cache.open(ask) for _ in range(4))):
         assert held is not None
         parts = [part async for part in held]
@@ -255,7 +254,8 @@ async def test_one_workers_death_costs_the_others_followers_nothing(world: World
     await asyncio.sleep(0.5)
     desk = world.supervisor._desk
     assert desk is not None
-    leader = world.supervisor._workers[desk._leaders[LAYER]]
+    (number,) = desk._leaders.values()
+    leader = world.supervisor._workers[number]
     assert leader._process is not None
     leader._process.kill()
     gate.set()

@@ -43,8 +43,16 @@ def test_grants_are_bounded_and_the_oldest_proof_leaves_first() -> None:
 
 
 def test_what_manifests_name_is_remembered_within_a_bound() -> None:
-    children = Children(limit=10)
+    children, scope = Children(limit=10), Scope(QUAY, "my-org/api", b"rule")
     for n in range(20):
-        children.put(f"sha256:{n:064x}", (A,), (B,))
-    assert children.get(f"sha256:{19:064x}") == ((A,), (B,))
-    assert children.get(f"sha256:{0:064x}") is None
+        children.put(scope, f"sha256:{n:064x}", (A,), (B,))
+    assert children.get(scope, f"sha256:{19:064x}") == ((A,), (B,))
+    assert children.get(scope, f"sha256:{0:064x}") is None
+
+
+def test_what_a_manifest_names_is_known_to_the_repository_that_delivered_it_alone() -> None:
+    children = Children()
+    children.put(Scope(QUAY, "my-org/api", b"rule"), A, (B,), ())
+    assert children.get(Scope(QUAY, "my-org/api", b"another rule"), A) == ((B,), ())
+    assert children.get(Scope(QUAY, "my-org/other", b"rule"), A) is None
+    assert children.get(Scope(OTHER, "my-org/api", b"rule"), A) is None
