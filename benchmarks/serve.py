@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from pullgate.licensing.keys import digest_text, key_digest, new_key
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.handoff import Handoff, TokenKey, encode_handoff, encode_signing_keys
 from pullgate.store.port import Change, Key, Synced
@@ -70,7 +71,12 @@ def build_documents(upstream: dict[str, str], licenses: int, keys: list[str]) ->
     }
     handoff = encode_handoff(
         Handoff(
-            APP, "upstream", uid="u1", generation=1, credentials=Credentials(upstream["username"], upstream["password"])
+            APP,
+            "upstream",
+            uid="u1",
+            generation=1,
+            credentials=Credentials(upstream["username"], upstream["password"]),
+            networks=LOOPBACK,
         )
     )
     now = datetime.now(UTC)

@@ -104,6 +104,7 @@ def demo(directory: Path, listen: tuple[str, int], admin: tuple[str, int]) -> No
 
 
 async def _run(directory: Path, settings: ProxySettings) -> None:
+    from pullgate.policy.tenancy import LOOPBACK
     from pullgate_cli.demo_upstream import push_image, run_upstream
     from pullgate_cli.serve_folder import serve_until_signal
 
@@ -118,7 +119,7 @@ async def _run(directory: Path, settings: ProxySettings) -> None:
             keys = {name: await _read_key(served, name) for name in ("acme", "former")}
             click.echo(describe_next_steps(settings.external_url, keys, directory, upstream), err=True)
 
-        await serve_until_signal(directory, settings, announce)
+        await serve_until_signal(directory, settings, announce, networks=LOOPBACK)
 
 
 def write_resources(directory: Path, upstream: DemoUpstream) -> None:

@@ -11,11 +11,20 @@ from urllib.parse import urlsplit
 
 import click
 
-from pullgate_cli.options import FROM_ENVIRONMENT, admin_option, ca_option, kubeconfig_option, parse_addresses
+from pullgate_cli.options import (
+    FROM_ENVIRONMENT,
+    admin_option,
+    ca_option,
+    kubeconfig_option,
+    parse_addresses,
+    parse_domains_option,
+    private_networks_option,
+)
 from pullgate_cli.place.options import COULD_NOT_RUN, FAILED
 from pullgate_cli.printing import tell
 
 if TYPE_CHECKING:
+    from pullgate.policy.tenancy import Networks
     from pullgate_operator.settings import OperatorSettings
 
 
@@ -50,6 +59,15 @@ if TYPE_CHECKING:
     multiple=True,
     help="A namespace whose Registries may use the operator's own cloud identity; '*' is all. Repeatable.",
 )
+@private_networks_option
+@click.option(
+    "--domains",
+    metavar="PATTERNS",
+    default="*",
+    show_default=True,
+    callback=parse_domains_option,
+    help="Custom domains that Registries may claim where their Namespace does not say: a.example.com, *.example.com.",
+)
 @ca_option("CA of the proxy, PEM, for ImageTests as a customer; read again for each.")
 def operator(
     external_url: str,
@@ -59,9 +77,12 @@ def operator(
     proxy_admin: tuple[tuple[str, int], ...],
     usage_seconds: float,
     own_identity: tuple[str, ...],
+    private_networks: Networks,
+    domains: tuple[str, ...],
     ca: Path | None,
 ) -> None:
     """Reconcile the Registries and Licenses of a cluster into Secrets, conditions and events."""
+    from pullgate.policy.tenancy import TenantPolicy
     from pullgate_operator.settings import OperatorSettings
 
     if not urlsplit(external_url).netloc:
@@ -77,6 +98,7 @@ def operator(
         proxy_admin,
         usage_seconds,
         frozenset(own_identity),
+        TenantPolicy(domains, private_networks),
         ca,
     )
     sys.exit(_run(settings))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import click
 
 if TYPE_CHECKING:
+    from pullgate.policy.tenancy import Networks
     from pullgate_proxy.settings import ProxySettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -77,6 +78,33 @@ def ca_option(help_: str) -> Callable[[Command], Command]:
     """`--ca FILE`: certificates that are trusted beside the system's; `read_ca_file` reads them."""
     return click.option("--ca", type=click.Path(path_type=Path), callback=_check_ca, metavar="FILE", help=help_)
 
+
+def _parse_networks(ctx: click.Context, param: click.Parameter, value: str) -> Networks:
+    from pullgate.policy.tenancy import InvalidPolicy, parse_networks
+
+    try:
+        return parse_networks(value)
+    except InvalidPolicy as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def parse_domains_option(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Patterns of domains, separated by commas."""
+    from pullgate.policy.tenancy import InvalidPolicy, parse_domains
+
+    try:
+        return parse_domains(value)
+    except InvalidPolicy as error:
+        raise click.BadParameter(str(error)) from error
+
+
+private_networks_option = click.option(
+    "--private-networks",
+    metavar="CIDR,...",
+    default="",
+    callback=_parse_networks,
+    help="Private networks that upstreams may be in; '*' is all but loopback.  [default: none]",
+)
 
 kubeconfig_option = click.option(
     "--kubeconfig", type=click.Path(exists=True, path_type=Path), help="[default: $KUBECONFIG, or the pod's]"

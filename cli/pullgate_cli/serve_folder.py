@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from pullgate.policy.tenancy import Networks, TenantPolicy
 from pullgate.resources.conditions import read_condition
 from pullgate.store.folder import FolderInUse, FolderStore
 from pullgate.store.port import Change, StoreUnavailable
@@ -46,10 +47,13 @@ Announce = Callable[[Served], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def serve_folder(directory: Path, settings: ProxySettings, ca: Path | None = None) -> AsyncIterator[Served]:
+async def serve_folder(
+    directory: Path, settings: ProxySettings, ca: Path | None = None, networks: Networks = ()
+) -> AsyncIterator[Served]:
     """Serve `directory` while the context is open; on the way out bodies may finish. Raises CannotServe.
 
-    `ca` is the file of the CA that ImageTests trust for the proxy, beside the system's.
+    `ca` is the file of the CA that ImageTests trust for the proxy, beside the system's. `networks` are the private
+    networks that upstreams may be in.
 
     When the context is entered, the keys of Licenses are there and the tables were shown.
     """
@@ -68,6 +72,7 @@ async def serve_folder(directory: Path, settings: ProxySettings, ca: Path | None
                 usage_interval=timedelta(minutes=1),
                 # Whoever writes the folder starts the process: its identity is theirs.
                 own_identity=frozenset({"*"}),
+                tenants=TenantPolicy(networks=networks),
                 proxy_ca=ca,
             ),
         )
@@ -85,15 +90,20 @@ async def serve_folder(directory: Path, settings: ProxySettings, ca: Path | None
 
 
 async def serve_until_signal(
-    directory: Path, settings: ProxySettings, announce: Announce | None = None, *, ca: Path | None = None
+    directory: Path,
+    settings: ProxySettings,
+    announce: Announce | None = None,
+    *,
+    ca: Path | None = None,
+    networks: Networks = (),
 ) -> None:
     """Serve until SIGINT or SIGTERM; a second one ends the drain. `announce` is called once. Raises CannotServe.
 
-    `ca` as in serve_folder.
+    `ca` and `networks` as in serve_folder.
     """
     stopped = stop_on_signals()
     raise_descriptor_limit()
-    async with serve_folder(directory, settings, ca) as served:
+    async with serve_folder(directory, settings, ca, networks) as served:
         scheme = "https" if settings.tls_cert is not None else "http"
         where = f"{scheme}://{settings.listen_host}:{served.proxy.port}"
         served.board.line(f"Serving {directory} on {where} as {settings.external_url}; Ctrl-C ends it.")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pullgate_cli.options import ca_option, read_settings, serving_options
+from pullgate_cli.options import ca_option, private_networks_option, read_settings, serving_options
 from pullgate_cli.place.options import COULD_NOT_RUN
 from pullgate_cli.printing import tell
 
 if TYPE_CHECKING:
+    from pullgate.policy.tenancy import Networks
     from pullgate_proxy.settings import ProxySettings
 
 WILDCARDS = {"0.0.0.0", "::", ""}  # noqa: S104 - compared with, not bound to
@@ -22,8 +23,11 @@ WILDCARDS = {"0.0.0.0", "::", ""}  # noqa: S104 - compared with, not bound to
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
 @click.option("--external-url", metavar="URL", help="How customers name it.  [default: from --listen]")
 @ca_option("CA of this certificate, PEM, for ImageTests as a customer; read again for each.")
+@private_networks_option
 @serving_options
-def standalone(directory: Path, external_url: str | None, ca: Path | None, **serving: Any) -> None:
+def standalone(
+    directory: Path, external_url: str | None, ca: Path | None, private_networks: Networks, **serving: Any
+) -> None:
     """Serve the Registries, Licenses and Secrets in DIR, the same YAML that kubectl apply takes.
 
     Keys and status are kept in DIR/.pullgate. A changed file takes effect within a second.
@@ -32,10 +36,10 @@ def standalone(directory: Path, external_url: str | None, ca: Path | None, **ser
     if listen[1] == 0 and external_url is None:
         raise click.UsageError("with port 0, --external-url must say how customers reach it")
     settings = read_settings(external_url or default_url(listen, tls=serving["tls_cert"] is not None), **serving)
-    sys.exit(run(directory, settings, ca))
+    sys.exit(run(directory, settings, ca, private_networks))
 
 
-def run(directory: Path, settings: ProxySettings, ca: Path | None = None) -> int:
+def run(directory: Path, settings: ProxySettings, ca: Path | None, networks: Networks) -> int:
     """Serve until a signal; the exit code."""
     import asyncio
 
@@ -46,7 +50,7 @@ def run(directory: Path, settings: ProxySettings, ca: Path | None = None) -> int
     keep_memory_private()
     write_log("%(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve_until_signal(directory, settings, ca=ca))
+        asyncio.run(serve_until_signal(directory, settings, ca=ca, networks=networks))
     except CannotServe as error:
         tell(f"pullgate: {error}")
         return COULD_NOT_RUN

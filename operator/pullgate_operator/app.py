@@ -218,7 +218,10 @@ class Operator:
 
     async def _do_work(self, store: ClusterStore) -> None:
         settings = ReconcileSettings(
-            self._settings.external_url, own_identity=self._settings.own_identity, proxy_ca=self._settings.ca
+            self._settings.external_url,
+            own_identity=self._settings.own_identity,
+            tenants=self._settings.tenants,
+            proxy_ca=self._settings.ca,
         )
         reconciler = self._reconciler = Reconciler(
             store,

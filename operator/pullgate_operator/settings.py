@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pullgate.policy.tenancy import DEFAULT_POLICY, TenantPolicy
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorSettings:
@@ -26,5 +28,7 @@ class OperatorSettings:
     """How often they are asked."""
     own_identity: frozenset[str] = frozenset()
     """Namespaces whose Registries may use the operator's own cloud identity; "*" is every namespace."""
+    tenants: TenantPolicy = DEFAULT_POLICY
+    """The rules for apps in a namespace whose annotations set no others."""
     ca: Path | None = None
     """PEM file of the CA that signs the proxy's certificate, beside the system's."""

@@ -66,6 +66,7 @@ class Upstreams:
             config,
             credentials=handoff.credentials,
             ca_pem=handoff.ca_pem,
+            networks=handoff.networks,
             issued=issued,
             timeouts=config.timeouts.changed(*self._bounds),
         )

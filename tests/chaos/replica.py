@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate_cli.options import parse_address, parse_addresses, read_settings, serving_options
 from pullgate_cli.standalone import default_url, run
 
@@ -20,7 +21,7 @@ from pullgate_cli.standalone import default_url, run
 def main(directory: Path, peer: tuple[tuple[str, int], ...], **serving: Any) -> None:
     """Serve DIR as one of several replicas."""
     settings = read_settings(default_url(serving["listen"], tls=False), peer_fetch=peer, **serving)
-    sys.exit(run(directory, settings))
+    sys.exit(run(directory, settings, None, LOOPBACK))
 
 
 if __name__ == "__main__":

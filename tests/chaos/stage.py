@@ -38,7 +38,7 @@ CACHE_SIZE: Final = "4Mi"
 """Less than all blobs, and more than twice the largest: each is kept, and goes again soon."""
 WORKERS: Final = 8
 """Clients at once."""
-STANDALONE: Final = ("pullgate_cli", "standalone")
+STANDALONE: Final = ("pullgate_cli", "standalone", "--private-networks", "127.0.0.0/8")
 
 
 T = TypeVar("T")

@@ -37,7 +37,7 @@ async def vendor(cluster: Kubectl, app: str, upstream: DockerRegistry, tmp_path:
     cluster.kubectl("delete", "deployment", "-n", SYSTEM, "pullgate-operator", "pullgate-proxy")
     cluster.apply(
         gate.secret("robot", upstream.username, upstream.password, namespace=app),
-        gate.registry("upstream", upstream.host, secret="robot", network={"allowPrivate": True}, namespace=app),
+        gate.registry("upstream", upstream.host, secret="robot", namespace=app),
     )
     kubeconfig = cluster.kubeconfig_of(SYSTEM, "pullgate-operator", tmp_path)
     command = ["-m", "pullgate_cli", "operator", "--external-url", "http://127.0.0.1:1", "--admin", "127.0.0.1:0"]

@@ -74,10 +74,9 @@ async def operator(kubeconfig: Path, log: Path) -> AsyncIterator[asyncio.subproc
 
 
 def documents(app: str, upstream: DockerRegistry) -> list[dict[str, Any]]:
-    network = {"allowPrivate": True}
     return [
         gate.secret("robot", upstream.username, upstream.password, namespace=app),
-        gate.registry("upstream", upstream.host, secret="robot", network=network, namespace=app),
+        gate.registry("upstream", upstream.host, secret="robot", namespace=app),
         gate.license_("acme", {"repositories": ["my-org/**"]}, namespace=app),
     ]
 

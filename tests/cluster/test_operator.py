@@ -56,6 +56,11 @@ def pull(world: World, app: str, key: str, replica: int = 0) -> tuple[int, str]:
     return fetch(url, key)
 
 
+def ready_message(world: World, app: str) -> str:
+    conditions = world.cluster.get("registry", "upstream", app)["status"]["conditions"]
+    return str(next(c["message"] for c in conditions if c["type"] == "Ready"))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def seeded(world: World) -> None:
     asyncio.run(world.upstream.push("my-org/api", "1", image("api")))
@@ -184,6 +189,29 @@ def test_a_changed_secret_takes_effect(world: World, vendor: str) -> None:
     until(lambda: pull(world, vendor, key)[0] == 200)
 
 
+def test_the_administrators_annotation_of_the_namespace_holds_at_once_and_can_be_taken_back(
+    world: World, vendor: str
+) -> None:
+    key = key_of(world, vendor)
+
+    def annotate(value: str) -> None:
+        world.cluster.kubectl("annotate", "--overwrite", "namespace", vendor, f"pullgate.dev/private-networks={value}")
+
+    def until_asked(status: int, words: str) -> None:
+        """A list of tags is never answered from a copy."""
+        for port in world.proxies:
+            url = f"http://127.0.0.1:{port}/v2/proxy/{vendor}/upstream/my-org/api/tags/list"
+            until(lambda url=url: (a := fetch(url, key))[0] == status and words in a[1])  # type: ignore[misc]
+
+    until_asked(200, "tags")
+    for value in ("10.0.0.0/8", "no network"):
+        annotate(value)
+        until_asked(503, "its address is private")
+        until(lambda: "pullgate.dev/private-networks" in ready_message(world, vendor))
+        annotate("127.0.0.0/8")
+        until_asked(200, "tags")
+
+
 def test_a_deleted_pull_secret_is_rebuilt_and_a_lost_key_replaced(world: World, vendor: str) -> None:
     key = key_of(world, vendor)
     world.cluster.kubectl("delete", "secret", "acme-pull", "-n", vendor)
@@ -228,6 +256,7 @@ def test_deleted_resources_take_their_secrets_with_them(world: World, vendor: st
 def test_a_namespace_can_be_deleted_at_any_time(world: World, vendor: str) -> None:
     world.cluster.kubectl("delete", "namespace", vendor, "--timeout=60s")
     world.cluster.kubectl("create", "namespace", vendor)
+    world.cluster.kubectl("annotate", "namespace", vendor, "pullgate.dev/private-networks=127.0.0.0/8")
 
 
 def test_the_proxy_may_read_no_secret_of_an_app_and_write_nothing(world: World, vendor: str) -> None:

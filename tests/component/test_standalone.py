@@ -72,7 +72,15 @@ async def standalone(folder: Folder, *options: str, under: Sequence[str] = (), *
     """
     port, errors = free_port(), folder.path.with_name("stderr")
     command = [*under, sys.executable, "-m", "pullgate_cli", "standalone", str(folder.path)]
-    addresses = ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", *options]
+    addresses = [
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--admin",
+        "127.0.0.1:0",
+        "--private-networks",
+        "127.0.0.0/8",
+        *options,
+    ]
     with errors.open("wb") as stream:
         process = await asyncio.create_subprocess_exec(
             *command, *addresses, stdout=asyncio.subprocess.DEVNULL, stderr=stream, env={**os.environ, **env}

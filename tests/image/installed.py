@@ -96,8 +96,8 @@ class Installed:
     def apply_app(self, app: str) -> None:
         """The namespace `app` with a Registry; its Secrets are the upstream's login and CA."""
         upstream = self.upstream
-        network = {"allowPrivate": True}
         self.kubectl("create", "namespace", app)
+        self.kubectl("annotate", "namespace", app, f"pullgate.dev/private-networks={upstream.host.partition(':')[0]}")
         ca = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -110,7 +110,6 @@ class Installed:
             secret="robot",
             plain_http=False,
             tls={"caSecretRef": {"name": "ca"}},
-            network=network,
             namespace=app,
         )
         self.whole.plane.apply(ca, gate.secret("robot", "puller", upstream.password, namespace=app), registry)

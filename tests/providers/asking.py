@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from pullgate.oci.manifest import MANIFEST_TYPES
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.resolve import resolve_credentials
 from pullgate.upstream.client import Upstream
@@ -47,6 +48,7 @@ async def asking_flavour(
             plain_http=True,
             allow_private=True,
             realm_hosts=frozenset({front.token_host}),
+            networks=LOOPBACK,
         )
         async with Upstream(config, clock=clock) as upstream:
             yield front, upstream

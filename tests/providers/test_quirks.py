@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pullgate import faults
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.providers.credentials import Credentials
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
@@ -152,7 +153,9 @@ async def test_gitlabs_token_server_must_be_listed_where_its_host_is_another(hel
         await upstream.fetch_manifest(manifest(front))
         assert ("GET", "/jwt/auth") in front.asked
     async with Front(FLAVOURS["GitLab"], held) as front:
-        config = UpstreamConfig("a/b", front.host, front.host, Credentials("u", "CANARY-u"), plain_http=True)
+        config = UpstreamConfig(
+            "a/b", front.host, front.host, Credentials("u", "CANARY-u"), plain_http=True, networks=LOOPBACK
+        )
         foreign = "127.0.0.2" + front.token_host.removeprefix("127.0.0.1")
         front.token_host = foreign
         async with Upstream(config) as upstream:
@@ -177,6 +180,7 @@ async def test_two_credentials_for_one_upstream_share_no_token(held: str) -> Non
             Credentials("stranger", "CANARY-wrong"),
             plain_http=True,
             allow_private=True,
+            networks=LOOPBACK,
         )
         async with Upstream(other) as stranger:
             with pytest.raises(faults.UpstreamUnauthorized):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pullgate import faults
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.hints import hint
 from pullgate.upstream.client import Upstream
@@ -272,7 +273,9 @@ async def test_gitlabs_front_bans_an_address_that_goes_on(held: str) -> None:
     """The fake itself: without a memory of refused logins the test above would see the ban."""
     async with Front(FLAVOURS["GitLab"], held) as front:
         front.failed_logins = 30
-        config = UpstreamConfig("a/b", front.host, front.host, LOGIN, plain_http=True, allow_private=True)
+        config = UpstreamConfig(
+            "a/b", front.host, front.host, LOGIN, plain_http=True, allow_private=True, networks=LOOPBACK
+        )
         async with Upstream(config) as upstream:
             with pytest.raises(faults.Fault):
                 await upstream.fetch_manifest(manifest(front))
@@ -337,6 +340,7 @@ async def test_tokens_of_another_host_want_that_host_in_realm_hosts(held: str, l
             plain_http=True,
             allow_private=True,
             realm_hosts=frozenset({front.token_host} if listed else ()),
+            networks=LOOPBACK,
         )
         async with Upstream(config) as upstream:
             if listed:

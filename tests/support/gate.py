@@ -19,6 +19,7 @@ import aiohttp
 import yaml
 from yarl import URL
 
+from pullgate.policy.tenancy import LOOPBACK, TenantPolicy
 from pullgate.store.folder import FolderStore
 from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
@@ -42,7 +43,7 @@ ACCEPT = ", ".join(
     )
 )
 
-RECONCILING = ("check_seconds", "image_test_wait", "least_interval", "proxy_ca")
+RECONCILING = ("check_seconds", "image_test_wait", "least_interval", "proxy_ca", "tenants")
 """Settings that are the reconcilers'; all others are the proxy's."""
 
 Document = dict[str, Any]
@@ -125,6 +126,7 @@ class Gate:
         await self.store.start()
         self._stack.push_async_callback(self.store.stop)
         external_url = self._settings.get("external_url", "http://localhost")
+        self._reconciling.setdefault("tenants", TenantPolicy(networks=LOOPBACK))
         reconciling = ReconcileSettings(external_url, own_identity=frozenset({"*"}), **self._reconciling)
         self._reconciler = Reconciler(self.store, reconciling)
         task = asyncio.create_task(self._reconciler.run())

@@ -9,6 +9,7 @@ from typing import Any
 
 from pullgate.licensing.marks import TEST_KEY_NAME, Marker, decode_mark_key
 from pullgate.oci.reference import InvalidReference, parse_reference
+from pullgate.policy.tenancy import EVERYWHERE
 from pullgate.providers.handoff import secret_data
 from pullgate.resources.registry_type import wire_host
 from pullgate.store.port import Document, Key
@@ -39,7 +40,7 @@ async def fetch_targets(
     place: Place, images: tuple[str, ...], who: tuple[str, ...], proxy: Proxy
 ) -> dict[str, list[Target]]:
     """For each who asks (Licenses, or nobody for the vendor) whom to ask for each image. Raises PlaceError."""
-    sources = await gather_sources(place, place.namespace, issue_now)
+    sources = await gather_sources(place, place.namespace, EVERYWHERE, issue_now)
     if not who:
         asker = Sources(place.namespace, sources)
         return {VENDOR: [asker.target(image) for image in images]}
@@ -73,6 +74,7 @@ async def local_targets(
                 credentials=await logins.find(host),
                 plain_http=host in plain_http,
                 ca_pem=ca_pem,
+                networks=EVERYWHERE,
                 allow_private=True,
             )
         targets.append(ProbeTarget(image, configs[host], reference.repository, reference.target))
@@ -105,7 +107,7 @@ async def _customer(place: Place, document: Document, proxy: Proxy) -> Customer:
         raise NotThere(f"License {metadata['name']} has no pull Secret yet; is the operator running?")
     try:
         marker = await _marker(place, metadata["namespace"], metadata["name"])
-        return build_customer(metadata["name"], secret, proxy.url, proxy.ca_pem, marker)
+        return build_customer(metadata["name"], secret, proxy.url, EVERYWHERE, proxy.ca_pem, marker)
     except (ValueError, KeyError) as error:
         raise PlaceError(str(error)) from error
 

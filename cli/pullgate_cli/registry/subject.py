@@ -151,6 +151,7 @@ def build_ca_secret(described: Described, name: str, namespace: str) -> dict[str
 
 def described_subject(described: Described, name: str = "registry", namespace: str = "default") -> Subject:
     """The Subject that the options describe. Raises click.UsageError."""
+    from pullgate.policy.tenancy import EVERYWHERE
     from pullgate.providers.credentials import Credentials
     from pullgate.providers.exchange import CredentialsInvalid
     from pullgate.providers.resolve import BASIC_AUTH, resolve_credentials
@@ -171,7 +172,7 @@ def described_subject(described: Described, name: str = "registry", namespace: s
         except CredentialsInvalid as error:
             raise click.UsageError(str(error).replace(" in it", "")) from error
         credentials = found if isinstance(found, Credentials) else None  # basic-auth is never exchanged
-    return Subject(resource, upstream_config(resource, credentials, described.ca_pem))
+    return Subject(resource, upstream_config(resource, EVERYWHERE, credentials, described.ca_pem))
 
 
 async def fetch_subject(place: Place, name: str, *, fresh: bool = False) -> Subject:
@@ -179,6 +180,7 @@ async def fetch_subject(place: Place, name: str, *, fresh: bool = False) -> Subj
 
     `fresh`: keys are exchanged for a token even where the operator has one.
     """
+    from pullgate.policy.tenancy import EVERYWHERE
     from pullgate.resources import InvalidResource, Registry, parse_resource
     from pullgate.upstream.compile import upstream_config
     from pullgate.upstream.exchange_http import issue_now
@@ -193,8 +195,8 @@ async def fetch_subject(place: Place, name: str, *, fresh: bool = False) -> Subj
     if not isinstance(resource, Registry):
         raise TypeError("no Registry")
     began = time.monotonic()
-    source = await gather_source(place, resource, issue_now, fresh=fresh)
-    config = source.config or upstream_config(resource)
+    source = await gather_source(place, resource, EVERYWHERE, issue_now, fresh=fresh)
+    config = source.config or upstream_config(resource, EVERYWHERE)
     seconds = time.monotonic() - began
     return Subject(
         resource, config, source.problem, source.fix, source.reason, source.issued, seconds, source.was_issued

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from pullgate.oci.json_text import read_json
+from pullgate.policy.tenancy import Networks, format_networks, parse_networks
 from pullgate.providers.credentials import Credentials
 from pullgate.resources.fields import format_time, parse_time
 
@@ -46,6 +47,10 @@ class Handoff:
     source: str = ""
     """Fingerprint of the exchange that issued it."""
     refreshed_at: datetime | None = None
+    networks: Networks = ()
+    """Private networks that the administrator lets this Registry's upstream be in."""
+    max_requests: int | None = None
+    """Requests that the namespace's Licenses may have open at each proxy; None: their fair share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,10 @@ def encode_handoff(handoff: Handoff) -> dict[str, Any]:
         body["issued"] = issued
     if handoff.ca_pem is not None:
         body["caPEM"] = handoff.ca_pem
+    if handoff.networks:
+        body["networks"] = format_networks(handoff.networks)
+    if handoff.max_requests is not None:
+        body["maxRequests"] = handoff.max_requests
     labels = {**MANAGED_BY, REGISTRY_LABEL: handoff.name, NAMESPACE_LABEL: handoff.namespace}
     name = handoff_name(handoff.namespace, handoff.name)
     data = {"upstream.json": json.dumps(body, separators=(",", ":")).encode()}
@@ -121,6 +130,8 @@ def decode_handoff(document: Mapping[str, Any]) -> Handoff:
             kind=str(issued.get("kind", "")),
             source=str(issued.get("source", "")),
             refreshed_at=parse_time(issued["at"]) if issued else None,
+            networks=parse_networks(" ".join(body.get("networks") or ())),
+            max_requests=int(body["maxRequests"]) if "maxRequests" in body else None,
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"upstream.json lacks a field or has a wrong one: {type(error).__name__}") from None

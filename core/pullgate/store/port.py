@@ -22,13 +22,14 @@ class Key(NamedTuple):
 
     kind: str
     namespace: str
+    """Empty for a Namespace, which is in none."""
     name: str
 
     @classmethod
     def of(cls, document: Document) -> Key:
         """The key of a document as the store holds it."""
         metadata = document["metadata"]
-        return cls(document["kind"], metadata["namespace"], metadata["name"])
+        return cls(document["kind"], metadata.get("namespace", ""), metadata["name"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pullgate.licensing.marks import Marker
+from pullgate.policy.tenancy import EVERYWHERE, Networks
 from pullgate.providers.credentials import Credentials
 from pullgate.resources.registry import Registry, TimeoutsSpec
 from pullgate.resources.registry_type import wire_host
@@ -10,12 +11,19 @@ from pullgate.upstream.config import Timeouts, UpstreamConfig
 
 
 def proxy_config(
-    host: str, key: str, *, plain_http: bool = False, ca_pem: str | None = None, marker: Marker | None = None
+    host: str,
+    key: str,
+    networks: Networks = EVERYWHERE,
+    *,
+    plain_http: bool = False,
+    ca_pem: str | None = None,
+    marker: Marker | None = None,
 ) -> UpstreamConfig:
     """How a customer's client speaks to the proxy at `host` (host[:port]) with a license key.
 
+    The proxy itself may be at any private address. It may redirect to where a tenant's upstream wants: `networks` are
+    the private ones that are followed to.
     `marker` says that it is a test; without one the proxy counts it as the customer's.
-    Redirects and token servers may lead anywhere: the proxy holds them to its Registries' rules.
     """
     return UpstreamConfig(
         registry=host,
@@ -24,6 +32,7 @@ def proxy_config(
         credentials=Credentials("license", key),
         plain_http=plain_http,
         ca_pem=ca_pem,
+        networks=networks,
         allow_private=True,
         pullgate=True,
         marker=marker,
@@ -31,10 +40,16 @@ def proxy_config(
 
 
 def upstream_config(
-    resource: Registry, credentials: Credentials | None = None, ca_pem: str | None = None, *, issued: bool = False
+    resource: Registry,
+    networks: Networks,
+    credentials: Credentials | None = None,
+    ca_pem: str | None = None,
+    *,
+    issued: bool = False,
 ) -> UpstreamConfig:
     """How the Registry's upstream is spoken to; credentials and private CA are handed over apart from it.
 
+    `networks` are the private ones that it may be in: by the administrator's word, never by the Registry's.
     `issued`: the credentials are a token that Pullgate asked for.
     """
     spec = resource.spec
@@ -47,6 +62,7 @@ def upstream_config(
         ca_pem=ca_pem,
         issued=issued,
         realm_hosts=frozenset(spec.network.realm_hosts),
+        networks=networks,
         allow_private=spec.network.allow_private,
         timeouts=_timeouts(spec.timeouts),
     )

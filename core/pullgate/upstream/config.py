@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pullgate.licensing.marks import Marker
+from pullgate.policy.tenancy import Networks
 from pullgate.providers.credentials import Credentials
 
 
@@ -63,8 +64,10 @@ class UpstreamConfig:
     """Whether the credentials are a token that Pullgate asked for: its token server is the upstream's own host."""
     realm_hosts: frozenset[str] = frozenset()
     """Further hosts (host or host:port, lower case) that may be this Registry's token server."""
+    networks: Networks = ()
+    """Private networks that may be dialled, loopback among them."""
     allow_private: bool = False
-    """Whether redirects and token servers may lead to private and link-local addresses."""
+    """True: redirects and token servers may lead there, too. Else the upstream's own host alone."""
     timeouts: Timeouts = Timeouts()
     pullgate: bool = False
     """Whether it is a Pullgate proxy, whose faults are taken at their word: reason, message and hint."""

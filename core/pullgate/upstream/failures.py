@@ -45,11 +45,15 @@ _CERTIFICATE_CAUSES: Mapping[int, str] = {
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 
 
-NOT_DIALLED = "its address is link-local, or a metadata service"
+NOT_DIALLED: Final = "its address is link-local, or a metadata service"
+PRIVATE: Final = "its address is private, in no network that the administrator of Pullgate allows"
 
 
 class AddressRefused(OSError):
-    """`guard` lets no address of this name through. An OSError, as aiohttp's connector expects of a resolver."""
+    """`guard` lets no address of this name through. An OSError, as aiohttp's connector expects of a resolver.
+
+    Its text says why.
+    """
 
 
 class Transient(Exception):
@@ -165,7 +169,7 @@ def connection_cause(error: OSError) -> str:
 
 def _name_cause(error: OSError) -> str:
     if isinstance(error, AddressRefused):
-        return NOT_DIALLED
+        return str(error)
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
         return "name does not resolve: the name server gives no answer"
     return "name does not resolve"

@@ -18,7 +18,7 @@ from yarl import URL
 from pullgate import faults
 from pullgate.shares import registry_holders
 from pullgate.upstream.config import UpstreamConfig
-from pullgate.upstream.failures import AddressRefused
+from pullgate.upstream.failures import NOT_DIALLED, PRIVATE, AddressRefused
 from pullgate.upstream.names import Names, shared_names
 
 URL_LIMIT = 16 * 1024
@@ -26,10 +26,11 @@ URL_LIMIT = 16 * 1024
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Metadata services outside of link-local: AWS over IPv6, Alibaba, Azure's wire server, Oracle's older one.
+# Metadata services outside of link-local: AWS over IPv6 and its Pod Identity, Google over IPv6, Alibaba,
+# Azure's wire server, Oracle's older one.
 _METADATA: frozenset[Address] = frozenset(
     ipaddress.ip_address(text)
-    for text in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+    for text in ("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
 _SHARED = (
     ".amazonaws.com",
@@ -60,6 +61,10 @@ _PRIVATE_NAMES = (
 )
 """Names of private networks (RFC 6762, appendix G; RFC 8375), of Kubernetes, and of the clouds' metadata services."""
 _METADATA_NAMES = frozenset({"metadata.google.internal", "metadata", "instance-data.ec2.internal", "instance-data"})
+ADMINS_STEP = (
+    "ask the clusters administrator for the annotation pullgate.dev/private-networks on the Namespace, "
+    "or start with --private-networks"
+)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -132,7 +137,23 @@ class Guard:
 
     def refused_address(self) -> faults.RedirectRefused:
         """The fault of a redirect to an address that is not dialled."""
-        return faults.RedirectRefused(self._config.host, "a private address")
+        fault = faults.RedirectRefused(self._config.host, "a private address")
+        if self._config.allow_private:
+            fault.step = ADMINS_STEP
+        return fault
+
+    def refused_host(self, why: str) -> faults.UpstreamUnreachable:
+        """The fault of an own address that is not dialled."""
+        fault = faults.UpstreamUnreachable(self._config.host, why)
+        if why == PRIVATE:
+            fault.step = ADMINS_STEP
+        return fault
+
+    def why_not(self, host: str) -> str:
+        """The reason for which `host`, an IP address or a name of a private network, is not dialled."""
+        address = _literal(host)
+        never = _is_never_dialled(_unwrap(ipaddress.ip_address(address))) if address else host in _METADATA_NAMES
+        return NOT_DIALLED if never else PRIVATE
 
     def literal_is_allowed(self, url: URL) -> bool:
         """False where `url` names its host by an IP address that is not dialled; a name is judged by the resolver."""
@@ -146,30 +167,35 @@ class Guard:
     def name_is_allowed(self, url: URL) -> bool:
         """Whether an egress proxy may be asked for the host of `url`. It resolves the name, so the name is judged.
 
-        The upstream's own name is the vendor's choice. Any other must not be one of a private network.
+        A name of a private network is asked for where the administrator allows any: its address is then judged by the
+        egress proxy's own rules.
         """
-        if self._config.allow_private:
-            return True
         host = name_of(url)
         address = _literal(host)
         if address is not None:
             return self.may_dial(host, address)
         if host in _METADATA_NAMES:
             return False
-        return self.is_own(host) or ("." in host and not host.endswith(_PRIVATE_NAMES))
+        is_public = "." in host and not host.endswith(_PRIVATE_NAMES)
+        return is_public or (bool(self._config.networks or self._config.pullgate) and self._may_be_private(host))
 
     def may_dial(self, host: str, address: str) -> bool:
-        """Whether `address`, which `host` resolved to, is dialled.
+        """True where `address`, which `host` resolved to, is dialled.
 
-        The upstream's own name may be private or loopback, as the vendor chose it; link-local and metadata services are
-        nobody's registry. Every other name was chosen by the upstream and must be public.
+        Link-local addresses and metadata services never are. A private one is, loopback too, where the administrator
+        allows its network: for the upstream's own name, and with `allow_private` for the names that it leads to.
         """
-        if self._config.allow_private:
-            return True
         bare = _unwrap(ipaddress.ip_address(address.partition("%")[0]))
-        if bare.is_link_local or bare in _METADATA or bare.is_multicast:
+        if _is_never_dialled(bare):
             return False
-        return self.is_own(host) or bare.is_global
+        if bare.is_global:
+            return True
+        if self._config.pullgate and self.is_own(host):
+            return True
+        return self._may_be_private(host) and any(bare in network for network in self._config.networks)
+
+    def _may_be_private(self, host: str) -> bool:
+        return self.is_own(host) or self._config.allow_private
 
     def _realm_is_pinned(self, url: URL) -> bool:
         host = name_of(url)
@@ -219,7 +245,7 @@ class GuardingResolver(AbstractResolver):
             if self._guard is None or self._guard.may_dial(host, str(address[0]))
         ]
         if found and not allowed:
-            raise AddressRefused(None, "no address of this name may be dialled")
+            raise AddressRefused(self._guard.why_not(str(found[0][4][0])) if self._guard is not None else NOT_DIALLED)
         return allowed
 
     async def close(self) -> None:
@@ -262,6 +288,11 @@ def parse_url(text: str) -> URL | None:
     except (ValueError, IndexError):  # IndexError is yarl's of //[::1]@/
         return None
     return url if usable else None
+
+
+def _is_never_dialled(address: Address) -> bool:
+    is_special = address.is_link_local or address.is_multicast or address.is_unspecified
+    return is_special or address in _METADATA
 
 
 def _unwrap(address: Address) -> Address:

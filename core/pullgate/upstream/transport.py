@@ -20,7 +20,6 @@ from pullgate.tls_context import build_client_context, client_context
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.egress import Egress, EgressProxy, InvalidProxy
 from pullgate.upstream.failures import (
-    NOT_DIALLED,
     AddressRefused,
     fault_of_egress,
     fault_of_request,
@@ -145,7 +144,7 @@ class Transport:
             raise faults.UpstreamUnreachable(self.label(url), str(error)) from None
         if proxy is not None and not self._guard.name_is_allowed(url):
             if self._guard.is_own(name_of(url)):
-                raise faults.UpstreamUnreachable(self._config.host, NOT_DIALLED)
+                raise self._guard.refused_host(self._guard.why_not(name_of(url)))
             raise self._guard.refused_address()
         return proxy
 
@@ -161,9 +160,9 @@ class Transport:
     def _failure(self, error: Exception, url: URL, first_byte: float, proxy: EgressProxy | None) -> Exception:
         if proxy is not None and _is_of_proxy(error, proxy):
             return fault_of_egress(error, self.label(url), proxy.name)
-        refused = isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, AddressRefused)
-        if refused and not self._guard.is_own(name_of(url)):
-            return self._guard.refused_address()
+        if isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, AddressRefused):
+            is_own = self._guard.is_own(name_of(url))
+            return self._guard.refused_host(str(error.os_error)) if is_own else self._guard.refused_address()
         return fault_of_request(error, self.label(url), self._config.timeouts.connect, first_byte)
 
     def _session_for(self, proxy: EgressProxy | None) -> aiohttp.ClientSession:
@@ -178,7 +177,7 @@ class Transport:
             raise faults.ShuttingDown
         if not self._guard.literal_is_allowed(self._guard.origin):
             # aiohttp asks no resolver for an address.
-            raise faults.UpstreamUnreachable(self._config.host, NOT_DIALLED)
+            raise self._guard.refused_host(self._guard.why_not(name_of(self._guard.origin)))
         connector = aiohttp.TCPConnector(
             limit=_CONNECTIONS,
             resolver=GuardingResolver(guard, self._config.registry, self._names),

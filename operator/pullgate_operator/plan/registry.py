@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pullgate import faults
+from pullgate.policy.tenancy import DEFAULT_POLICY, TenantPolicy
 from pullgate.providers.exchange import CredentialsInvalid
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, Handoff, encode_handoff, handoff_name
 from pullgate.providers.hints import hint
@@ -57,8 +58,8 @@ class RegistryInputs:
     now: datetime
     renewal: Renewal | None = None
     """Of the token, where the credentials are an exchange."""
-    own_identity: bool = False
-    """Whether this namespace may use the operator's own cloud identity."""
+    policy: TenantPolicy = DEFAULT_POLICY
+    """The administrator's rules for the namespace."""
     least_interval: timedelta = LEAST_INTERVAL
     """Between two checks, whatever spec.check.interval is."""
 
@@ -81,7 +82,8 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
     usable = use(found, inputs.renewal, now)
     config = None
     if usable is not None:
-        config = upstream_config(resource, usable.credentials, usable.ca_pem, issued=bool(usable.source))
+        networks, issued = inputs.policy.networks, bool(usable.source)
+        config = upstream_config(resource, networks, usable.credentials, usable.ca_pem, issued=issued)
     put_available(conditions, resource, found, inputs.renewal)
     source = usable.source if usable is not None else ""
     checked = inputs.checked
@@ -102,7 +104,7 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
     waits = usable is None and isinstance(found, Resolved) and (inputs.renewal is None or not inputs.renewal.failures)
     plan = Plan(
         status=_status(inputs, conditions, usable, ending, checked),
-        secrets=(encode_handoff(_handoff(resource, usable)),) if usable is not None else (),
+        secrets=(encode_handoff(_handoff(inputs, usable)),) if usable is not None else (),
         # Until the first answer for new keys is there, the last token may serve.
         unwanted=() if usable is not None or waits else (handoff_of(resource),),
         events=(*_events(inputs, conditions), *ending.events),
@@ -113,7 +115,7 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
 
 def find_credentials(inputs: RegistryInputs) -> Resolved | CredentialsInvalid:
     """What the Registry's credentials come to."""
-    return resolve(inputs.resource, inputs.secret, inputs.ca_secret, own_identity=inputs.own_identity)
+    return resolve(inputs.resource, inputs.secret, inputs.ca_secret, own_identity=inputs.policy.own_identity)
 
 
 def handoff_of(resource: Registry) -> tuple[str, str]:
@@ -124,8 +126,8 @@ def handoff_of(resource: Registry) -> tuple[str, str]:
 # --- credentials -------------------------------------------------------------------------------------------------
 
 
-def _handoff(resource: Registry, usable: Usable) -> Handoff:
-    meta = resource.metadata
+def _handoff(inputs: RegistryInputs, usable: Usable) -> Handoff:
+    meta = inputs.resource.metadata
     return Handoff(
         meta.namespace,
         meta.name,
@@ -136,6 +138,8 @@ def _handoff(resource: Registry, usable: Usable) -> Handoff:
         usable.kind,
         usable.source,
         usable.refreshed_at,
+        inputs.policy.networks,
+        inputs.policy.max_requests,
     )
 
 

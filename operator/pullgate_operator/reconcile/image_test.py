@@ -27,6 +27,7 @@ from pullgate_operator.reconcile.parsing import read_resource
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
 from pullgate_operator.reconcile.signing import build_marker
 from pullgate_operator.reconcile.sources import build_customer, gather_sources
+from pullgate_operator.reconcile.tenants import Tenants
 
 IMAGE_LENGTH = 8 * 1024
 """Bytes that an image counts for, as it is compared with many patterns: more than 8 go to a thread."""
@@ -54,9 +55,10 @@ class ImageTestReconciler:
     """Gather, decide, apply. Runs are beside it: one for each test, a bounded number at once."""
 
     def __init__(
-        self, store: Store, clock: Clock, settings: ReconcileSettings, *, again: Callable[[Key], None]
+        self, store: Store, tenants: Tenants, clock: Clock, settings: ReconcileSettings, *, again: Callable[[Key], None]
     ) -> None:
         self._store, self._clock, self._settings, self._again = store, clock, settings, again
+        self._tenants = tenants
         self._slots = FairSlots("runs", settings.runs)
         self._running: dict[Key, tuple[int, asyncio.Task[None]]] = {}
         """Generation, and the run."""
@@ -187,7 +189,11 @@ class ImageTestReconciler:
 
     async def _sources(self, resource: ImageTest) -> Sources:
         namespace = resource.metadata.namespace
-        return Sources(namespace, await gather_sources(self._store, namespace), await self._customer(resource))
+        return Sources(
+            namespace,
+            await gather_sources(self._store, namespace, self._tenants.of(namespace).networks),
+            await self._customer(resource),
+        )
 
     async def _ask(
         self, resource: ImageTest, images: list[str], sources: Sources, patient: bool
@@ -246,9 +252,11 @@ class ImageTestReconciler:
         if secret is None:
             words = f"License {name} has no pull Secret yet; it is looked for again"
             raise CannotRun("CredentialsMissing", words, may_come=True, awaited=awaited)
+        networks = self._tenants.of(namespace).networks
         try:
             marker = await build_marker(self._store, namespace, name)
-            return build_customer(name, secret, self._settings.external_url, await self._read_ca(), marker)
+            ca_pem = await self._read_ca()
+            return build_customer(name, secret, self._settings.external_url, networks, ca_pem, marker)
         except InvalidCA as error:
             raise CannotRun("CAInvalid", str(error)) from error
         except (ValueError, KeyError) as error:

@@ -24,9 +24,10 @@ from pullgate_operator.reconcile.queue import WorkQueue
 from pullgate_operator.reconcile.registry import RegistryReconciler
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings, utc_now
 from pullgate_operator.reconcile.signing import LICENSE_KEY, TOKEN_KEYS, SigningReconciler
+from pullgate_operator.reconcile.tenants import Tenants
 from pullgate_operator.reconcile.usage import UsageLedger, read_refused
 
-KINDS = frozenset({"Registry", "License", "ImageTest", "Secret"})
+KINDS = frozenset({"Registry", "License", "ImageTest", "Secret", "Namespace"})
 PASS = ("Registry", "License", "ImageTest")
 RETRY_SECONDS = 1.0
 
@@ -53,14 +54,15 @@ class Reconciler:
         clock = self._clock = WatchedClock(clock)
         self._queue = WorkQueue(clock, settings.longest_sleep)
         self._claims = Claims()
+        self._tenants = Tenants(settings)
         self._licenses: defaultdict[str, set[Key]] = defaultdict(set)
         self._signing = SigningReconciler(store, clock)
         self._registry = RegistryReconciler(
-            store, self._claims, clock, settings, again=self._queue.add, on_renewed=on_renewed
+            store, self._claims, self._tenants, clock, settings, again=self._queue.add, on_renewed=on_renewed
         )
         self._ledger = UsageLedger(clock)
         self._license = LicenseReconciler(store, self._claims, self._signing, self._ledger, clock, settings, on_issued)
-        self._image_test = ImageTestReconciler(store, clock, settings, again=self._queue.add)
+        self._image_test = ImageTestReconciler(store, self._tenants, clock, settings, again=self._queue.add)
         self._synced = False
 
     @property
@@ -180,6 +182,8 @@ class Reconciler:
                 self._add(Key("Secret", key.namespace, TEST_KEY_NAME))
         elif key.kind == "ImageTest":
             self._add(key)
+        elif key.kind == "Namespace":
+            self._note_namespace(change)
         else:
             self._note_secret(key)
 
@@ -213,6 +217,12 @@ class Reconciler:
     def _facts_of_app(self, app: str) -> object:
         """What the Licenses of an app depend on; not asked before all is known."""
         return (self._claims.domains_of(app), self._claims.names_in(app)) if self._synced else None
+
+    def _note_namespace(self, change: Change) -> None:
+        namespace = change.key.name
+        if self._tenants.take(namespace, change.document):
+            for name in self._claims.names_in(namespace):
+                self._add(Key("Registry", namespace, name))
 
     def _note_secret(self, key: Key) -> None:
         if key == LICENSE_KEY and self._synced:

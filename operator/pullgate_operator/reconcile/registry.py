@@ -35,6 +35,7 @@ from pullgate_operator.reconcile.apply import apply_plan
 from pullgate_operator.reconcile.parsing import read_resource
 from pullgate_operator.reconcile.renewals import Renewals
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
+from pullgate_operator.reconcile.tenants import Tenants
 
 ASK_END_EVERY = timedelta(hours=1)
 
@@ -54,6 +55,7 @@ class RegistryReconciler:
         self,
         store: Store,
         claims: Claims,
+        tenants: Tenants,
         clock: Clock,
         settings: ReconcileSettings,
         *,
@@ -61,7 +63,7 @@ class RegistryReconciler:
         on_renewed: Callable[[str], None],
     ) -> None:
         self._store, self._claims, self._clock, self._again = store, claims, clock, again
-        self._settings = settings
+        self._tenants, self._settings = tenants, settings
         self._slots = FairSlots("checks", settings.checks)
         self.renewals = Renewals(clock, store.request_token, again=again, on_done=on_renewed)
         self._refusals = Refusals(time.monotonic)
@@ -103,7 +105,7 @@ class RegistryReconciler:
             older_by_host=self._claims.older_by_host(name),
             older_by_domain=self._claims.older_by_domain(name),
             checked=self._checked.get(key),
-            own_identity=self._settings.allows_own_identity(key.namespace),
+            policy=self._tenants.of(key.namespace),
             least_interval=self._settings.least_interval,
             now=self._clock(),
         )
@@ -120,7 +122,7 @@ class RegistryReconciler:
             handed = decode_handoff(document) if document is not None else None
         except ValueError:
             handed = None
-        config = upstream_config(inputs.resource, None, found.ca_pem)
+        config = upstream_config(inputs.resource, inputs.policy.networks, ca_pem=found.ca_pem)
         return self.renewals.get(key, found.credentials, config, handed)
 
     async def _secret(self, namespace: str, ref: SecretRef | None) -> Document | None:

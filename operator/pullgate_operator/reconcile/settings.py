@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pullgate.policy.tenancy import DEFAULT_POLICY, TenantPolicy
 from pullgate_operator.plan.check import LEAST_INTERVAL
 from pullgate_operator.plan.image_test import WAIT
 
@@ -48,10 +49,12 @@ class ReconcileSettings:
 
     own_identity: frozenset[str] = frozenset()
     """Namespaces that may use the operator's own cloud identity, which is one for all; "*" is every namespace."""
+    tenants: TenantPolicy = DEFAULT_POLICY
+    """The rules for a namespace whose annotations set no others."""
 
-    def allows_own_identity(self, namespace: str) -> bool:
-        """Whether Registries of `namespace` may use it."""
-        return not self.own_identity.isdisjoint({"*", namespace})
+    def policy_for(self, namespace: str) -> TenantPolicy:
+        """The rules of the flags for `namespace`."""
+        return replace(self.tenants, own_identity=not self.own_identity.isdisjoint({"*", namespace}))
 
     @property
     def external_host(self) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pullgate.licensing.marks import Marker
 from pullgate.oci.json_text import read_json
+from pullgate.policy.tenancy import Networks
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.exchange import CredentialsInvalid, Exchange, ExchangeFailed, Issued, fingerprint
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, decode_handoff, handoff_name, secret_data
@@ -41,8 +42,13 @@ Issue = Callable[[Exchange, UpstreamConfig], Awaitable[Issued]]
 """Asks for a token. Raises ExchangeFailed."""
 
 
-async def gather_sources(reader: Reader, namespace: str, issue: Issue | None = None) -> tuple[Source, ...]:
-    """The Registries of an app, the oldest first; one that cannot be read is left out. `issue` as in gather_source."""
+async def gather_sources(
+    reader: Reader, namespace: str, networks: Networks, issue: Issue | None = None
+) -> tuple[Source, ...]:
+    """The Registries of an app, the oldest first; one that cannot be read is left out.
+
+    `networks` and `issue` are as in gather_source.
+    """
     documents = await reader.list("Registry", namespace)
     resources = []
     for document in sorted(documents, key=_age):
@@ -52,16 +58,16 @@ async def gather_sources(reader: Reader, namespace: str, issue: Issue | None = N
             continue  # its own status says so
         if isinstance(resource, Registry):
             resources.append(resource)
-    return tuple(await asyncio.gather(*(gather_source(reader, resource, issue) for resource in resources)))
+    return tuple(await asyncio.gather(*(gather_source(reader, resource, networks, issue) for resource in resources)))
 
 
 async def gather_source(
-    reader: Reader, resource: Registry, issue: Issue | None = None, *, fresh: bool = False
+    reader: Reader, resource: Registry, networks: Networks, issue: Issue | None = None, *, fresh: bool = False
 ) -> Source:
     """A Registry with the credentials of its Secret, or the token that the operator handed to the proxy.
 
     Where there is none, or with `fresh`, the Secret's keys are exchanged by `issue`; a workload identity is the
-    operator's, and not to be had elsewhere.
+    operator's, and not to be had elsewhere. `networks` are the private ones that the upstream may be in.
     """
     namespace, spec = resource.metadata.namespace, resource.spec
 
@@ -75,13 +81,14 @@ async def gather_source(
         return Source(resource, None, found.message, found.fix)
     credentials = found.credentials
     if credentials is None or isinstance(credentials, Credentials):
-        return Source(resource, upstream_config(resource, credentials, found.ca_pem))
+        return Source(resource, upstream_config(resource, networks, credentials, found.ca_pem))
     keys = spec.credentials.secret_ref is not None
     handed = None if fresh and keys else await _handed_over(reader, resource, fingerprint(credentials))
     if handed is not None:
-        return Source(resource, upstream_config(resource, handed, found.ca_pem, issued=True), was_issued=True)
+        config = upstream_config(resource, networks, handed, found.ca_pem, issued=True)
+        return Source(resource, config, was_issued=True)
     if keys and issue is not None:
-        config = upstream_config(resource, None, found.ca_pem)
+        config = upstream_config(resource, networks, ca_pem=found.ca_pem)
         try:
             issued = await issue(credentials, config)
         except ExchangeFailed as error:
@@ -110,13 +117,14 @@ def build_customer(
     license_name: str,
     pull_secret: Document,
     external_url: str,
+    networks: Networks,
     ca_pem: str | None = None,
     marker: Marker | None = None,
 ) -> Customer:
     """How the License's customer reaches the proxy: as the pull Secret has it, its first host is the proxy's own.
 
     `external_url` says how that host is reached; without one all are by https, but for loopback as docker does it.
-    `marker` tells the proxy that it is a test; without one the proxy counts it as the customer's.
+    `networks` and `marker` are as in proxy_config.
     Raises ValueError for a Secret that names no host, or no login for it.
     """
     config: Any = read_json(secret_data(pull_secret).get(".dockerconfigjson", b"{}"))
@@ -133,7 +141,12 @@ def build_customer(
         license_name,
         {
             host: proxy_config(
-                host, key, plain_http=_is_plain(host, own.netloc, own.scheme), ca_pem=ca_pem, marker=marker
+                host,
+                key,
+                networks,
+                plain_http=_is_plain(host, own.netloc, own.scheme),
+                ca_pem=ca_pem,
+                marker=marker,
             )
             for host in hosts
         },

@@ -116,7 +116,7 @@ def _read_registry(document: dict[str, Any]) -> Callable[[Snapshot], None]:
     if not isinstance(resource, Registry):
         return _leave
     created = str(document["metadata"].get("creationTimestamp", ""))
-    entry = RegistryEntry(registry_facts(resource), upstream_config(resource), created, registry_hosts(resource))
+    entry = RegistryEntry(registry_facts(resource), upstream_config(resource, ()), created, registry_hosts(resource))
     return lambda snapshot: snapshot.put_registry(entry)
 
 

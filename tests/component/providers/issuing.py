@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.providers.exchange import Exchange, ExchangeFailed, Issued, Tools
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.exchange_http import ExchangeHttp
@@ -22,7 +23,7 @@ async def issue(exchange: Exchange, host: str, ca_pem: str | None = None) -> Iss
         ASKED.append((namespace, name, audience))
         return f"JWT-{CANARY}"
 
-    config = UpstreamConfig("my-app/up", host, host, ca_pem=ca_pem)
+    config = UpstreamConfig("my-app/up", host, host, ca_pem=ca_pem, networks=LOOPBACK)
     return await exchange.issue(Tools(ExchangeHttp(config), lambda: datetime.now(UTC), token))
 
 

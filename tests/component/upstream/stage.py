@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import hdrs, web
 
+from pullgate.policy.tenancy import LOOPBACK, Networks
 from pullgate.providers.credentials import Credentials
 from pullgate.upstream.config import Timeouts, UpstreamConfig
 
@@ -109,6 +110,7 @@ class Stage:
         *,
         credentials: Credentials | None = None,
         realm_hosts: frozenset[str] = frozenset(),
+        networks: Networks = LOOPBACK,
         allow_private: bool = False,
         plain_http: bool = True,
         ca_pem: str | None = None,
@@ -125,6 +127,7 @@ class Stage:
             realm_hosts=realm_hosts,
             allow_private=allow_private,
             timeouts=timeouts,
+            networks=networks,
         )
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:

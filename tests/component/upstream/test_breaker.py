@@ -9,6 +9,7 @@ import pytest
 
 from pullgate import faults
 from pullgate.oci.manifest import MANIFEST_TYPES
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.upstream.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Breaker
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
@@ -91,7 +92,9 @@ async def test_a_registry_that_fails_is_asked_no_more_and_serves_again_when_it_i
     clock = Clock()
     async with ScriptedRegistry() as registry:
         await seed(registry)
-        config = UpstreamConfig("my-app/up", registry.host, registry.host, plain_http=True, allow_private=True)
+        config = UpstreamConfig(
+            "my-app/up", registry.host, registry.host, plain_http=True, allow_private=True, networks=LOOPBACK
+        )
         async with Upstream(config, clock=clock) as upstream:
             registry.on("GET", "/manifests/", spoil.answer(500))
             for number in range(FAILURES):
@@ -113,7 +116,9 @@ async def test_a_registry_that_fails_is_asked_no_more_and_serves_again_when_it_i
 async def test_a_refusal_is_an_answer_and_opens_nothing() -> None:
     async with ScriptedRegistry() as registry:
         await seed(registry)
-        config = UpstreamConfig("my-app/up", registry.host, registry.host, plain_http=True, allow_private=True)
+        config = UpstreamConfig(
+            "my-app/up", registry.host, registry.host, plain_http=True, allow_private=True, networks=LOOPBACK
+        )
         async with Upstream(config) as upstream:
             for _ in range(3 * FAILURES):
                 with pytest.raises(faults.ManifestUnknown):

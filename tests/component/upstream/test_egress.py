@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from pullgate import faults
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.providers.credentials import Credentials
 from pullgate.upstream import large_body
 from pullgate.upstream.blob import stream_blob
@@ -36,7 +37,9 @@ SetProxy = Callable[..., None]
 def config(*, port: int = 443, plain_http: bool = False, credentials: Credentials | None = None) -> UpstreamConfig:
     host = NAME if port == 443 else f"{NAME}:{port}"
     ca_pem = None if plain_http else authority().pem
-    return UpstreamConfig("my-app/stage", NAME, host, credentials, plain_http=plain_http, ca_pem=ca_pem)
+    return UpstreamConfig(
+        "my-app/stage", NAME, host, credentials, plain_http=plain_http, ca_pem=ca_pem, networks=LOOPBACK
+    )
 
 
 @pytest.fixture

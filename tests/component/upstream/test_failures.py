@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from pullgate import faults
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import Timeouts, UpstreamConfig
 from pullgate.upstream.request import UpstreamRequest
@@ -22,7 +23,9 @@ SHORT = Timeouts(connect=0.3, first_byte=0.3, idle=0.3)
 
 
 def config_for(host: str, timeouts: Timeouts = SHORT) -> UpstreamConfig:
-    return UpstreamConfig("my-app/x", "registry.test", host, CREDENTIALS, plain_http=True, timeouts=timeouts)
+    return UpstreamConfig(
+        "my-app/x", "registry.test", host, CREDENTIALS, plain_http=True, timeouts=timeouts, networks=LOOPBACK
+    )
 
 
 async def fault_of(config: UpstreamConfig) -> faults.Fault:

@@ -7,6 +7,7 @@ from aiohttp import web
 from yarl import URL
 
 from pullgate import faults
+from pullgate.policy.tenancy import EVERYWHERE, Networks, parse_networks
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.guard import Guard, origin_of
@@ -23,7 +24,13 @@ def redirect(location: str, status: int = 307) -> Reply:
     return Reply(status, b"", {"Location": location})
 
 
-def guard(*, plain_http: bool = False, realm_hosts: frozenset[str] = frozenset(), allow_private: bool = False) -> Guard:
+def guard(
+    *,
+    plain_http: bool = False,
+    realm_hosts: frozenset[str] = frozenset(),
+    networks: Networks = (),
+    allow_private: bool = False,
+) -> Guard:
     return Guard(
         UpstreamConfig(
             "my-app/hub",
@@ -31,6 +38,7 @@ def guard(*, plain_http: bool = False, realm_hosts: frozenset[str] = frozenset()
             "registry-1.docker.io",
             plain_http=plain_http,
             realm_hosts=realm_hosts,
+            networks=networks,
             allow_private=allow_private,
         )
     )
@@ -133,60 +141,67 @@ def test_a_listed_realm_is_taken_by_https_only_unless_the_registry_is_plain() ->
             guard(realm_hosts=listed, plain_http=not strict).realm(realm)
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "10.0.0.1",
-        "172.16.0.1",
-        "192.168.1.1",
-        "127.0.0.1",
-        "0.0.0.0",
-        "100.64.0.1",
-        "169.254.169.254",
-        "168.63.129.16",
-        "100.100.100.200",
-        "224.0.0.1",
-        "255.255.255.255",
-        "::",
-        "::1",
-        "fe80::1",
-        "fe80::1%eth0",
-        "fd00::1",
-        "fd00:ec2::254",
-        "::ffff:127.0.0.1",
-        "::ffff:169.254.169.254",
-        "64:ff9b::7f00:1",
-        "64:ff9b::a9fe:a9fe",
-        "2002:7f00:1::1",
-        "ff02::1",
-    ],
-)
-def test_a_foreign_name_is_not_dialled_at_an_address_that_is_not_public(address: str) -> None:
-    assert not guard().may_dial("cdn.example", address)
-    assert guard(allow_private=True).may_dial("cdn.example", address)
+PRIVATE = [
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "127.0.0.1",
+    "100.64.0.1",
+    "255.255.255.255",
+    "::1",
+    "fd00::1",
+    "::ffff:127.0.0.1",
+    "64:ff9b::7f00:1",
+    "2002:7f00:1::1",
+]
+NEVER = [
+    "0.0.0.0",
+    "169.254.169.254",
+    "169.254.170.23",
+    "168.63.129.16",
+    "100.100.100.200",
+    "224.0.0.1",
+    "::",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fd00:ec2::254",
+    "fd00:ec2::23",
+    "::ffff:169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "2002:a9fe:a9fe::1",
+    "ff02::1",
+]
+OWN, FOREIGN = "registry-1.docker.io", "cdn.example"
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_a_private_address_is_dialled_by_the_administrators_word_alone(address: str) -> None:
+    for allow_private in (False, True):
+        assert not guard(allow_private=allow_private).may_dial(OWN, address)
+        assert not guard(allow_private=allow_private).may_dial(FOREIGN, address)
+        elsewhere = guard(networks=parse_networks("10.99.0.0/16"), allow_private=allow_private)
+        assert not elsewhere.may_dial(OWN, address)
+        assert not elsewhere.may_dial(FOREIGN, address)
+        assert guard(networks=EVERYWHERE, allow_private=allow_private).may_dial("REGISTRY-1.docker.io.", address)
+    assert not guard(networks=EVERYWHERE).may_dial(FOREIGN, address)
+    assert guard(networks=EVERYWHERE, allow_private=True).may_dial(FOREIGN, address)
+
+
+@pytest.mark.parametrize("address", NEVER)
+@pytest.mark.parametrize("host", [OWN, FOREIGN])
+def test_link_local_and_metadata_addresses_are_dialled_by_no_switch(host: str, address: str) -> None:
+    assert not guard(networks=EVERYWHERE, allow_private=True).may_dial(host, address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "127.8.8.8"])
+def test_the_star_of_private_networks_is_no_loopback(address: str) -> None:
+    assert not guard(networks=parse_networks("*")).may_dial(OWN, address)
+    assert guard(networks=parse_networks("* 127.0.0.0/8 ::1")).may_dial(OWN, address)
 
 
 @pytest.mark.parametrize("address", ["93.184.215.14", "2606:4700::1111", "64:ff9b::5db8:d70e"])
 def test_a_public_address_is_dialled(address: str) -> None:
-    assert guard().may_dial("cdn.example", address)
-
-
-@pytest.mark.parametrize(
-    ("address", "dialled"),
-    [
-        ("10.0.0.1", True),
-        ("127.0.0.1", True),
-        ("fd12::1", True),
-        ("169.254.169.254", False),
-        ("::ffff:169.254.169.254", False),
-        ("fe80::1", False),
-        ("fd00:ec2::254", False),
-        ("100.100.100.200", False),
-    ],
-)
-def test_the_registrys_own_name_may_be_private_but_no_metadata_service(address: str, dialled: bool) -> None:
-    assert guard().may_dial("registry-1.docker.io", address) is dialled
-    assert guard().may_dial("REGISTRY-1.docker.io.", address) is dialled
+    assert guard().may_dial(FOREIGN, address)
 
 
 async def test_credentials_are_not_sent_to_a_realm_of_the_upstreams_choice() -> None:
@@ -338,8 +353,28 @@ async def test_a_redirect_that_is_handed_out_is_guarded_too() -> None:
                 await upstream.send(request)
 
 
-async def test_a_metadata_service_is_no_registry() -> None:
-    config = UpstreamConfig("a/b", "registry.test", "169.254.169.254", plain_http=True)
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]"])
+async def test_a_metadata_service_is_no_registry(host: str) -> None:
+    config = UpstreamConfig("a/b", "registry.test", host, plain_http=True, networks=EVERYWHERE, allow_private=True)
     async with Upstream(config) as upstream:
         with pytest.raises(faults.UpstreamUnreachable, match="link-local"):
             await upstream.send(MANIFEST)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+async def test_a_private_host_that_nobody_allowed_is_not_asked_and_the_administrator_is_named(name: str) -> None:
+    async with Stage(lambda _: OK) as stage:
+        host = f"{name}:{stage.port}"
+        config = UpstreamConfig("a/b", "registry.test", host, plain_http=True, allow_private=True)
+        async with Upstream(config) as upstream:
+            with pytest.raises(faults.UpstreamUnreachable, match="its address is private") as caught:
+                await upstream.send(MANIFEST)
+        assert stage.asked == []
+        assert "pullgate.dev/private-networks" in caught.value.step
+
+
+async def test_no_switch_leads_a_redirect_to_a_metadata_service() -> None:
+    async with Stage(lambda _: redirect("http://169.254.169.254/latest/meta-data")) as stage:
+        async with Upstream(stage.config(networks=EVERYWHERE, allow_private=True)) as upstream:
+            with pytest.raises(faults.RedirectRefused):
+                await upstream.send(BLOB)

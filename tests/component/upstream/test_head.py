@@ -8,6 +8,7 @@ import pytest
 
 from pullgate import faults
 from pullgate.oci.reference import Reference
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.providers.credentials import Credentials
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
@@ -36,7 +37,13 @@ async def registry() -> AsyncIterator[ScriptedRegistry]:
 def config_of(registry: ScriptedRegistry) -> UpstreamConfig:
     credentials = Credentials(registry.username, registry.password)
     return UpstreamConfig(
-        "my-app/ecr", "public.ecr.aws", registry.host, credentials, plain_http=True, allow_private=True
+        "my-app/ecr",
+        "public.ecr.aws",
+        registry.host,
+        credentials,
+        plain_http=True,
+        allow_private=True,
+        networks=LOOPBACK,
     )
 
 

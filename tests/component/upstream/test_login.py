@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.providers.types import PROVIDERS
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.login import Quota, check_login
@@ -14,7 +15,9 @@ HEADERS = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"
 
 
 def config_of(upstream: ScriptedRegistry) -> UpstreamConfig:
-    return UpstreamConfig("my-app/hub", upstream.host, upstream.host, plain_http=True, allow_private=True)
+    return UpstreamConfig(
+        "my-app/hub", upstream.host, upstream.host, plain_http=True, allow_private=True, networks=LOOPBACK
+    )
 
 
 async def test_docker_hubs_rate_limit_is_read_by_a_head_that_is_not_counted() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from pullgate.oci.reference import Reference
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.providers.credentials import Credentials
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import UpstreamConfig
@@ -47,7 +48,7 @@ async def registry() -> AsyncIterator[ScriptedRegistry]:
 
 def config_of(registry: ScriptedRegistry | DockerRegistry, password: str | None = None) -> UpstreamConfig:
     credentials = Credentials(registry.username, password or registry.password) if registry.username else None
-    return UpstreamConfig("my-app/quay", "quay.test", registry.host, credentials, plain_http=True)
+    return UpstreamConfig("my-app/quay", "quay.test", registry.host, credentials, plain_http=True, networks=LOOPBACK)
 
 
 def target(config: UpstreamConfig, tag: str = "1.0", repository: str = REPOSITORY) -> ProbeTarget:
@@ -279,7 +280,7 @@ async def test_what_is_not_finished_in_time_fails_and_the_rest_counts(registry: 
 
 
 async def test_a_host_that_never_answers_is_given_up_for_all_images() -> None:
-    config = UpstreamConfig("my-app/quay", "quay.test", f"127.0.0.1:{free_port()}", plain_http=True)
+    config = UpstreamConfig("my-app/quay", "quay.test", f"127.0.0.1:{free_port()}", plain_http=True, networks=LOOPBACK)
     targets = [target(config, f"n{number}") for number in range(300)]
     results = await probe_all(targets, ProbeOptions(per_host=1, timeout=20))
     assert set(outcomes(results)) == {"UpstreamUnreachable"}

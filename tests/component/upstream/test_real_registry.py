@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pullgate import faults
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.providers.credentials import Credentials
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.client import Upstream
@@ -31,7 +32,9 @@ async def registry(request: pytest.FixtureRequest) -> AsyncIterator[DockerRegist
 def config_of(registry: DockerRegistry, password: str | None = None) -> UpstreamConfig:
     """The Registry for `registry`."""
     credentials = Credentials(registry.username, password or registry.password) if registry.username else None
-    return UpstreamConfig("my-app/real", "registry.test", registry.host, credentials, plain_http=True)
+    return UpstreamConfig(
+        "my-app/real", "registry.test", registry.host, credentials, plain_http=True, networks=LOOPBACK
+    )
 
 
 async def download(upstream: Upstream, digest: str, range_: str | None = None) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pullgate import faults, tls_context
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.tls_context import build_client_context, relax_strict
 from pullgate.upstream.client import Upstream, UpstreamRequest
 from pullgate.upstream.config import UpstreamConfig
@@ -83,6 +84,6 @@ async def test_the_message_holds_the_reason_of_a_failed_handshake() -> None:
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     async with server:
         host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with Upstream(UpstreamConfig("my-app/stage", "registry.test", host)) as upstream:
+        async with Upstream(UpstreamConfig("my-app/stage", "registry.test", host, networks=LOOPBACK)) as upstream:
             with pytest.raises(faults.UpstreamTLS, match=r"the handshake failed \(.*alert handshake failure\)"):
                 await upstream.send(PING)

@@ -129,7 +129,7 @@ def _login(found: Credentials | None) -> None:
 
 
 def _customer(data: bytes) -> Customer:
-    return build_customer("acme", _document(data, ".dockerconfigjson"), "https://images.example.com")
+    return build_customer("acme", _document(data, ".dockerconfigjson"), "https://images.example.com", ())
 
 
 def _reached(customer: Customer) -> None:

@@ -81,7 +81,7 @@ def _resource(resource: Resource) -> None:
     elif isinstance(resource, Registry):
         assert registry_facts(resource).host
         assert registry_hosts(resource)
-        assert Guard(upstream_config(resource)).is_own(name_of(URL(f"https://{resource.spec.host}")))
+        assert Guard(upstream_config(resource, ())).is_own(name_of(URL(f"https://{resource.spec.host}")))
     elif isinstance(resource, Secret):
         stored = resource.all_data()
         for value in stored.values():

@@ -49,6 +49,7 @@ def app(cluster: Kubectl) -> Iterator[str]:
     """A namespace of the test's own."""
     name = f"app-{secrets.token_hex(4)}"
     cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("annotate", "namespace", name, "pullgate.dev/private-networks=127.0.0.0/8")
     yield name
     look_at_resources(cluster, "-n", name)
     cluster.kubectl("delete", "namespace", name, "--wait=false")

@@ -103,7 +103,7 @@ def secret(app: str, password: str) -> Document:
 
 def registry(app: str, host: str) -> Document:
     """The Registry `upstream`."""
-    return gate.registry("upstream", host, secret="robot", network={"allowPrivate": True}, namespace=app)
+    return gate.registry("upstream", host, secret="robot", namespace=app)
 
 
 def license_(app: str, **spec: Any) -> Document:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pullgate import faults
+from pullgate.policy.tenancy import TenantPolicy, parse_networks
 from pullgate.providers.exchange import CredentialsInvalid
 from pullgate.providers.handoff import decode_handoff, secret_document
 from pullgate.resources import Registry, parse_resource
@@ -358,7 +359,7 @@ GOOD = "europe-west1-docker.pkg.dev"
     ],
 )
 def test_no_token_is_asked_for_a_registry_outside_of_its_cloud(spec: dict[str, Any], field: str, fix: str) -> None:
-    inputs = dataclasses.replace(INPUTS, resource=registry(**spec), secret=KEYS, own_identity=True)
+    inputs = dataclasses.replace(INPUTS, resource=registry(**spec), secret=KEYS, policy=TenantPolicy(own_identity=True))
     found = find_credentials(inputs)
     assert isinstance(found, CredentialsInvalid)
     assert field in found.message
@@ -378,9 +379,20 @@ def test_the_operators_own_token_is_not_shown_to_a_certificate_that_a_tenant_tru
     tls = {"caSecretRef": {"name": "ca"}}
     ca = secret_document("my-app", "ca", {"ca.crt": CA})
     own = registry(type="GAR", host=GOOD, credentials=GCP, tls=tls)
-    found = find_credentials(dataclasses.replace(INPUTS, resource=own, ca_secret=ca, own_identity=True))
+    found = find_credentials(
+        dataclasses.replace(INPUTS, resource=own, ca_secret=ca, policy=TenantPolicy(own_identity=True))
+    )
     assert isinstance(found, CredentialsInvalid)
     assert "spec.tls.caSecretRef" in found.message
     tenants = registry(type="ACR", host="r.azurecr.io", credentials=AZURE, tls=tls)
     found = find_credentials(dataclasses.replace(INPUTS, resource=tenants, ca_secret=ca))
     assert not isinstance(found, CredentialsInvalid)
+
+
+def test_the_handoff_holds_what_the_administrator_allows_the_namespace() -> None:
+    policy = TenantPolicy(networks=parse_networks("10.20.0.0/16 fd12::/48"), max_requests=7)
+    handed = decode_handoff(decide(policy=policy).plan.secrets[0])
+    assert (handed.networks, handed.max_requests) == (policy.networks, 7)
+    assert decide(policy=policy).check is not None
+    nothing = decode_handoff(decide().plan.secrets[0])
+    assert (nothing.networks, nothing.max_requests) == ((), None)

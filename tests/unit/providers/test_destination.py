@@ -126,7 +126,7 @@ HANDED = Handoff(
 
 def put(snapshot: Snapshot, resource: Registry) -> RegistryFacts:
     facts = registry_facts(resource)
-    snapshot.put_registry(RegistryEntry(facts, upstream_config(resource), "", registry_hosts(resource)))
+    snapshot.put_registry(RegistryEntry(facts, upstream_config(resource, ()), "", registry_hosts(resource)))
     return facts
 
 

@@ -12,9 +12,10 @@ PLURALS: Final = {
     "ImageTest": "imagetests",
     "Secret": "secrets",
     "ConfigMap": "configmaps",
+    "Namespace": "namespaces",
 }
 
-CORE: Final = frozenset({"Secret", "ConfigMap"})
+CORE: Final = frozenset({"Secret", "ConfigMap", "Namespace"})
 
 
 def api_version_of(kind: str) -> str:

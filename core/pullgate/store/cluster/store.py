@@ -85,7 +85,7 @@ class ClusterStore:
             page = await self._api.list_page(self.path_of(kind), params, metadata_only=True)
             for item in page.get("items") or ():  # null, where there is none
                 metadata = item["metadata"]
-                versions[Key(kind, metadata["namespace"], metadata["name"])] = metadata["resourceVersion"]
+                versions[Key(kind, metadata.get("namespace", ""), metadata["name"])] = metadata["resourceVersion"]
             if not page["metadata"].get("continue"):
                 break
             params = {"limit": str(PAGE), "continue": page["metadata"]["continue"]}
@@ -247,7 +247,7 @@ def _listed_mark(kind: str) -> Key:
 def _stub(document: Document) -> Document:
     """What says whether another is newer."""
     metadata = document["metadata"]
-    kept = {name: metadata[name] for name in ("name", "namespace", "resourceVersion")}
+    kept = {name: metadata[name] for name in ("name", "namespace", "resourceVersion") if name in metadata}
     return {"kind": document["kind"], "metadata": kept}
 
 
