@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from pullgate.licensing.license_file import verify_license
+from pullgate.policy.tenancy import LOOPBACK, TenantPolicy
 from pullgate.providers.handoff import decode_handoff, decode_signing_keys, secret_data
 from pullgate.resources.fields import format_time
 from pullgate.store.folder import FolderStore
@@ -34,6 +35,7 @@ UP = Key("Registry", "my-app", "up")
 LICENSE_SECRET = Key("Secret", "my-app", "acme-license")
 PULL_SECRET = Key("Secret", "my-app", "acme-pull")
 GRACE = ReconcileSettings("https://images.example.com").key_grace
+LOCAL = TenantPolicy(networks=LOOPBACK)
 HANDOFF = Key("Secret", "pullgate-system", "registry.my-app.up")
 
 
@@ -80,7 +82,7 @@ async def operator(folder: Folder, clock: Callable[[], datetime] | None = None) 
     """Reconcilers at work on `folder`."""
     store = folder.open()
     await store.start()
-    settings = ReconcileSettings("https://images.example.com", longest_sleep=0.1)
+    settings = ReconcileSettings("https://images.example.com", tenants=LOCAL, longest_sleep=0.1)
     reconciler = Reconciler(store, settings, clock) if clock is not None else Reconciler(store, settings)
     task = asyncio.create_task(reconciler.run())
     try:
@@ -589,7 +591,7 @@ async def test_a_secret_that_the_watch_did_not_tell_of_costs_no_key(folder: Fold
     store = ForgetfulStore(folder.path)
     store.missed = frozenset({LICENSE_SECRET, LICENSE_KEY, TOKEN_KEYS})
     await store.start()
-    reconciler = Reconciler(store, ReconcileSettings("https://images.example.com"))
+    reconciler = Reconciler(store, ReconcileSettings("https://images.example.com", tenants=LOCAL))
     task = asyncio.create_task(reconciler.run())
     try:
 
@@ -613,7 +615,7 @@ async def test_a_license_that_the_watch_did_not_tell_of_keeps_its_secrets(folder
     store, clock = ForgetfulStore(folder.path), Clock()
     store.missed = frozenset({ACME})
     await store.start()
-    settings = ReconcileSettings("https://images.example.com", longest_sleep=0.1)
+    settings = ReconcileSettings("https://images.example.com", tenants=LOCAL, longest_sleep=0.1)
     reconciler = LicenseReconciler(
         store, Claims(), SigningReconciler(store, clock), UsageLedger(clock), clock, settings
     )
@@ -636,7 +638,7 @@ async def test_what_changed_while_nobody_led_goes_before_the_pass_of_a_new_leade
     folder.write("zoe.yaml", license_text("zoe"))
     store = RecordingStore(folder.path)
     await store.start()
-    reconciler = Reconciler(store, ReconcileSettings("https://images.example.com", workers=1))
+    reconciler = Reconciler(store, ReconcileSettings("https://images.example.com", tenants=LOCAL, workers=1))
     task = asyncio.create_task(reconciler.run())
     try:
 

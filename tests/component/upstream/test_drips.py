@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from pullgate import faults
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.shares import Shares
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import Timeouts, UpstreamConfig
@@ -37,7 +38,9 @@ async def upstream_that(send: Send, budget: Shares | None = None) -> AsyncIterat
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    config = UpstreamConfig("my-app/slow", "slow.test", f"127.0.0.1:{port}", plain_http=True, timeouts=QUICK)
+    config = UpstreamConfig(
+        "my-app/slow", "slow.test", f"127.0.0.1:{port}", plain_http=True, timeouts=QUICK, networks=LOOPBACK
+    )
     async with Upstream(config, budget=budget) as upstream:
         yield upstream
     server.close()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pullgate import faults
+from pullgate.policy.tenancy import LOOPBACK
 from pullgate.shares import Holders, registry_holders
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import Timeouts, UpstreamConfig
@@ -110,9 +111,10 @@ async def test_an_upstream_is_asked_while_names_of_another_are_stuck(server: Nam
     names = Names(server.find, threads=4)
     timeouts = Timeouts(connect=0.3, total=1.0)
     async with Stage(lambda _: OK) as stage:
-        good = UpstreamConfig("two/up", "good.test", f"good.test:{stage.port}", plain_http=True)
+        good = UpstreamConfig("two/up", "good.test", f"good.test:{stage.port}", plain_http=True, networks=LOOPBACK)
         bad = [
-            UpstreamConfig("one/up", f"n{number}.stuck", f"n{number}.stuck", timeouts=timeouts) for number in range(16)
+            UpstreamConfig("one/up", f"n{number}.stuck", f"n{number}.stuck", timeouts=timeouts, networks=LOOPBACK)
+            for number in range(16)
         ]
         async with contextlib.AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(Upstream(config, names=names)) for config in bad]
