@@ -287,13 +287,13 @@ def _of_now(key: Any) -> Any:
 async def test_the_key_of_marks_goes_with_the_last_license(gate: Gate) -> None:
     path = mark_key_file(gate, "other-app")
     await gate.until(path.exists)
-    await gate.delete("License", "acme-elsewhere")
+    await gate.delete("License", "acme-elsewhere", "other-app")
     await gate.until(lambda: not path.exists())
     assert mark_key_file(gate).exists()
 
 
 async def test_a_secret_of_somebody_else_with_that_name_stays(gate: Gate) -> None:
-    await gate.delete("License", "acme-elsewhere")
+    await gate.delete("License", "acme-elsewhere", "other-app")
     await gate.until(lambda: not mark_key_file(gate, "other-app").exists())
     own = secret(TEST_KEY_NAME, "user", "CANARY-vendor", namespace="other-app")
     (gate.directory / "own.yaml").write_text(yaml.safe_dump(own))

@@ -190,9 +190,9 @@ class Gate:
             if document["kind"] == "License":
                 await self.until(functools.partial(self._has_license, metadata["namespace"], metadata["name"]))
 
-    async def delete(self, kind: str, name: str) -> None:
+    async def delete(self, kind: str, name: str, namespace: str = APP) -> None:
         """Remove the document's file."""
-        await asyncio.to_thread(self._path(kind, name).unlink)
+        await asyncio.to_thread(self._path(kind, name, namespace).unlink)
 
     def key(self, license_name: str, namespace: str = APP) -> str:
         """The license's current key, from its pull Secret."""

@@ -22,7 +22,8 @@ from pullgate.upstream.request import UpstreamRequest
 from tests.component.upstream.stage import Reply, Stage
 
 MANIFEST = UpstreamRequest("GET", "a/b", "manifests", "1")
-OK = Reply(200, b"{}", {"Content-Type": "application/vnd.oci.image.manifest.v1+json"})
+IMAGE = b'{"schemaVersion": 2, "config": {}, "layers": []}'
+OK = Reply(200, IMAGE, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"})
 
 
 class NameServer:
@@ -121,7 +122,7 @@ async def test_an_upstream_is_asked_while_names_of_another_are_stuck(server: Nam
             asked = [asyncio.create_task(client.fetch_manifest(MANIFEST)) for client in clients]
             await asyncio.sleep(0.1)
             async with Upstream(good, names=names) as upstream:
-                assert (await upstream.fetch_manifest(MANIFEST)).body == b"{}"
+                assert (await upstream.fetch_manifest(MANIFEST)).body == IMAGE
             found = await asyncio.gather(*asked, return_exceptions=True)
         assert {type(fault) for fault in found} <= {faults.UpstreamTimeout, faults.UpstreamUnreachable}
     server.answer()

@@ -227,7 +227,7 @@ FACTS = [
     ("GHCR", "https://api.SUBDOMAIN.ghe.com", ""),
     ("ACR", "Container Registry Repository Reader", ""),
     ("ACR", "REGION.geo.azurecr.io", ""),
-    ("ACR", "the `service` that the registry's challenge names", ""),
+    ("ACR", "their tokens go to no other name", "Pullgate sends the `service`"),
     ("Harbor", "expired or disabled", "List for tags"),
     ("Quay", "there is no such repository: Quay answers 401", "RepositoryUnknown"),
     ("Quay", "This namespace is disabled", ""),
