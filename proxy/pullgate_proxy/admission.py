@@ -21,7 +21,7 @@ from typing import Final
 from aiohttp import web
 
 from pullgate.faults import Overloaded
-from pullgate.shares import Holders, Loan, Shares, address_holder
+from pullgate.shares import CapOf, Holders, Loan, Shares, address_holder
 from pullgate_proxy.connections import Connections, Handle
 from pullgate_proxy.memory import count_descriptors, find_memory_limit, give_back, read_resident
 from pullgate_proxy.metrics import Metrics
@@ -87,8 +87,8 @@ def plan_room(descriptors: int, opened: int, memory: int | None, settings: Proxy
 class Admission:
     """Counts what is open, and refuses what there is no room for."""
 
-    def __init__(self, settings: ProxySettings, metrics: Metrics) -> None:
-        """Plan by the limits of this process."""
+    def __init__(self, settings: ProxySettings, metrics: Metrics, cap_of: CapOf | None = None) -> None:
+        """Plan by the limits of this process. `cap_of` bounds the open requests of a namespace further."""
         self._settings = settings
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._descriptors = soft if soft != resource.RLIM_INFINITY else MANY
@@ -97,7 +97,7 @@ class Admission:
         self.room = plan_room(self._descriptors, count_descriptors(), self.memory, settings)
         forms = self.room.bodies // FORM_PART
         self.bodies, self._forms = Shares("bodies", self.room.bodies - forms), Shares("bodies", forms)
-        self.requests = Shares("requests", self.room.requests)
+        self.requests = Shares("requests", self.room.requests, cap_of)
         """Those that were authorized, each in the name of its License, Registry and app."""
         self.connections: Connections
         self.running = 0

@@ -84,7 +84,7 @@ class Proxy:
         self.settings = settings
         self.snapshot = Snapshot()
         self.metrics = Metrics()
-        self.admission = Admission(settings, self.metrics)
+        self.admission = Admission(settings, self.metrics, self.snapshot.max_requests)
         self.throttle = Throttle(time.monotonic)
         self.rates = Rates(time.monotonic)
         self.metrics.wrong_key_sources.set_function(lambda: len(self.throttle))

@@ -72,6 +72,8 @@ class Snapshot:
         self._by_host: dict[Name, list[RegistryEntry]] = {}
         self._by_domain: dict[str, list[RegistryEntry]] = {}
         self._handoffs: dict[Name, Handoff] = {}
+        self._caps: dict[str, dict[Name, int]] = {}
+        """Namespace -> what each of its handoffs says of the requests that may be open."""
 
     # --- look-ups ---
 
@@ -104,6 +106,11 @@ class Snapshot:
     def counts(self) -> dict[str, int]:
         """How many resources are known, by kind."""
         return {"Registry": len(self._registries), "License": len(self._keys_of), "key": len(self._keys)}
+
+    def max_requests(self, namespace: str) -> int | None:
+        """The requests that the Licenses of `namespace` may have open at once, by the administrator's word."""
+        caps = self._caps.get(namespace)
+        return min(caps.values()) if caps else None
 
     # --- changes ---
 
@@ -146,10 +153,16 @@ class Snapshot:
     def put_handoff(self, name: Name, handoff: Handoff | None) -> None:
         """A Registry's credentials: new, changed, or (None) withdrawn."""
         self.registries_version += 1
+        caps = self._caps.setdefault(name[0], {})
+        caps.pop(name, None)
         if handoff is None:
             self._handoffs.pop(name, None)
         else:
             self._handoffs[name] = handoff
+            if handoff.max_requests is not None:
+                caps[name] = handoff.max_requests
+        if not caps:
+            del self._caps[name[0]]
 
 
 def _insert(entries: list[RegistryEntry], entry: RegistryEntry) -> None:

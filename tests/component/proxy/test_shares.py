@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from pullgate.oci.manifest import MANIFEST_LIMIT
+from pullgate.policy.tenancy import LOOPBACK, TenantPolicy
 from pullgate_proxy.cache.ask import Ask
 from tests.support.catalog import WORKER, catalog, seed
 from tests.support.gate import Answer, Gate, basic, license_, registry, running
@@ -90,6 +91,17 @@ async def end(world: World) -> None:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with world_of(tmp_path) as world:
         yield world
+
+
+async def test_an_app_has_no_more_requests_open_than_its_administrator_allows(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+    async with world_of(tmp_path, tenants=TenantPolicy(networks=LOOPBACK, max_requests=7)) as world:
+        world.upstreams["one"].on("GET", "/blobs/", faults.hang_after(10, go_on))
+        refused = await world.settle(world.flood("one", f"blobs/{IMAGE.config}", 20))
+        assert len(refused) == 13
+        assert refused[0].message.startswith("app one has 7 requests open, which is its share")
+        assert (await world.manifest("two")).status == 200
+        go_on.set()
 
 
 async def test_320_slow_gets_of_one_license_leave_all_others_served(world: World) -> None:
