@@ -27,9 +27,11 @@ from pullgate.upstream.trial import places_of
 from pullgate_operator.plan.check import Checked
 from pullgate_operator.plan.claims import Claims
 from pullgate_operator.plan.credentials import Resolved
+from pullgate_operator.plan.domains import find_refusal
 from pullgate_operator.plan.registry import RegistryInputs, find_credentials, handoff_of, plan_registry
 from pullgate_operator.plan.renewal import Renewal
 from pullgate_operator.reconcile.apply import apply_plan
+from pullgate_operator.reconcile.domains import DomainRecords
 from pullgate_operator.reconcile.renewals import Renewals
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
 from pullgate_operator.reconcile.tenants import Tenants
@@ -54,7 +56,8 @@ class RegistryReconciler:
         on_renewed: Callable[[str], None],
     ) -> None:
         self._store, self._claims, self._clock, self._again = store, claims, clock, again
-        self._tenants = tenants
+        self._tenants, self._external_name = tenants, settings.external_name
+        self.domains = DomainRecords(store, claims, clock)
         self._slots = asyncio.Semaphore(settings.checks)
         self.renewals = Renewals(clock, store.request_token, again=again, on_done=on_renewed)
         self._refusals = Refusals(time.monotonic)
@@ -65,6 +68,7 @@ class RegistryReconciler:
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Bring one Registry up to date; returns when to come again. Raises InvalidResource, StoreUnavailable."""
+        await self.domains.settle((key.namespace, key.name))
         document = await self._store.get(key)
         if document is None:
             await self._forget(key)
@@ -88,15 +92,16 @@ class RegistryReconciler:
 
     async def _gather(self, key: Key, resource: Registry) -> RegistryInputs:
         name = (key.namespace, key.name)
-        spec = resource.spec
+        spec, policy = resource.spec, self._tenants.of(key.namespace)
         inputs = RegistryInputs(
             resource=resource,
             secret=await self._secret(key.namespace, spec.credentials.secret_ref),
             ca_secret=await self._secret(key.namespace, spec.tls.ca_secret_ref),
             older_by_host=self._claims.older_by_host(name),
-            older_by_domain=self._claims.older_by_domain(name),
+            refusal=find_refusal(self._claims, name, policy, self._external_name),
             checked=self._checked.get(key),
-            policy=self._tenants.of(key.namespace),
+            policy=policy,
+            held=self._claims.held_by(name),
             now=self._clock(),
         )
         return dataclasses.replace(inputs, renewal=await self._renewal(key, inputs))

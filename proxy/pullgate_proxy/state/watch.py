@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
+from pullgate.providers.domain_claim import claimed_domain, decode_claim
 from pullgate.providers.handoff import (
     SIGNING_KEYS_NAME,
     SYSTEM_NAMESPACE,
@@ -95,17 +96,19 @@ def _read_key(spec: KeysSpec, key: KeyStatus) -> KeyFacts:
 def _put_registry(document: dict[str, Any], snapshot: Snapshot) -> None:
     resource = parse_resource(document)
     if isinstance(resource, Registry):
-        created = str(document["metadata"].get("creationTimestamp", ""))
-        entry = RegistryEntry(
-            registry_facts(resource), upstream_config(resource, ()), created, registry_hosts(resource)
-        )
-        snapshot.put_registry(entry)
+        created, uid = str(document["metadata"].get("creationTimestamp", "")), resource.metadata.uid
+        facts, config = registry_facts(resource), upstream_config(resource, ())
+        snapshot.put_registry(RegistryEntry(facts, config, created, registry_hosts(resource), uid))
 
 
 def _put_secret(key: Key, document: dict[str, Any] | None, snapshot: Snapshot) -> None:
     if key.name == SIGNING_KEYS_NAME:
         keys = decode_signing_keys(document) if document else ()
         snapshot.signing_keys = SigningKeys(tuple(SigningKey(k.id, k.key, k.not_after.timestamp()) for k in keys))
+        return
+    domain = claimed_domain(key.name)
+    if domain is not None:
+        snapshot.put_claim(domain, decode_claim(document) if document else None)
         return
     target = handoff_target(key.name)
     if target is not None:
