@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from pullgate.licensing.license_file import verify_license
+from pullgate.policy.tenancy import LOOPBACK, TenantPolicy
 from pullgate.providers.handoff import decode_handoff, decode_signing_keys, secret_data
 from pullgate.resources.fields import format_time
 from pullgate.store.folder import FolderStore
@@ -80,7 +81,8 @@ async def operator(folder: Folder, clock: Callable[[], datetime] | None = None) 
     """Reconcilers at work on `folder`."""
     store = folder.open()
     await store.start()
-    settings = ReconcileSettings("https://images.example.com", longest_sleep=0.1)
+    tenants = TenantPolicy(networks=LOOPBACK)
+    settings = ReconcileSettings("https://images.example.com", tenants=tenants, longest_sleep=0.1)
     reconciler = Reconciler(store, settings, clock) if clock is not None else Reconciler(store, settings)
     task = asyncio.create_task(reconciler.run())
     try:
@@ -613,7 +615,8 @@ async def test_a_license_that_the_watch_did_not_tell_of_keeps_its_secrets(folder
     store, clock = ForgetfulStore(folder.path), Clock()
     store.missed = frozenset({ACME})
     await store.start()
-    settings = ReconcileSettings("https://images.example.com", longest_sleep=0.1)
+    tenants = TenantPolicy(networks=LOOPBACK)
+    settings = ReconcileSettings("https://images.example.com", tenants=tenants, longest_sleep=0.1)
     reconciler = LicenseReconciler(
         store, Claims(), SigningReconciler(store, clock), UsageLedger(clock), clock, settings
     )
