@@ -17,7 +17,7 @@ from pullgate.policy.tenancy import DOMAINS
 from pullgate.providers.domain_claim import claim_name, decode_claim
 from pullgate.providers.handoff import secret_data
 from pullgate.store.folder import FolderStore
-from pullgate.store.port import Key
+from pullgate.store.port import Change, Key, Synced
 from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
 from tests.support.catalog import WORKER
@@ -56,6 +56,31 @@ class Stage:
         user, password = self._upstream.username, self._upstream.password
         secrets = [secret("robot-b", user, password, OLDER_APP), secret("robot-a", user, password)]
         return [*secrets, self.older(), license_("theirs", namespace=OLDER_APP), self.holder(DOMAIN), license_("ours")]
+
+
+class NewerStore(FolderStore):
+    """Shows one Registry as an API server does that has the CRD of a newer version: of a type that is not known."""
+
+    async def get(self, key: Key) -> Document | None:
+        """See Store."""
+        document = await super().get(key)
+        return _newer(document) if document is not None and key == HOLDER else document
+
+    async def list(self, kind: str, namespace: str | None = None) -> list[Document]:
+        """See Store."""
+        return [_newer(d) if Key.of(d) == HOLDER else d for d in await super().list(kind, namespace)]
+
+    async def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
+        """See Store."""
+        async for change in super().watch(kinds):
+            if isinstance(change, Change) and change.key == HOLDER and change.document is not None:
+                yield Change(HOLDER, _newer(change.document))
+            else:
+                yield change
+
+
+def _newer(document: Document) -> Document:
+    return {**document, "spec": {**document["spec"], "type": "NotKnownYet"}}
 
 
 @pytest.fixture
@@ -152,12 +177,8 @@ async def test_a_registry_that_cannot_be_read_at_the_start_of_the_operator_keeps
         await gate.apply(stage.older(DOMAIN))
         await ready(gate, OLDER, "DomainConflict")
         first = await since(gate)
-    store = FolderStore(gate.directory)
+    store = NewerStore(gate.directory)
     await store.start()
-    document = await store.get(HOLDER)
-    assert document is not None
-    # As an API server shows a document of a newer version.
-    store._documents[HOLDER] = {**document, "spec": {**document["spec"], "type": "NotKnownYet"}}
     reconciler = Reconciler(store, ReconcileSettings(SETTINGS["external_url"]))
     task = asyncio.create_task(reconciler.run())
     try:
