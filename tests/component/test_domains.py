@@ -230,8 +230,9 @@ async def test_what_a_registry_held_that_went_while_nobody_looked_is_free_at_the
     tmp_path: Path, stage: Stage
 ) -> None:
     async with begun(tmp_path, stage) as gate:
-        pass
-    (gate.directory / "registry-holder.yaml").unlink()
+        handoff = gate.directory / ".pullgate" / "secrets" / "pullgate-system" / f"registry.{APP}.holder.yaml"
+    for path in (gate.directory / "registry-holder.yaml", handoff):  # the record alone tells of it
+        path.unlink()
     async with Gate(gate.directory, **SETTINGS) as again:
         await eventually(lambda: gone(again))
         await again.apply(stage.older(DOMAIN))
