@@ -65,8 +65,9 @@ def _verdict(steps: list[Step]) -> bool | None:
 
 async def _explain(place: Place, name: str, reference: Reference, now: datetime) -> tuple[LicenseFacts, Explanation]:
     from pullgate.policy.explain import explain as explain_pull
-    from pullgate.resources import InvalidResource, License, parse_resource
-    from pullgate.resources.compile import license_facts
+    from pullgate.providers.domain_claim import DomainClaim
+    from pullgate.resources import InvalidResource, License, Registry, parse_resource
+    from pullgate.resources.compile import held_domains, license_facts
     from pullgate.store.port import Change, Key
     from pullgate_cli.place.port import PlaceError, require
     from pullgate_proxy.state.snapshot import Snapshot
@@ -76,8 +77,13 @@ async def _explain(place: Place, name: str, reference: Reference, now: datetime)
     snapshot = Snapshot()
     try:
         resource = parse_resource(document)
-        for registry in await place.list("Registry", None):
+        # No other app's Registry matters, and few may list those.
+        for registry in await place.list("Registry", place.namespace):
             apply_change(Change(Key.of(registry), registry), snapshot)
+            found = parse_resource(registry)
+            for domain in held_domains(found) if isinstance(found, Registry) else ():
+                meta = found.metadata
+                snapshot.put_claim(domain, DomainClaim(domain, meta.namespace, meta.name, meta.uid, now))
     except InvalidResource as error:
         raise PlaceError(str(error)) from error
     if not isinstance(resource, License):

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     default="*",
     show_default=True,
     callback=parse_domains_option,
-    help="Custom domains that Registries may claim where their Namespace does not say: a.example.com, *.example.com.",
+    help="Domains that Registries may claim if their Namespace says nothing: a.example.com,*.example.com; or none.",
 )
 @ca_option("CA of the proxy, PEM, for ImageTests as a customer; read again for each.")
 def operator(

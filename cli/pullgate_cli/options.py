@@ -89,9 +89,11 @@ def _parse_networks(ctx: click.Context, param: click.Parameter, value: str) -> N
 
 
 def parse_domains_option(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    """Patterns of domains, separated by commas."""
+    """Patterns of domains, separated by commas; `none` is no domain."""
     from pullgate.policy.tenancy import InvalidPolicy, parse_domains
 
+    if value.strip() == "none":  # click takes an empty variable as one that is not set
+        return ()
     try:
         return parse_domains(value)
     except InvalidPolicy as error:

@@ -293,7 +293,7 @@ class Proxy:
 
     def _refuse(self, fault: Fault, request: PullRequest | None, origin: Origin, record: Record) -> web.Response:
         record.status, record.reason, record.message = fault.status, fault.reason, fault.for_vendor
-        base = base_url(origin, self.settings, self.snapshot)
+        base = base_url(origin, self.settings)
         service = base.partition("://")[2]
         response = refuse(fault, request, f"{base}/token", service, origin.request_id)
         if record.test:

@@ -51,6 +51,13 @@ def _row(document: Document, app: bool) -> tuple[str, ...]:
         escape(ready.get("reason", "not reconciled yet")),
         escape(spec["type"]),
         escape(spec.get("host") or (row.host if row is not None else "") or ""),
-        escape(", ".join(spec.get("domains") or ())),
+        escape(", ".join(_domains(document))),
     )
     return ((escape(metadata["namespace"]),) if app else ()) + cells
+
+
+def _domains(document: Document) -> list[str]:
+    """The domains of the spec; one that the operator refused is marked."""
+    listed, shown = document["spec"].get("domains") or (), (document.get("status") or {}).get("domains")
+    held = {str(domain).lower() for domain in listed} if shown is None else {row["name"] for row in shown}
+    return [domain if str(domain).lower() in held else f"{domain} (not held)" for domain in listed]

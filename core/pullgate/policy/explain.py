@@ -117,11 +117,7 @@ def _no_route(directory: RegistryDirectory, license: LicenseFacts, reference: Re
         else:
             text = f"app {app} has no Registry named {first} and none for the host {first}"
         return Step("route", False, text, "the path", "NotEntitled", fix)
-    domain = directory.registry_for_domain(host.partition(":")[0])
-    if domain is not None:
-        text = f"the domain {host} is of app {domain.namespace}, the license of app {license.namespace}"
-        return Step("route", False, text, f"Registry {domain.name}: spec.domains", "NotEntitled", fix)
-    text = f"{host} is no domain of a Registry, no upstream of app {license.namespace}, and the path has no /proxy/"
+    text = f"{host} is no domain or upstream of app {license.namespace}, and the path has no /proxy/"
     return Step("route", False, text, "the path", "NotEntitled", fix)
 
 

@@ -75,4 +75,4 @@ class RegistryDirectory(Protocol):
         """The Registries of app `namespace` for `host` (canonical, or an alias: index.docker.io), oldest first."""
 
     def registry_for_domain(self, domain: str) -> RegistryFacts | None:
-        """The oldest Registry that claims the custom `domain` (lower case, no port)."""
+        """The Registry that holds the custom `domain` (lower case, no port)."""

@@ -52,8 +52,9 @@ def _find(
             registry = closest_registry(directory.registries_for_host(app, first), repository)
         return registry, repository, f"{_PROXY}{app}/{first}/"
     domain = directory.registry_for_domain(host)
-    if domain is not None:
+    if domain is not None and domain.namespace == namespace:
         return domain, path, ""
+    # Another app's domain is as unknown here as a host that nobody holds.
     if ns is not None:
         return closest_registry(directory.registries_for_host(namespace, ns), path), path, ""
     return None, path, ""

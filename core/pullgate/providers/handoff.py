@@ -107,7 +107,7 @@ def encode_handoff(handoff: Handoff) -> dict[str, Any]:
 
 def decode_handoff(document: Mapping[str, Any]) -> Handoff:
     """Read what `encode_handoff` wrote. Raises ValueError, which tells no part of the content."""
-    body = _read_json(document, "upstream.json")
+    body = read_secret_json(document, "upstream.json")
     try:
         credentials = None
         if body["kind"] == "Basic":
@@ -154,7 +154,7 @@ def encode_signing_keys(keys: Iterable[TokenKey]) -> dict[str, Any]:
 
 def decode_signing_keys(document: Mapping[str, Any]) -> tuple[TokenKey, ...]:
     """Read what `encode_signing_keys` wrote. Raises ValueError, which tells no part of the content."""
-    rows = _read_json(document, "keys.json")
+    rows = read_secret_json(document, "keys.json")
     try:
         keys = tuple(
             TokenKey(
@@ -202,10 +202,13 @@ def secret_data(document: Mapping[str, Any]) -> dict[str, bytes]:
         raise ValueError("its data is not base64") from None
 
 
-def _read_json(document: Mapping[str, Any], key: str) -> Any:
+def read_secret_json(document: Mapping[str, Any], key: str, limit: int | None = None) -> Any:
+    """The JSON under `key` of a Secret, of at most `limit` bytes. Raises ValueError, which tells no part of it."""
     raw = secret_data(document).get(key)
     if raw is None:
         raise ValueError(f"there is no {key} in it")
+    if limit is not None and len(raw) > limit:
+        raise ValueError(f"{key} has more than {limit} bytes")
     try:
         return read_json(raw)
     except ValueError:

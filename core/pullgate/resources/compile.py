@@ -46,6 +46,15 @@ def registry_facts(resource: Registry) -> RegistryFacts:
     )
 
 
+def held_domains(resource: Registry) -> tuple[str, ...]:
+    """The domains that the Registry holds as its status says; all that it lists before any operator decided."""
+    shown = resource.status.domains
+    if shown is None:
+        return resource.spec.domains
+    held = {row.name for row in shown}
+    return tuple(domain for domain in resource.spec.domains if domain in held)
+
+
 def registry_hosts(resource: Registry) -> tuple[str, ...]:
     """Every host by which a reference may name the Registry's upstream."""
     return host_names(resource.spec.host)

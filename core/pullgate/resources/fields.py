@@ -141,7 +141,8 @@ def _is_key_id(text: str) -> bool:
     return _KEY_ID.fullmatch(text) is not None
 
 
-def _is_domain(text: str) -> bool:
+def is_domain(text: str) -> bool:
+    """True for a DNS name of several labels, in any case; an IPv4 address is none."""
     return "." in text and is_subdomain(text.lower()) and not text.replace(".", "").isdigit()
 
 
@@ -183,7 +184,7 @@ Host = Annotated[
 ]
 Domain = Annotated[
     str,
-    _text(_matches(_is_domain, "a domain"), "write it without scheme, port and path, like images.myapp.com", str.lower),
+    _text(_matches(is_domain, "a domain"), "write it without scheme, port and path, like images.myapp.com", str.lower),
 ]
 Glob = Annotated[str, _text(_glob_problem, "write it like my-org/api, my-org/* (one segment) or my-org/** (all below)")]
 KeyId = Annotated[str, _text(_matches(_is_key_id, "the id of a key"), "write it as status.keys has it, like k1a2b3")]

@@ -216,11 +216,20 @@ class LastCheck(Reported):
     latency: str = ""
 
 
+class DomainStatus(Reported):
+    """A custom domain that the Registry holds."""
+
+    name: str
+    since: Time
+
+
 class RegistryStatus(ResourceStatus):
     """What the operator found."""
 
     host: str = ""
     """Where it is: of the type where the spec leaves it out."""
+    domains: tuple[DomainStatus, ...] | None = None
+    """The domains of spec.domains that it holds; None: nobody has decided. For people; the proxy does not read it."""
     credentials: CredentialsStatus | None = None
     last_check: LastCheck | None = None
 

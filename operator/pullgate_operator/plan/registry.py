@@ -8,6 +8,7 @@ from typing import Any
 
 from pullgate import faults
 from pullgate.policy.tenancy import DEFAULT_POLICY, TenantPolicy
+from pullgate.providers.domain_claim import DomainClaim
 from pullgate.providers.exchange import CredentialsInvalid
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, Handoff, encode_handoff, handoff_name
 from pullgate.providers.hints import hint
@@ -38,6 +39,7 @@ from pullgate_operator.plan.credentials import (
     source_of,
     use,
 )
+from pullgate_operator.plan.domains import Refusal
 from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
 from pullgate_operator.plan.renewal import Renewal
 
@@ -53,7 +55,8 @@ class RegistryInputs:
     secret: Document | None = field(repr=False)
     ca_secret: Document | None = field(repr=False)
     older_by_host: Name | None
-    older_by_domain: tuple[str, Name] | None
+    refusal: Refusal | None
+    """Of a domain that it lists and does not hold."""
     checked: Checked | None
     now: datetime
     renewal: Renewal | None = None
@@ -62,6 +65,8 @@ class RegistryInputs:
     """The administrator's rules for the namespace."""
     least_interval: timedelta = LEAST_INTERVAL
     """Between two checks, whatever spec.check.interval is."""
+    held: tuple[DomainClaim, ...] = ()
+    """The domains that it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +238,8 @@ def _summary(conditions: Conditions, inputs: RegistryInputs, checked: Checked | 
     spec, namespace = inputs.resource.spec, inputs.resource.metadata.namespace
     if spec.suspend:
         return False, "RegistrySuspended", "suspended; set spec.suspend to false to go on"
-    if inputs.older_by_domain is not None:
-        domain, (other, name) = inputs.older_by_domain
-        whose = f"Registry {name}" if other == namespace else f"a Registry of {other}"
-        return False, "DomainConflict", f"{domain} is held by the older {whose}; remove the domain from one of them"
+    if inputs.refusal is not None:
+        return False, inputs.refusal.reason, inputs.refusal.message
     if inputs.older_by_host is not None:
         own = f"/proxy/{namespace}/{inputs.resource.metadata.name}/"
         held = f"the older Registry {inputs.older_by_host[1]} has the same repositories of {spec.host}"
@@ -269,6 +272,8 @@ def _status(
         "host": inputs.resource.spec.host,
         "conditions": conditions.documents(),
     }
+    if inputs.resource.spec.domains:
+        status["domains"] = [{"name": claim.domain, "since": format_time(claim.since)} for claim in inputs.held]
     if usable is not None:
         end, keys_end = ending.ends.shown, ending.ends.written if usable.source else None
         status["credentials"] = without_empty(

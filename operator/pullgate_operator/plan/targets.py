@@ -12,7 +12,7 @@ from pullgate.policy.facts import RegistryFacts
 from pullgate.policy.route import Route, closest_registry, find_route
 from pullgate.providers.exchange import Issued
 from pullgate.providers.hints import hint
-from pullgate.resources.compile import registry_facts, registry_hosts
+from pullgate.resources.compile import held_domains, registry_facts, registry_hosts
 from pullgate.resources.conditions import find_condition
 from pullgate.resources.registry import Registry
 from pullgate.upstream.config import UpstreamConfig
@@ -67,7 +67,7 @@ class Sources:
             self._by_name.setdefault(source.resource.metadata.name, source)
             for host in registry_hosts(source.resource):
                 self._by_host.setdefault(host, []).append(source)
-            for domain in source.resource.spec.domains:
+            for domain in held_domains(source.resource):
                 self._by_domain.setdefault(domain, source)
 
     def target(self, image: str) -> ProbeTarget | ImageResult:

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from pullgate.licensing.marks import TEST_KEY_NAME
+from pullgate.providers.domain_claim import claimed_domain
 from pullgate.providers.handoff import LICENSE_LABEL, MANAGED_BY, SYSTEM_NAMESPACE, handoff_target
 from pullgate.resources import InvalidResource, Registry, parse_resource
 from pullgate.resources.fields import parse_time
 from pullgate.store.port import Change, Document, Key, Store, StoreUnavailable, Synced
-from pullgate_operator.plan.claims import Claims, build_claim
+from pullgate_operator.plan.claims import Claims, Name, build_claim
 from pullgate_operator.plan.invalid import plan_invalid
 from pullgate_operator.plan.license import license_of_secret
 from pullgate_operator.reconcile.apply import apply_plan
@@ -53,8 +54,8 @@ class Reconciler:
         self._store, self._settings, self._on_done = store, settings, on_done
         clock = self._clock = WatchedClock(clock)
         self._queue = WorkQueue(clock, settings.longest_sleep)
-        self._claims = Claims()
         self._tenants = Tenants(settings)
+        self._claims = Claims(self._tenants.may_claim)
         self._licenses: defaultdict[str, set[Key]] = defaultdict(set)
         self._signing = SigningReconciler(store, clock)
         self._registry = RegistryReconciler(
@@ -137,6 +138,9 @@ class Reconciler:
         async for change in self._store.watch(KINDS):
             if isinstance(change, Synced):
                 await self._begin()
+            elif (domain := _domain_of(change.key)) is not None:
+                # The store tells this process nothing of its own writes, so what it holds is newer than the news.
+                self._note_record(domain, await self._store.get(change.key))
             else:
                 self._note(change)
 
@@ -148,6 +152,7 @@ class Reconciler:
         documents = await self._list_all()
         present = {Key.of(document) for document in documents}
         known = {Key("Registry", *name) for name in self._claims.names()}
+        known |= {Key("Registry", *name) for name in self._claims.recorded()}
         known |= {key for keys in self._licenses.values() for key in keys}
         gone = known - present  # deleted while the watch was down
         for key in gone:
@@ -189,27 +194,39 @@ class Reconciler:
 
     def _note_registry(self, change: Change) -> None:
         key, name = change.key, (change.key.namespace, change.key.name)
-        affected = set()
         before = self._facts_of_app(key.namespace)
         if change.document is None:
             affected = self._claims.remove(name)
         else:
             try:
                 resource = parse_resource(change.document)
-            except InvalidResource:
-                self._add(key)  # its status says so; what it claimed before stands
-                return
-            if isinstance(resource, Registry):
-                affected = self._claims.put(build_claim(resource))
+            except InvalidResource:  # its status says so; what it claimed before stands
+                uid = str(change.document["metadata"].get("uid", ""))
+                affected = self._claims.put_unreadable(name, uid)
+            else:
+                affected = self._claims.put(build_claim(resource)) if isinstance(resource, Registry) else set()
+        self._add(key)
+        self._look_again(key.namespace, before, affected)
+
+    def _note_record(self, domain: str, document: Document | None) -> None:
+        self._look_again("", None, self._registry.domains.take(domain, document))
+
+    def _note_namespace(self, change: Change) -> None:
+        namespace = change.key.name
+        before, rivals = self._facts_of_app(namespace), self._claims.rivals_of(namespace)
+        if self._tenants.take(namespace, change.document):
+            self._look_again(namespace, before, rivals)
+
+    def _look_again(self, namespace: str, before: object, affected: set[Name]) -> None:
+        """Queue the Registries of `affected`, and the Licenses of their apps; of `namespace` if its facts changed."""
         if not self._synced:
             return
-        self._add(key)
-        for other in affected:
-            self._add(Key("Registry", *other))
+        for name in affected:
+            self._add(Key("Registry", *name))
         # Pull Secrets are for the domains that the app holds; another app may have given one up.
-        apps = {key.namespace, *(app for app, _ in affected)}
-        if self._facts_of_app(key.namespace) == before:
-            apps.discard(key.namespace)
+        apps = {namespace, *(app for app, _ in affected)}
+        if self._facts_of_app(namespace) == before:
+            apps.discard(namespace)
         for app in apps:
             for license_key in self._licenses.get(app, ()):
                 self._queue.add_to_pass(license_key)
@@ -217,12 +234,6 @@ class Reconciler:
     def _facts_of_app(self, app: str) -> object:
         """What the Licenses of an app depend on; not asked before all is known."""
         return (self._claims.domains_of(app), self._claims.names_in(app)) if self._synced else None
-
-    def _note_namespace(self, change: Change) -> None:
-        namespace = change.key.name
-        if self._tenants.take(namespace, change.document):
-            for name in self._claims.names_in(namespace):
-                self._add(Key("Registry", namespace, name))
 
     def _note_secret(self, key: Key) -> None:
         if key == LICENSE_KEY and self._synced:
@@ -298,6 +309,11 @@ class Reconciler:
             if licenses:
                 self._queue.add(Key("Secret", namespace, TEST_KEY_NAME))
         return due
+
+
+def _domain_of(key: Key) -> str | None:
+    """The custom domain whose record this is."""
+    return claimed_domain(key.name) if (key.kind, key.namespace) == ("Secret", SYSTEM_NAMESPACE) else None
 
 
 def _is_observed(document: Document) -> bool:

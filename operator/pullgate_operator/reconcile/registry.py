@@ -29,9 +29,11 @@ from pullgate.upstream.trial import places_of
 from pullgate_operator.plan.check import Checked
 from pullgate_operator.plan.claims import Claims
 from pullgate_operator.plan.credentials import Resolved
+from pullgate_operator.plan.domains import find_refusal
 from pullgate_operator.plan.registry import RegistryInputs, find_credentials, handoff_of, plan_registry
 from pullgate_operator.plan.renewal import Renewal
 from pullgate_operator.reconcile.apply import apply_plan
+from pullgate_operator.reconcile.domains import DomainRecords
 from pullgate_operator.reconcile.parsing import read_resource
 from pullgate_operator.reconcile.renewals import Renewals
 from pullgate_operator.reconcile.settings import Clock, ReconcileSettings
@@ -64,6 +66,7 @@ class RegistryReconciler:
     ) -> None:
         self._store, self._claims, self._clock, self._again = store, claims, clock, again
         self._tenants, self._settings = tenants, settings
+        self.domains = DomainRecords(store, claims, clock)
         self._slots = FairSlots("checks", settings.checks)
         self.renewals = Renewals(clock, store.request_token, again=again, on_done=on_renewed)
         self._refusals = Refusals(time.monotonic)
@@ -74,6 +77,7 @@ class RegistryReconciler:
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Bring one Registry up to date; returns when to come again. Raises InvalidResource, StoreUnavailable."""
+        await self.domains.settle((key.namespace, key.name))
         document = await self._store.get(key)
         if document is None:
             await self._forget(key)
@@ -97,16 +101,17 @@ class RegistryReconciler:
 
     async def _gather(self, key: Key, resource: Registry) -> RegistryInputs:
         name = (key.namespace, key.name)
-        spec = resource.spec
+        spec, policy = resource.spec, self._tenants.of(key.namespace)
         inputs = RegistryInputs(
             resource=resource,
             secret=await self._secret(key.namespace, spec.credentials.secret_ref),
             ca_secret=await self._secret(key.namespace, spec.tls.ca_secret_ref),
             older_by_host=self._claims.older_by_host(name),
-            older_by_domain=self._claims.older_by_domain(name),
+            refusal=find_refusal(self._claims, name, policy, self._settings.external_name),
             checked=self._checked.get(key),
-            policy=self._tenants.of(key.namespace),
+            policy=policy,
             least_interval=self._settings.least_interval,
+            held=self._claims.held_by(name),
             now=self._clock(),
         )
         return dataclasses.replace(inputs, renewal=await self._renewal(key, inputs))

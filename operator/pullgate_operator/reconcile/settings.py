@@ -60,3 +60,8 @@ class ReconcileSettings:
     def external_host(self) -> str:
         """host[:port] of it."""
         return urlsplit(self.external_url).netloc
+
+    @property
+    def external_name(self) -> str:
+        """Its host without the port, lower case."""
+        return urlsplit(self.external_url).hostname or ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from pullgate.policy.domains import why_reserved
 from pullgate.policy.tenancy import TenantPolicy, read_policy
 from pullgate.store.port import Document
 from pullgate_operator.reconcile.settings import ReconcileSettings
@@ -36,6 +37,10 @@ class Tenants:
     def of(self, namespace: str) -> TenantPolicy:
         """The rules for `namespace`."""
         return self._policies.get(namespace) or self._flags_for(namespace)
+
+    def may_claim(self, namespace: str, domain: str) -> bool:
+        """True where the namespace's Registries may claim a custom domain that is free."""
+        return not why_reserved(domain, self._settings.external_name) and self.of(namespace).allows_domain(domain)
 
     def _flags_for(self, namespace: str) -> TenantPolicy:
         return self._settings.policy_for(namespace)

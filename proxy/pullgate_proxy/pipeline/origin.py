@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from multidict import CIMultiDictProxy
 
+from pullgate.policy.domains import is_local
+from pullgate.resources.fields import is_domain
 from pullgate_proxy.settings import LOOPBACK_NAMES, Network, ProxySettings
-from pullgate_proxy.state.snapshot import Snapshot
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(:[0-9]{1,5})?\Z")
@@ -62,20 +63,26 @@ def source_of(address: str) -> str:
     return f"{ipaddress.IPv6Address(int(parsed) >> 64 << 64)}/64"
 
 
-def base_url(origin: Origin, settings: ProxySettings, snapshot: Snapshot) -> str:
+def base_url(origin: Origin, settings: ProxySettings) -> str:
     """scheme://host of the token endpoint for the host that was asked.
 
-    The scheme is the configured one, https outside loopback; a host that is neither the external one, a custom domain
-    nor loopback is not repeated to the client.
+    Any host that could be a custom domain is repeated, held or not, so a stranger learns nothing of domains; clients
+    behind a firewall know one name. An address, a local name or a single label is no custom domain, and is often plain
+    HTTP inside a network: its token endpoint is the external URL's, but for loopback. The scheme is the configured one,
+    https outside loopback.
     """
     external = urlsplit(settings.external_url)
     if origin.name in LOOPBACK_NAMES:
         scheme = "https" if settings.tls_cert else "http"
         return f"{scheme}://{origin.host}"
-    if origin.host and (origin.name == external.hostname or snapshot.registry_for_domain(origin.name)):
+    if origin.host and (origin.name == external.hostname or _may_be_custom(origin.name)):
         scheme = external.scheme if external.hostname not in LOOPBACK_NAMES else "https"
         return f"{scheme}://{origin.host}"
     return settings.external_url.rstrip("/")
+
+
+def _may_be_custom(name: str) -> bool:
+    return is_domain(name) and not is_local(name)
 
 
 def _joined(headers: CIMultiDictProxy[str], name: str) -> str:

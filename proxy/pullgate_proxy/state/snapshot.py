@@ -11,6 +11,7 @@ from typing import Any
 
 from pullgate.licensing.keys import key_id
 from pullgate.policy.facts import LicenseFacts, RegistryFacts
+from pullgate.providers.domain_claim import DomainClaim
 from pullgate.providers.handoff import Handoff
 from pullgate_proxy.tokens import SigningKeys
 
@@ -55,6 +56,7 @@ class RegistryEntry:
     """creationTimestamp (RFC 3339): of two that match alike, the older one is asked."""
     aliases: tuple[str, ...]
     """Every host by which a reference may name the upstream."""
+    uid: str = ""
 
 
 class Snapshot:
@@ -65,12 +67,12 @@ class Snapshot:
         """Whether the first full list is in."""
         self.signing_keys = SigningKeys()
         self.registries_version = 0
-        """Another one after each change of a Registry or its credentials."""
+        """Another one after each change of a Registry, its credentials or the domains that it holds."""
         self._keys: dict[bytes, KeyEntry] = {}
         self._keys_of: dict[Name, tuple[bytes, ...]] = {}
         self._registries: dict[Name, RegistryEntry] = {}
         self._by_host: dict[Name, list[RegistryEntry]] = {}
-        self._by_domain: dict[str, list[RegistryEntry]] = {}
+        self._claims: dict[str, DomainClaim] = {}
         self._handoffs: dict[Name, Handoff] = {}
         self._caps: dict[str, dict[Name, int]] = {}
         """Namespace -> what each of its handoffs says of the requests that may be open."""
@@ -92,8 +94,11 @@ class Snapshot:
 
     def registry_for_domain(self, domain: str) -> RegistryFacts | None:
         """See RegistryDirectory."""
-        entries = self._by_domain.get(domain)
-        return entries[0].facts if entries else None
+        claim = self._claims.get(domain)
+        entry = self._registries.get(claim.registry) if claim is not None else None
+        if claim is None or entry is None or entry.uid != claim.uid or domain not in entry.facts.domains:
+            return None
+        return entry.facts
 
     def entry(self, registry: RegistryFacts) -> RegistryEntry | None:
         """The Registry with its upstream's settings."""
@@ -136,8 +141,6 @@ class Snapshot:
         self._registries[facts.namespace, facts.name] = entry
         for host in entry.aliases:
             _insert(self._by_host.setdefault((facts.namespace, host), []), entry)
-        for domain in facts.domains:
-            _insert(self._by_domain.setdefault(domain, []), entry)
 
     def remove_registry(self, name: Name) -> None:
         """A Registry that is gone."""
@@ -147,8 +150,6 @@ class Snapshot:
         self.registries_version += 1
         for host in entry.aliases:
             _remove(self._by_host, (entry.facts.namespace, host), entry)
-        for domain in entry.facts.domains:
-            _remove(self._by_domain, domain, entry)
 
     def put_handoff(self, name: Name, handoff: Handoff | None) -> None:
         """A Registry's credentials: new, changed, or (None) withdrawn."""
@@ -163,6 +164,14 @@ class Snapshot:
                 caps[name] = handoff.max_requests
         if not caps:
             del self._caps[name[0]]
+
+    def put_claim(self, domain: str, claim: DomainClaim | None) -> None:
+        """The operator's word on who holds `domain`; None: nobody."""
+        self.registries_version += 1
+        if claim is None:
+            self._claims.pop(domain, None)
+        else:
+            self._claims[domain] = claim
 
 
 def _insert(entries: list[RegistryEntry], entry: RegistryEntry) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, Protocol
 
+from pullgate.providers.domain_claim import claimed_domain, decode_claim
 from pullgate.providers.handoff import (
     SIGNING_KEYS_NAME,
     SYSTEM_NAMESPACE,
@@ -115,8 +116,9 @@ def _read_registry(document: dict[str, Any]) -> Callable[[Snapshot], None]:
     resource = parse_resource(document)
     if not isinstance(resource, Registry):
         return _leave
-    created = str(document["metadata"].get("creationTimestamp", ""))
-    entry = RegistryEntry(registry_facts(resource), upstream_config(resource, ()), created, registry_hosts(resource))
+    created, uid = str(document["metadata"].get("creationTimestamp", "")), resource.metadata.uid
+    facts, config = registry_facts(resource), upstream_config(resource, ())
+    entry = RegistryEntry(facts, config, created, registry_hosts(resource), uid)
     return lambda snapshot: snapshot.put_registry(entry)
 
 
@@ -125,6 +127,10 @@ def _read_secret(key: Key, document: dict[str, Any] | None) -> Callable[[Snapsho
         rows = decode_signing_keys(document) if document else ()
         keys = SigningKeys(tuple(SigningKey(k.id, k.key, k.not_after.timestamp()) for k in rows))
         return lambda snapshot: setattr(snapshot, "signing_keys", keys)
+    domain = claimed_domain(key.name)
+    if domain is not None:
+        claim = decode_claim(document) if document else None
+        return lambda snapshot: snapshot.put_claim(domain, claim)
     target = handoff_target(key.name)
     if target is None:
         return _leave

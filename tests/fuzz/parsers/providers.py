@@ -10,6 +10,14 @@ from typing import Any, Final, get_args
 
 from pullgate.oci.json_text import read_json
 from pullgate.providers.credentials import Credentials
+from pullgate.providers.domain_claim import (
+    CLAIM_LIMIT,
+    DomainClaim,
+    claim_name,
+    claimed_domain,
+    decode_claim,
+    encode_claim,
+)
 from pullgate.providers.exchange import CredentialsInvalid, fingerprint
 from pullgate.providers.exchanges.aws import EcrHost, parse_ecr_host
 from pullgate.providers.handoff import (
@@ -112,6 +120,24 @@ def _handoff_target(found: tuple[str, tuple[str, str] | None]) -> None:
     assert target is None or handoff_name(*target) == name
 
 
+def _claim(data: bytes) -> DomainClaim:
+    return decode_claim({"metadata": {"name": "domain.images.myapp.com"}, **_document(data, "claim.json")})
+
+
+def _claimed(claim: DomainClaim) -> None:
+    assert decode_claim(encode_claim(claim)) == claim
+    assert len(str(encode_claim(claim))) < 2 * CLAIM_LIMIT
+
+
+def _claimed_domain(data: bytes) -> tuple[str, str | None]:
+    return text(data), claimed_domain(text(data))
+
+
+def _domain_of_name(found: tuple[str, str | None]) -> None:
+    name, domain = found
+    assert domain is None or (claim_name(domain) == name and handoff_target(name) is None)
+
+
 def _find_login(data: bytes) -> Credentials | None:
     """Without helpers, which are programs."""
     host, body = parts(data, 2)
@@ -173,6 +199,18 @@ PARSERS: Final = (
         "handoff-document", lambda data: decode_handoff(_any_secret(data)), (ValueError,), _handoff,
         (b'{"data":{"upstream.json":', b'"e30="', b'"', *_JSON_WORDS), LARGEST, is_json=True,
     ),
+    Parser(
+        "domain-claim", _claim, (ValueError,), _claimed,
+        (b'{"namespace":"a","name":"b","uid":"c"', b',"since":"2027-01-01T00:00:00Z"}', b'"since":', b'"uid":',
+         *_JSON_WORDS),
+        LARGEST, is_json=True,
+    ),
+    Parser(
+        "domain-claim-document", lambda data: decode_claim(_any_secret(data)), (ValueError,), _claimed,
+        (b'{"metadata":{"name":"domain.a.b"},', b'"data":{"claim.json":', b'"e30="', b'"', *_JSON_WORDS),
+        LARGEST, is_json=True,
+    ),
+    Parser("domain-claim-name", _claimed_domain, (), _domain_of_name, (b"domain.", b".", b"a", b"A", b"1", b"\n")),
     Parser("handoff-name", _target, (), _handoff_target, (b"registry", b".", b"a", b"\n")),
     Parser(
         "signing-keys", lambda data: decode_signing_keys(_document(data, "keys.json")), (ValueError,), _signing_keys,

@@ -17,6 +17,7 @@ from pullgate.licensing.usage import Counts
 from pullgate.oci.digest import is_digest
 from pullgate.oci.json_text import read_json
 from pullgate.oci.reference import is_repository, is_tag
+from pullgate.resources.fields import is_domain
 from pullgate.usage.poller import InvalidUsage
 from pullgate_cli.gate.options import build_options, parse_reports
 from pullgate_cli.license.change import parse_end
@@ -59,6 +60,9 @@ _ASKED: Final = (
     faults.PathInvalid, faults.ReferenceInvalid, faults.DigestInvalid, faults.ReadOnly,
 )  # fmt: skip
 _REFUSED: Final = (faults.LoginRequired, faults.KeyMalformed, faults.KeyUnknown, faults.TokenExpired)
+
+
+_LOOPBACK: Final = {"localhost", "127.0.0.1", "[::1]", "::1"}
 
 
 def _snapshot() -> Snapshot:
@@ -136,11 +140,9 @@ def _origin(origin: Origin) -> None:
     assert origin.host == origin.host.lower()
     assert len(origin.request_id) <= 64
     assert len(origin.client) <= 64
-    url = base_url(origin, _SETTINGS, _SNAPSHOT)
+    url = base_url(origin, _SETTINGS)
     assert url in {"https://images.example.com", f"https://{origin.host}", f"http://{origin.host}"}
-    assert (
-        origin.name in {"images.example.com", "localhost", "127.0.0.1", "[::1]", "::1"} or "images.example.com" in url
-    )
+    assert is_domain(origin.name) or origin.name in _LOOPBACK or url == "https://images.example.com"
 
 
 class _Upstream:

@@ -10,12 +10,14 @@ import pytest
 
 from pullgate import faults
 from pullgate.policy.tenancy import TenantPolicy, parse_networks
+from pullgate.providers.domain_claim import DomainClaim
 from pullgate.providers.exchange import CredentialsInvalid
 from pullgate.providers.handoff import decode_handoff, secret_document
 from pullgate.resources import Registry, parse_resource
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.login import LoginResult
 from pullgate_operator.plan.check import Checked
+from pullgate_operator.plan.domains import Refusal
 from pullgate_operator.plan.registry import RegistryInputs, RegistryPlan, find_credentials, plan_registry
 from tests.support.tls import Authority
 
@@ -254,14 +256,27 @@ def test_the_word_of_an_earlier_process_stands_until_the_first_check() -> None:
     ("changes", "reason"),
     [
         ({"older_by_host": ("my-app", "older")}, "HostConflict"),
-        ({"older_by_domain": ("a.example", ("other", "older")), "older_by_host": ("my-app", "o")}, "DomainConflict"),
+        (
+            {"refusal": Refusal("DomainConflict", "a.example is held"), "older_by_host": ("my-app", "o")},
+            "DomainConflict",
+        ),
+        ({"refusal": Refusal("DomainNotAllowed", "a.example may not")}, "DomainNotAllowed"),
     ],
 )
-def test_the_younger_of_two_is_told_so(changes: dict[str, Any], reason: str) -> None:
+def test_a_registry_that_lacks_a_host_or_domain_says_so_and_is_served_on(changes: dict[str, Any], reason: str) -> None:
     plan = decide(checked=checked(None), **changes)
     assert conditions(plan)["Ready"] == ("False", reason)
     assert conditions(plan)["Stalled"][0] == "True"
     assert plan.plan.secrets  # by its own name it can still be pulled from
+
+
+def test_the_status_shows_the_domains_that_are_held_and_since_when() -> None:
+    held = (DomainClaim("a.example", "my-app", "quay", "1", NOW),)
+    listed = registry(domains=["a.example", "b.example"])
+    shown = decide(resource=listed, held=held).plan.status
+    assert shown["domains"] == [{"name": "a.example", "since": "2026-11-24T12:00:00Z"}]
+    assert decide(resource=listed).plan.status["domains"] == []
+    assert "domains" not in decide().plan.status
 
 
 def test_a_suspended_registry_is_not_asked() -> None:

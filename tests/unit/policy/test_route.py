@@ -53,6 +53,8 @@ def route(path: str, host: str = "images.example.com", ns: str | None = None, ap
         ("proxy/my-app/hub/my-org/api", "images.myapp.com", None, HUB, "my-org/api"),
         ("my-org/api", "images.example.com", "quay.io", QUAY, "my-org/api"),
         ("my-org/api", "10.0.0.1", "localhost:5000", LOCAL, "my-org/api"),
+        # Another app's domain is to this license as any host is.
+        ("my-org/api", "images.other.com", "quay.io", QUAY, "my-org/api"),
     ],
 )
 def test_each_form_of_a_path_leads_to_its_registry(
