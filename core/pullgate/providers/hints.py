@@ -20,7 +20,7 @@ _BY_REASON: Mapping[str, str] = {
     "UpstreamError": "the registry itself fails: see its status page or its log",
     "UpstreamProtocol": "check spec.host and its port: is there a registry?",
     "RealmRefused": "list the token server in spec.network.realmHosts, if it is the registrys own",
-    "RedirectRefused": "set spec.network.allowPrivate, if the registry is in your own network",
+    "RedirectRefused": "set spec.network.allowPrivate, if its storage is in a private network that the administrator allows",
     "CredentialsMissing": "create the Secret that the Registry names",
     "RegistrySuspended": "set spec.suspend to false",
     "DigestMismatch": "push the image again: what is stored is not what its digest says",
