@@ -72,17 +72,28 @@ async def fetch_manifest(client: Client, request: UpstreamRequest) -> FetchedMan
         raise faults.UpstreamProtocol(host, "the manifest is compressed, which was not asked for")
     response.refuse_page()
     body = await _read(response)
-    try:
-        await aside(len(body), functools.partial(check_manifest, body, _content_type(response)))
-    except ValueError as error:
-        raise faults.UpstreamProtocol(host, str(error)) from None
+    media_type = _content_type(response)
+    problem = await aside(len(body), functools.partial(_problem_of, body, media_type))
+    if problem and media_type not in _TYPES:  # it does not even say that it is a manifest
+        raise faults.UpstreamProtocol(host, problem)
     expected = _expected_digest(request, response)
     digest = digest_of(body, expected.partition(":")[0] if expected else "sha256")
     if digest != expected:
         digest = await aside(len(body), lambda: _schema1_digest(host, body, expected) if is_schema1(body) else digest)
     if expected is not None and digest != expected:
         raise faults.DigestMismatch(host, expected)
+    if problem:
+        raise faults.UpstreamProtocol(host, problem)
     return FetchedManifest(body, await _media_type(response, body), digest)
+
+
+def _problem_of(body: bytes, media_type: str) -> str:
+    """Why `body` is no manifest, in words; nothing if it is one."""
+    try:
+        check_manifest(body, media_type)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _schema1_digest(host: str, body: bytes, expected: str | None) -> str:

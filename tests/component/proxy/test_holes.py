@@ -126,8 +126,10 @@ async def test_no_credential_and_no_key_stands_in_a_log_line_an_error_or_a_metri
 
 @pytest.mark.logs_traceback("'NoneType' object has no attribute 'forward'")
 async def test_an_internal_defect_shows_a_reference_and_no_detail(world: World) -> None:
-    world.gate.proxy._forwarder = None  # type: ignore[assignment]  # a defect, as none is known
+    proxy = world.gate.proxy
+    forwarder, proxy._forwarder = proxy._forwarder, None  # type: ignore[assignment]  # a defect, as none is known
     answer = await world.gate.get(f"{BASE}/manifests/1.0.0", world.gate.key("acme"))
+    proxy._forwarder = forwarder
     assert (answer.status, answer.fault, answer.code) == (500, "Internal", "UNKNOWN")
     assert answer.message == f"internal error, ref {answer.headers['X-Request-Id']}"
     assert json.loads(answer.body)["errors"][0]["detail"]["hint"] == ""
