@@ -158,6 +158,14 @@ class Snapshot:
         for host in entry.aliases:
             _remove(self._by_host, (entry.facts.namespace, host), entry)
 
+    def remove_predecessor(self, name: Name, uid: str) -> bool:
+        """Remove the Registry `name` unless its uid is `uid`: another one has its name now. Returns if it was."""
+        entry = self._registries.get(name)
+        is_other = entry is not None and entry.uid != uid
+        if is_other:
+            self.remove_registry(name)
+        return is_other
+
     def put_handoff(self, name: Name, handoff: Handoff | None) -> None:
         """A Registry's credentials: new, changed, or (None) withdrawn."""
         self.registries_version += 1
