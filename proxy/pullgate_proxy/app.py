@@ -24,7 +24,7 @@ from pullgate.faults import (
 from pullgate.licensing.marks import COUNTED_APART, LIMIT_HEADER, TEST_HEADER
 from pullgate.licensing.usage import Counts
 from pullgate.policy.facts import LicenseFacts
-from pullgate.policy.route import find_route
+from pullgate.policy.route import find_route, named_app
 from pullgate.server_log import keep_content_out_of_logs
 from pullgate.shares import Loan, license_holders, registry_holders
 from pullgate.store.cluster.reflector import Contact
@@ -232,7 +232,8 @@ class Proxy:
     async def _pull(self, request: PullRequest, http: web.BaseRequest, origin: Origin, record: Record) -> Answer:
         """authenticate; then what is known of the same request, or route, authorize, forward."""
         now = time.time()
-        key = identify(http.headers.get("Authorization"), self.snapshot, now, self._logins)
+        app = named_app(self.snapshot, origin.name, request.repository)
+        key = identify(http.headers.get("Authorization"), self.snapshot, now, self._logins, app)
         record.app, record.license, record.key = key.license.namespace, key.license.name, key.id
         mark = http.headers.get(TEST_HEADER)
         record.test = mark is not None and self.snapshot.signing_keys.verifies_mark(

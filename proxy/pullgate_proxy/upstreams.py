@@ -59,7 +59,8 @@ class Upstreams:
             return live.upstream
         config: UpstreamConfig = entry.upstream
         issued = bool(handoff.source)
-        if issued and not may_show(handoff.kind, config.host, plain_http=config.plain_http):
+        moved = bool(handoff.host) and handoff.host != config.host
+        if issued and (moved or not may_show(handoff.kind, config.host, plain_http=config.plain_http)):
             # The Registry was changed, and the operator did not see that yet: the token is for what it was before.
             raise CredentialsMissing(registry.name)
         config = dataclasses.replace(

@@ -60,6 +60,14 @@ def _find(
     return None, path, ""
 
 
+def named_app(directory: RegistryDirectory, host: str, path_repository: str) -> str | None:
+    """The app that a request is for, by its path or its custom domain; None where only the license key tells it."""
+    if path_repository.startswith(_PROXY):
+        return path_repository.removeprefix(_PROXY).partition("/")[0]
+    domain = directory.registry_for_domain(host)
+    return domain.namespace if domain is not None else None
+
+
 def closest_registry(registries: Sequence[RegistryFacts], repository: str) -> RegistryFacts | None:
     """The one of several `registries` of one host (oldest first) to ask for `repository`; None if there are none.
 

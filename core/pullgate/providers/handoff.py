@@ -49,6 +49,8 @@ class Handoff:
     refreshed_at: datetime | None = None
     networks: Networks = ()
     """Private networks that the administrator lets this Registry's upstream be in."""
+    host: str = ""
+    """spec.host that an issued token is for; empty for other credentials, and from an older operator."""
     max_requests: int | None = None
     """Requests that the namespace's Licenses may have open at each proxy; None: their fair share."""
 
@@ -92,6 +94,7 @@ def encode_handoff(handoff: Handoff) -> dict[str, Any]:
             body["expiresAt"] = format_time(credentials.expires_at)
     if handoff.source and handoff.refreshed_at is not None:
         issued = {"kind": handoff.kind, "source": handoff.source, "at": format_time(handoff.refreshed_at)}
+        issued |= {"host": handoff.host} if handoff.host else {}
         body["issued"] = issued
     if handoff.ca_pem is not None:
         body["caPEM"] = handoff.ca_pem
@@ -130,6 +133,7 @@ def decode_handoff(document: Mapping[str, Any]) -> Handoff:
             kind=str(issued.get("kind", "")),
             source=str(issued.get("source", "")),
             refreshed_at=parse_time(issued["at"]) if issued else None,
+            host=str(issued.get("host", "")),
             networks=parse_networks(" ".join(body.get("networks") or ())),
             max_requests=int(body["maxRequests"]) if "maxRequests" in body else None,
         )

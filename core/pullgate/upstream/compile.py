@@ -18,11 +18,12 @@ def proxy_config(
     plain_http: bool = False,
     ca_pem: str | None = None,
     marker: Marker | None = None,
+    own_anywhere: bool = True,
 ) -> UpstreamConfig:
     """How a customer's client speaks to the proxy at `host` (host[:port]) with a license key.
 
-    The proxy itself may be at any private address. It may redirect to where a tenant's upstream wants: `networks` are
-    the private ones that are followed to.
+    The proxy itself may be at any private address, unless a tenant chose `host`: then `own_anywhere` is False. It may
+    redirect to where a tenant's upstream wants: `networks` are the private ones that are followed to.
     `marker` says that it is a test; without one the proxy counts it as the customer's.
     """
     return UpstreamConfig(
@@ -35,6 +36,7 @@ def proxy_config(
         networks=networks,
         allow_private=True,
         pullgate=True,
+        own_anywhere=own_anywhere,
         marker=marker,
     )
 

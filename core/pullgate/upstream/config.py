@@ -71,5 +71,7 @@ class UpstreamConfig:
     timeouts: Timeouts = Timeouts()
     pullgate: bool = False
     """Whether it is a Pullgate proxy, whose faults are taken at their word: reason, message and hint."""
+    own_anywhere: bool = False
+    """True: the upstream's own name may have any private address. For a host that no tenant chose."""
     marker: Marker | None = None
     """Marks each request as a test's. None: what is asked counts as the customer's."""

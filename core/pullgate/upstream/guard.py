@@ -66,6 +66,8 @@ ADMINS_STEP = (
     "or start with --private-networks"
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""What IANA gives out of IPv6 (RFC 4291, section 2.4; the registry "IPv6 Address Space")."""
 
 
 def name_of(url: URL) -> str:
@@ -177,7 +179,7 @@ class Guard:
         if host in _METADATA_NAMES:
             return False
         is_public = "." in host and not host.endswith(_PRIVATE_NAMES)
-        return is_public or (bool(self._config.networks or self._config.pullgate) and self._may_be_private(host))
+        return is_public or (bool(self._config.networks or self._config.own_anywhere) and self._may_be_private(host))
 
     def may_dial(self, host: str, address: str) -> bool:
         """True where `address`, which `host` resolved to, is dialled.
@@ -188,9 +190,9 @@ class Guard:
         bare = _unwrap(ipaddress.ip_address(address.partition("%")[0]))
         if _is_never_dialled(bare):
             return False
-        if bare.is_global:
+        if _is_public(bare):
             return True
-        if self._config.pullgate and self.is_own(host):
+        if self._config.own_anywhere and self.is_own(host):
             return True
         return self._may_be_private(host) and any(bare in network for network in self._config.networks)
 
@@ -288,6 +290,11 @@ def parse_url(text: str) -> URL | None:
     except (ValueError, IndexError):  # IndexError is yarl's of //[::1]@/
         return None
     return url if usable else None
+
+
+def _is_public(address: Address) -> bool:
+    """True in the global unicast space alone: `is_global` also takes fec0::/10, ::10.0.0.1 and ::ffff:0:10.0.0.1."""
+    return address.is_global and (isinstance(address, ipaddress.IPv4Address) or address in _GLOBAL_UNICAST)
 
 
 def _is_never_dialled(address: Address) -> bool:

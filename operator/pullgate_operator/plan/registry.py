@@ -144,6 +144,7 @@ def _handoff(inputs: RegistryInputs, usable: Usable) -> Handoff:
         usable.source,
         usable.refreshed_at,
         inputs.policy.networks,
+        inputs.resource.spec.host if usable.source else "",
         inputs.policy.max_requests,
     )
 

@@ -13,7 +13,7 @@ from pullgate import faults
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.handoff import SYSTEM_NAMESPACE, decode_handoff, handoff_name
 from pullgate.providers.types import PROVIDERS
-from pullgate.resources import Registry
+from pullgate.resources import InvalidResource, Registry
 from pullgate.resources.model import SecretRef
 from pullgate.resources.registry import RegistrySpec
 from pullgate.shares import namespace_holder
@@ -82,7 +82,11 @@ class RegistryReconciler:
         if document is None:
             await self._forget(key)
             return None
-        resource = await read_resource(document)
+        try:
+            resource = await read_resource(document)
+        except InvalidResource:
+            await self._withdraw_from_another(key, str(document["metadata"].get("uid", "")))
+            raise
         if not isinstance(resource, Registry) or (key.namespace, key.name) not in self._claims:
             return None
         planned = plan_registry(await self._gather(key, resource))
@@ -143,6 +147,20 @@ class RegistryReconciler:
         name = handoff_name(key.namespace, key.name)
         if await self._store.get(Key("Secret", SYSTEM_NAMESPACE, name)) is not None:
             await self._store.delete_secret(SYSTEM_NAMESPACE, name)
+
+    async def _withdraw_from_another(self, key: Key, uid: str) -> None:
+        """Delete what was handed over for a Registry of the same name that is not the one with `uid`.
+
+        What was valid before goes on for the same Registry alone: another one may be another tenant's.
+        """
+        name = handoff_name(key.namespace, key.name)
+        document = await self._store.get(Key("Secret", SYSTEM_NAMESPACE, name))
+        try:
+            if document is None or decode_handoff(document).uid == uid:
+                return
+        except ValueError:
+            pass
+        await self._store.delete_secret(SYSTEM_NAMESPACE, name)
 
     # --- checks ---
 

@@ -147,6 +147,8 @@ def build_customer(
                 plain_http=_is_plain(host, own.netloc, own.scheme),
                 ca_pem=ca_pem,
                 marker=marker,
+                # All others were chosen by who may write the License or its pull Secret.
+                own_anywhere=host == own.netloc,
             )
             for host in hosts
         },

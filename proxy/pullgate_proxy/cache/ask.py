@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -11,6 +10,7 @@ from typing import Final, NamedTuple
 from pullgate.shares import Holders, registry_holders
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest
+from pullgate_proxy.cache.evenly import Evenly
 from pullgate_proxy.cache.where import Where
 
 LIMIT: Final = 200_000
@@ -64,23 +64,21 @@ class Ask:
 class Places:
     """Places that are proven, and when (monotonic seconds) their upstream said last that the blob is still there.
 
-    Only a place that is proven may be noted: see `proofs`.
+    Only a place that is proven may be noted: see `proofs`. Of what is forgotten a copy cannot stand in for an upstream
+    that fails, so an app that fills the table displaces its own places and nobody else's.
     """
 
-    def __init__(self) -> None:
-        self._told: OrderedDict[Place, float] = OrderedDict()
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._told: Evenly[Place, float] = Evenly(limit)
 
     def tell(self, place: Place, now: float) -> None:
         """Its upstream has just said that the blob is there."""
-        self._told[place] = now
-        self._told.move_to_end(place)
-        if len(self._told) > LIMIT:
-            self._told.popitem(last=False)
+        self._told.put(place.app, place, now)
 
     def told(self, place: Place) -> float | None:
         """When that was."""
-        return self._told.get(place)
+        return self._told.peek(place.app, place)
 
     def forget(self, place: Place) -> None:
         """Its upstream says otherwise."""
-        self._told.pop(place, None)
+        self._told.remove(place.app, place)

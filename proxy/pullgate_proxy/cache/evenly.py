@@ -42,6 +42,16 @@ class Evenly(Generic[K, V]):
         while self.size > self._limit:
             self._drop_one(max(self._sizes, key=self._sizes.__getitem__))
 
+    def remove(self, app: str, key: K) -> None:
+        """Forget the entry, if there is one."""
+        entries = self._apps.get(app)
+        found = entries.pop(key, None) if entries is not None else None
+        if found is None:
+            return
+        self._grow(app, -found[1])
+        if not entries:
+            del self._apps[app], self._sizes[app]
+
     def _drop_one(self, app: str) -> None:
         entries = self._apps[app]
         _, (_, cost) = entries.popitem(last=False)

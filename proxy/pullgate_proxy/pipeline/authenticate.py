@@ -23,14 +23,17 @@ REMEMBERED = 20_000
 """Headers, about 250 bytes each."""
 
 
-def identify(authorization: str | None, snapshot: Snapshot, now: float, logins: Logins) -> KeyEntry:
+def identify(
+    authorization: str | None, snapshot: Snapshot, now: float, logins: Logins, app: str | None = None
+) -> KeyEntry:
     """Whose key the client showed, whether or not it may pull: the log wants to know that of a refusal, too.
 
+    `app`: see find_key.
     Raises LoginRequired, KeyMalformed, KeyUnknown, TokenExpired.
     """
     if not authorization:
         raise LoginRequired
-    return find_key(logins.read(authorization, snapshot.signing_keys, now), snapshot)
+    return find_key(logins.read(authorization, snapshot.signing_keys, now), snapshot, app)
 
 
 class Logins:
@@ -89,12 +92,18 @@ def read_key(password: str) -> bytes:
     return key_digest(password)
 
 
-def find_key(digest: bytes, snapshot: Snapshot) -> KeyEntry:
-    """The license key with this SHA-256. Raises KeyUnknown."""
-    entry = snapshot.key(digest)
-    if entry is None:
+def find_key(digest: bytes, snapshot: Snapshot, app: str | None) -> KeyEntry:
+    """The license key with this SHA-256, for a request to `app` (None: it names none). Raises KeyUnknown.
+
+    A tenant may write the digest of another app's key into the status of a License of its own. Then the key counts for
+    the app that the request names, and for none where it names none: one tenant must not answer for another.
+    """
+    entries = snapshot.keys(digest)
+    if len({entry.license.namespace for entry in entries}) > 1:
+        entries = tuple(entry for entry in entries if entry.license.namespace == app)
+    if not entries:
         raise KeyUnknown
-    return entry
+    return entries[0]
 
 
 def require_valid(entry: KeyEntry, now: float) -> LicenseFacts:

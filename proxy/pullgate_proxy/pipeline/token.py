@@ -72,7 +72,7 @@ def _read_digest(form: TokenForm, authorization: str | None) -> bytes:
 
 def _check_login(digest: bytes, snapshot: Snapshot, now: float) -> None:
     try:
-        require_valid(find_key(digest, snapshot), now)
+        require_valid(find_key(digest, snapshot, None), now)
     except Fault as fault:
         fault.turn_into_login_refusal()
         raise

@@ -68,7 +68,8 @@ class Snapshot:
         self.signing_keys = SigningKeys()
         self.registries_version = 0
         """Another one after each change of a Registry, its credentials or the domains that it holds."""
-        self._keys: dict[bytes, KeyEntry] = {}
+        self._keys: dict[bytes, tuple[KeyEntry, ...]] = {}
+        """Of Licenses that name the same key each has its own entry: a status may be written by its tenant."""
         self._keys_of: dict[Name, tuple[bytes, ...]] = {}
         self._registries: dict[Name, RegistryEntry] = {}
         self._by_host: dict[Name, list[RegistryEntry]] = {}
@@ -79,9 +80,9 @@ class Snapshot:
 
     # --- look-ups ---
 
-    def key(self, digest: bytes) -> KeyEntry | None:
-        """The license key with this SHA-256."""
-        return self._keys.get(digest)
+    def keys(self, digest: bytes) -> tuple[KeyEntry, ...]:
+        """The license key with this SHA-256: an entry for each License that names it, almost always one."""
+        return self._keys.get(digest, ())
 
     def registry_named(self, namespace: str, name: str) -> RegistryFacts | None:
         """See RegistryDirectory."""
@@ -105,8 +106,13 @@ class Snapshot:
         return self._registries.get((registry.namespace, registry.name))
 
     def handoff(self, registry: RegistryFacts) -> Handoff | None:
-        """The Registry's credentials, as the operator handed them over; None before it did."""
-        return self._handoffs.get((registry.namespace, registry.name))
+        """The Registry's credentials, as the operator handed them over; None before it did.
+
+        None also for those of a Registry that was there before under the same name, maybe another owner's.
+        """
+        name = (registry.namespace, registry.name)
+        entry, handoff = self._registries.get(name), self._handoffs.get(name)
+        return handoff if entry is not None and handoff is not None and handoff.uid == entry.uid else None
 
     def counts(self) -> dict[str, int]:
         """How many resources are known, by kind."""
@@ -123,15 +129,16 @@ class Snapshot:
         """A License that is new or changed."""
         self.remove_license((facts.namespace, facts.name))
         for key in keys:
-            self._keys[key.digest] = KeyEntry(facts, key.ends_at, key.digest, key.revoked)
+            entry = KeyEntry(facts, key.ends_at, key.digest, key.revoked)
+            self._keys[key.digest] = (*self._keys.get(key.digest, ()), entry)
         self._keys_of[facts.namespace, facts.name] = tuple(key.digest for key in keys)
 
     def remove_license(self, name: Name) -> None:
         """A License that is gone: its keys are unknown from now on."""
         for digest in self._keys_of.pop(name, ()):
-            entry = self._keys.get(digest)
-            if entry and (entry.license.namespace, entry.license.name) == name:
-                del self._keys[digest]
+            entries = self._keys.pop(digest, ())
+            if rest := tuple(entry for entry in entries if (entry.license.namespace, entry.license.name) != name):
+                self._keys[digest] = rest
 
     def put_registry(self, entry: RegistryEntry) -> None:
         """A Registry that is new or changed."""
@@ -150,6 +157,14 @@ class Snapshot:
         self.registries_version += 1
         for host in entry.aliases:
             _remove(self._by_host, (entry.facts.namespace, host), entry)
+
+    def remove_predecessor(self, name: Name, uid: str) -> bool:
+        """Remove the Registry `name` unless its uid is `uid`: another one has its name now. Returns if it was."""
+        entry = self._registries.get(name)
+        is_other = entry is not None and entry.uid != uid
+        if is_other:
+            self.remove_registry(name)
+        return is_other
 
     def put_handoff(self, name: Name, handoff: Handoff | None) -> None:
         """A Registry's credentials: new, changed, or (None) withdrawn."""

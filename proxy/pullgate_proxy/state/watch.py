@@ -53,9 +53,23 @@ async def follow(store: Watched, snapshot: Snapshot, on_registry_gone: Callable[
             apply(snapshot)
         except (InvalidResource, ValueError, KeyError) as error:
             log.warning("%s %s/%s is left as it was: %s", change.key.kind, change.key.namespace, change.key.name, error)
-        if change.key.kind == "Registry" and change.document is None:
+            is_gone = _is_another(change, snapshot)
+        else:
+            is_gone = change.document is None
+        if change.key.kind == "Registry" and is_gone:
             on_registry_gone((change.key.namespace, change.key.name))
         await pauses.give()
+
+
+def _is_another(change: Change, snapshot: Snapshot) -> bool:
+    """True where what cannot be read is not the Registry that was known by its name: that one is removed.
+
+    It was deleted and made again, maybe by the next owner of its namespace, while nobody looked.
+    """
+    if change.key.kind != "Registry" or change.document is None:
+        return False
+    uid = str(change.document["metadata"].get("uid", ""))
+    return snapshot.remove_predecessor((change.key.namespace, change.key.name), uid)
 
 
 def apply_change(change: Change, snapshot: Snapshot) -> None:

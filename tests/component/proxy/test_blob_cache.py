@@ -570,6 +570,6 @@ def flip(path: Path, place: int) -> None:
 
 def forget_in(world: World, seconds: float) -> None:
     """Let time pass for what is known of repositories."""
-    places = blobs(world)._places._told
-    for place in places:
-        places[place] -= seconds
+    for places in blobs(world)._places._told._apps.values():
+        for place, (told, cost) in places.items():
+            places[place] = told - seconds, cost

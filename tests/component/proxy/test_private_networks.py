@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,8 @@ from pullgate.policy.tenancy import EVERYWHERE, Networks, TenantPolicy, parse_ne
 from pullgate.resources.conditions import read_condition
 from pullgate.store.port import Key
 from tests.support.folder import eventually
-from tests.support.gate import APP, Gate, license_, registry
+from tests.support.gate import API_VERSION, APP, Gate, license_, registry
+from tests.support.ports import free_port
 from tests.support.upstreams.faults import answer
 from tests.support.upstreams.scripted_registry import ScriptedRegistry
 
@@ -55,3 +58,26 @@ async def test_no_switch_brings_the_body_of_a_metadata_service(tmp_path: Path, n
         assert status == 502
         assert said.startswith("RedirectRefused")
         assert "169.254" not in said
+
+
+async def test_a_license_sends_its_test_to_no_private_host_that_its_own_pull_secret_names(tmp_path: Path) -> None:
+    """An ImageTest asks as a customer, and the hosts of a pull Secret are the tenant's choice."""
+    port = free_port()
+    async with ScriptedRegistry() as inner:
+        settings = {"listen_port": port, "external_url": f"http://127.0.0.1:{port}", "image_test_wait": timedelta()}
+        async with Gate(tmp_path, tenants=TenantPolicy(), **settings) as gate:
+            await gate.apply(license_("acme", pullSecret={"hosts": [inner.host]}))
+            body = {"images": [f"{inner.host}/my-org/api:1.0"], "as": {"licenseRef": {"name": "acme"}}, "retries": 0}
+            metadata = {"name": "release", "namespace": APP}
+            await gate.apply({"apiVersion": API_VERSION, "kind": "ImageTest", "metadata": metadata, "spec": body})
+
+            async def row() -> dict[str, Any] | None:
+                document = await gate.store.get(Key("ImageTest", APP, "release"))
+                rows = ((document or {}).get("status") or {}).get("results") or [None]
+                found: dict[str, Any] | None = rows[0]
+                return found
+
+            found = await eventually(row)
+            assert found is not None
+            assert found["reason"] == "UpstreamUnreachable"
+            assert inner.requests == []

@@ -94,6 +94,7 @@ def _to_the_second(handoff: Handoff) -> Handoff:
         credentials=credentials,
         kind=handoff.kind if kept else "",
         source=handoff.source if kept else "",
+        host=handoff.host if kept else "",
         refreshed_at=refreshed.replace(microsecond=0) if refreshed is not None and kept else None,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,7 +11,7 @@ from pullgate import faults
 from pullgate.policy.facts import RegistryFacts
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.destination import DESTINATIONS, may_show
-from pullgate.providers.handoff import Handoff
+from pullgate.providers.handoff import Handoff, decode_handoff, encode_handoff
 from pullgate.resources import Registry, parse_resource
 from pullgate.resources.compile import registry_facts, registry_hosts
 from pullgate.shares import Shares
@@ -126,7 +127,7 @@ HANDED = Handoff(
 
 def put(snapshot: Snapshot, resource: Registry) -> RegistryFacts:
     facts = registry_facts(resource)
-    snapshot.put_registry(RegistryEntry(facts, upstream_config(resource, ()), "", registry_hosts(resource)))
+    snapshot.put_registry(RegistryEntry(facts, upstream_config(resource, ()), "", registry_hosts(resource), "1"))
     return facts
 
 
@@ -153,5 +154,20 @@ async def test_a_proxy_shows_no_token_to_a_registry_that_was_changed_before_the_
             upstreams.get(facts)
         facts = put(snapshot, parsed("eu.gcr.io"))
         assert upstreams.get(facts).config.credentials == HANDED.credentials
+    finally:
+        await upstreams.close()
+
+
+async def test_a_proxy_shows_a_token_to_the_very_host_that_it_was_handed_over_for() -> None:
+    """Any host may be called containers.…: of an Enterprise Server the operator alone knows the Secret's apiURL."""
+    snapshot = Snapshot()
+    upstreams = Upstreams(snapshot, ProxySettings(), Shares("bodies"))
+    own, foreign = "containers.github.example.com", "containers.evil.example"
+    handed = dataclasses.replace(HANDED, kind="GitHubAppToken", refreshed_at=datetime.now(UTC), host=own)
+    snapshot.put_handoff(("my-app", "up"), decode_handoff(encode_handoff(handed)))
+    try:
+        assert upstreams.get(put(snapshot, parsed(own, "GHCR"))).config.credentials == HANDED.credentials
+        with pytest.raises(faults.CredentialsMissing):
+            upstreams.get(put(snapshot, parsed(foreign, "GHCR")))
     finally:
         await upstreams.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pullgate_proxy.cache.ask import Place
+from pullgate_proxy.cache.ask import Place, Places
 from pullgate_proxy.cache.proof_file import SLACK, ProofFile
 from pullgate_proxy.cache.proofs import Proofs
 
@@ -118,3 +118,19 @@ async def test_what_could_not_be_written_is_written_by_the_next_try(tmp_path: Pa
     again = ProofFile(folder / "proofs")
     await again.load()
     assert (place(1) in again, place(2) in again) == (True, True)
+
+
+def test_an_app_that_fills_the_table_of_places_displaces_its_own_and_nobody_elses() -> None:
+    """What is forgotten cannot stand in for an upstream that fails: another app's pulls would end with it."""
+    places = Places(limit=100)
+    digest = f"sha256:{'0' * 64}"
+    victim = Place(digest, "victim", "0" * 32)
+    places.tell(victim, 1.0)
+    flood = [Place(digest, "rival", f"{number:032x}") for number in range(300)]
+    for place in flood:
+        places.tell(place, 2.0)
+    assert places.told(victim) == 1.0
+    assert (places.told(flood[0]), places.told(flood[-1])) == (None, 2.0)
+    places.forget(victim)
+    places.forget(victim)
+    assert places.told(victim) is None

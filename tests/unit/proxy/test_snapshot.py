@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from pullgate.policy.tenancy import parse_networks
+from pullgate.providers.credentials import Credentials
 from pullgate.providers.domain_claim import DomainClaim, encode_claim
+from pullgate.providers.handoff import Handoff, encode_handoff
 from pullgate.store.port import Change, Document, Key
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.state.watch import apply_change
@@ -93,3 +97,17 @@ def test_each_change_of_a_record_is_another_version_so_that_no_answer_before_it_
     before = snapshot.registries_version
     put(snapshot, record())
     assert snapshot.registries_version != before
+
+
+def test_what_was_handed_over_for_a_registry_is_not_for_the_next_one_of_its_name() -> None:
+    """The namespace may be another tenant's by then, and the operator away."""
+    snapshot = Snapshot()
+    before = Handoff("old", "quay", "1", 1, Credentials("robot", "CANARY"), networks=parse_networks("10.0.0.0/8"))
+    put(snapshot, OLD, encode_handoff(before))
+    facts = snapshot.registry_named("old", "quay")
+    assert facts is not None
+    assert snapshot.handoff(facts) == before
+    put(snapshot, registry("old", "of-the-next-owner", "2026-01-01T00:00:00Z"))
+    assert snapshot.handoff(facts) is None
+    put(snapshot, encode_handoff(replace(before, uid="of-the-next-owner", networks=())))
+    assert snapshot.handoff(facts) is not None

@@ -7,6 +7,8 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from pullgate.store.port import Change, Key, Synced
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.state.watch import follow
@@ -67,3 +69,20 @@ async def test_a_license_whose_patterns_are_too_many_leaves_what_was_there_and_l
         license_change("a"), license_change("a", *largest), license_change("b", {"repositories": ["b"]})
     )
     assert snapshot.counts()["License"] == 2
+
+
+@pytest.mark.parametrize(("uid", "expected"), [("1", 1), ("of-the-next-owner", 0)])
+async def test_a_registry_that_cannot_be_read_leaves_the_one_before_if_it_is_the_same(uid: str, expected: int) -> None:
+    gone: list[tuple[str, str]] = []
+
+    def change(uid: str, type_: str) -> Change:
+        metadata = {"name": "quay", "namespace": APP, "uid": uid, "creationTimestamp": "2026-01-01T00:00:00Z"}
+        document = {"apiVersion": "pullgate.dev/v1alpha1", "kind": "Registry", "metadata": metadata}
+        return Change(
+            Key("Registry", APP, "quay"), {**document, "spec": {"type": type_, "credentials": {"anonymous": {}}}}
+        )
+
+    snapshot = Snapshot()
+    await follow(Present(change("1", "Quay"), change(uid, "NotKnownYet")), snapshot, gone.append)
+    assert snapshot.counts()["Registry"] == expected
+    assert len(gone) == 1 - expected
