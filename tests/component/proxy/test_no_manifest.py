@@ -50,9 +50,12 @@ async def test_no_client_gets_it_and_the_next_pull_is_right(
     for method in ("GET", "HEAD"):
         for reference in ("1.0.0", IMAGE.digest):
             answer = await gate.ask(method, f"{BASE}/manifests/{reference}", gate.key("acme"))
-            assert (answer.status, answer.fault) == (502, "UpstreamProtocol"), (method, reference)
+            # What says that it is the manifest of this digest, and is not, was changed on its way.
+            changed = content_type is None and reference == IMAGE.digest and not fake.startswith("schema 1")
+            fault = "DigestMismatch" if changed else "UpstreamProtocol"
+            assert (answer.status, answer.fault) == (502, fault), (method, reference)
             assert SECRET.encode() not in answer.body
-            if method == "GET":
+            if method == "GET" and not changed:
                 assert f"it sent {words}, not a manifest" in answer.message
     upstream.heal()
     answer = await gate.get(f"{BASE}/manifests/1.0.0", gate.key("acme"))
