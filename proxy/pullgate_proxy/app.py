@@ -207,7 +207,6 @@ class Proxy:
             record.kind, record.repository, record.reference = request.kind, request.repository, request.reference
             if request.kind is Kind.TOKEN:
                 return await self._token(http, record)
-            self.admission.let_pull(request.kind)
             answer = await self._pull(request, http, origin, record)
             holders = license_holders(record.app, record.license)
             self.admission.connections.hold(http, len(answer.body), *holders)
@@ -231,6 +230,7 @@ class Proxy:
 
     async def _pull(self, request: PullRequest, http: web.BaseRequest, origin: Origin, record: Record) -> Answer:
         """authenticate; then what is known of the same request, or route, authorize, forward."""
+        self.admission.let_pull(request.kind)
         now = time.time()
         key = identify(http.headers.get("Authorization"), self.snapshot, now, self._logins)
         record.app, record.license, record.key = key.license.namespace, key.license.name, key.id
@@ -268,7 +268,10 @@ class Proxy:
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
         registry = registry_holders(f"{route.registry.namespace}/{route.registry.name}")
-        self.admission.seat(record, (*registry, license_holders(license_.namespace, license_.name)[1]))
+        if await self.admission.seat(record, (*registry, license_holders(license_.namespace, license_.name)[1])):
+            if http.transport is None:
+                raise ClientGone
+            return await self._pull(request, http, origin, record)  # the License may have ended while it waited
         await self._shared.gate.enter(license_, request, record)
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)

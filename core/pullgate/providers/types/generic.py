@@ -44,7 +44,11 @@ _GUIDE = Guide(
         WRONG_LOGIN,
         Trouble("UpstreamForbidden", "the account may not read the repository", "let it pull"),
         Trouble("RealmRefused", "it names a token server on another domain", "list it in spec.network.realmHosts"),
-        Trouble("RedirectRefused", "it, or its storage, is in a private network", "spec.network.allowPrivate: true, and the administrator allows the network (docs/tenancy.md)"),
+        Trouble(
+            "RedirectRefused",
+            "it, or its storage, is in a private network",
+            "spec.network.allowPrivate: true, and the administrator allows the network (docs/tenancy.md)",
+        ),
     ),
     others=_OTHERS,
     notes=(
