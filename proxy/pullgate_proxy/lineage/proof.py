@@ -129,7 +129,7 @@ class Prover:
 
     async def grant_many(self, scope: Scope, digests: Sequence[str]) -> None:
         """As `grant`, for as many as a manifest or a page of referrers names: 3 µs each, so in slices."""
-        async with Turns() as turns:
+        async with Turns(scope.holders) as turns:
             for start in range(0, len(digests), _GRANTS_AT_ONCE):
                 self._grants.add(scope, tuple(digests[start : start + _GRANTS_AT_ONCE]), self._clock())
                 await turns.give()
@@ -209,7 +209,7 @@ class Prover:
             search.end_list()
             return
         page = await fetch_tag_page(question.upstream, question.repository, search.query or "")
-        await search.take_page(page, question.access.allows_tag, Turns())
+        await search.take_page(page, question.access.allows_tag, Turns(question.scope.holders))
 
     async def _follow_tag(self, question: Question, search: Search, tag: str) -> None:
         try:

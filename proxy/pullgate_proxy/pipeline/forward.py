@@ -17,6 +17,7 @@ from pullgate.oci.accept import accept_for_upstream
 from pullgate.oci.manifest import INDEX_TYPES, parse_manifest
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
+from pullgate.shares import license_holders
 from pullgate.turns import Turns, aside
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.client import FetchedManifest, Upstream
@@ -244,7 +245,8 @@ class Forwarder:
         start = Position(f"n={LIST_LIMIT}", last=last)
         position = self._cursors.open(cursor, about, time.time()) if cursor else start
         fetch = functools.partial(self._pages.fetch, pull.where, upstream, repository, fresh=_wants_fresh(pull))
-        tags, more = await list_allowed(fetch, position, count, pull.authorization.access, Turns())
+        turns = Turns(license_holders(pull.license.namespace, pull.license.name))
+        tags, more = await list_allowed(fetch, position, count, pull.authorization.access, turns)
         if more is None:
             return TagPage(tags, None)
         try:
