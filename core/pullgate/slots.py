@@ -79,6 +79,14 @@ class FairSlots:
             self._line.give(in_line)
             self._leave(holders, served)
 
+    async def take_within(self, holders: Holders, seconds: float) -> None:
+        """As `take`, for `seconds` at most. Raises ShareReached, Overloaded where there was no slot in that time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.take(holders)
+        except (TimeoutError, LineFull):
+            self.pool.take(holders)  # raises what is the matter
+
     def give(self, holders: Holders) -> None:
         """`holders` have one slot less; it goes to who waits."""
         self.pool.give(holders)

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from pullgate.faults import Overloaded
 from pullgate.shares import CapOf, Holders, Loan, Shares, address_holder
-from pullgate.slots import FairSlots, LineFull
+from pullgate.slots import FairSlots
 from pullgate_proxy.connections import Connections, Handle
 from pullgate_proxy.memory import count_descriptors, find_memory_limit, give_back, read_resident
 from pullgate_proxy.metrics import Metrics
@@ -55,6 +55,10 @@ CALM: Final = 10
 TIDY_SECONDS: Final = 10.0
 """How long after that it may be done again; doubled each time that it was of little use, up to `SELDOM`."""
 SELDOM: Final = 640.0
+LIST_COST: Final = 8 * 1024 * 1024
+"""1/LIST_COST of the bytes for bodies is how many lists are worked on at once. 170,000 tags are 16 MiB (measured)."""
+LISTS: Final = 4
+"""At least so many."""
 WAIT_SECONDS: Final = 20.0
 """For which a pull waits for room. containerd sends a request that got 429 again at once, five times, and gives up."""
 
@@ -69,6 +73,11 @@ class Room:
     connections: int
     bodies: int
     """Bytes."""
+
+    @property
+    def lists(self) -> int:
+        """Lists of upstreams that are fetched, parsed and filtered at once."""
+        return max(self.bodies // LIST_COST, LISTS)
 
     @property
     def waiting(self) -> int:
@@ -175,10 +184,7 @@ class Admission:
         """Take a seat when there is one; a request that waits is as one that has not come yet."""
         self.running -= 1
         try:
-            async with asyncio.timeout(self.wait_seconds):
-                await self._seats.take(holders)
-        except (TimeoutError, LineFull):
-            self.requests.take(holders)  # raises what is the matter
+            await self._seats.take_within(holders, self.wait_seconds)
         finally:
             self.running += 1
 

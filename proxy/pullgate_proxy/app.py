@@ -39,6 +39,7 @@ from pullgate_proxy.pipeline.authenticate import Logins, identify, require_valid
 from pullgate_proxy.pipeline.authorize import authorize
 from pullgate_proxy.pipeline.cursor import Cursors
 from pullgate_proxy.pipeline.forward import Answer, Forwarder, Pull
+from pullgate_proxy.pipeline.list_room import ListRoom
 from pullgate_proxy.pipeline.origin import Origin, base_url, read_origin
 from pullgate_proxy.pipeline.recall import Recall, asked_of
 from pullgate_proxy.pipeline.refuse import refuse
@@ -96,8 +97,9 @@ class Proxy:
         elsewhere = self._shared.elsewhere
         self._grants = Grants(settings.grant_limit, on_add=elsewhere.note) if self.own is None else self.own.grants
         self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self._shared)
-        prover = Prover(self._grants, Children(), time.monotonic, elsewhere.find)
-        self._forwarder = Forwarder(prover, self.caches, Cursors(lambda: self.snapshot.signing_keys))
+        lists = ListRoom(self.admission.room.lists)
+        prover = Prover(self._grants, Children(), time.monotonic, lists, elsewhere.find)
+        self._forwarder = Forwarder(prover, self.caches, Cursors(lambda: self.snapshot.signing_keys), lists)
         self._logins = Logins()
         self._recall = Recall()
         self._draining = False

@@ -34,6 +34,7 @@ from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import Method, UpstreamRequest
 from pullgate_proxy.lineage.grants import Children, Grants, Scope
 from pullgate_proxy.lineage.search import KEPT_SECONDS, Search, Searches
+from pullgate_proxy.pipeline.list_room import ListRoom
 from pullgate_proxy.pipeline.lists import fetch_referrers, fetch_tag_page, referrers_tag
 
 AT_ONCE = 8
@@ -96,8 +97,11 @@ class _Ended:
 class Prover:
     """Answers Questions, and notes in Grants whatever it proves on the way."""
 
-    def __init__(self, grants: Grants, children: Children, clock: Clock, find: Find | None = None) -> None:
+    def __init__(
+        self, grants: Grants, children: Children, clock: Clock, lists: ListRoom, find: Find | None = None
+    ) -> None:
         """`find` asks the other workers and replicas."""
+        self._lists = lists
         self._grants = grants
         self._children = children
         self._clock = clock
@@ -208,8 +212,9 @@ class Prover:
             search.take_tags(exact)
             search.end_list()
             return
-        page = await fetch_tag_page(question.upstream, question.repository, search.query or "")
-        await search.take_page(page, question.access.allows_tag, Turns(question.scope.holders))
+        async with self._lists.hold(question.scope.holders):
+            page = await fetch_tag_page(question.upstream, question.repository, search.query or "")
+            await search.take_page(page, question.access.allows_tag, Turns(question.scope.holders))
 
     async def _follow_tag(self, question: Question, search: Search, tag: str) -> None:
         try:
@@ -232,7 +237,8 @@ class Prover:
         query = ""
         for _ in range(REFERRER_PAGES):
             try:
-                referrers = await fetch_referrers(question.upstream, question.repository, digest, query)
+                async with self._lists.hold(question.scope.holders):
+                    referrers = await fetch_referrers(question.upstream, question.repository, digest, query)
             except Fault as fault:
                 if fault.status == 429 or not 400 <= fault.status < 500:
                     raise

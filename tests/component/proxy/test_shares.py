@@ -193,6 +193,22 @@ async def test_two_hostile_apps_leave_a_third_served(world: World) -> None:
     assert {answer.status for answer in served} == {200}
 
 
+async def test_an_app_works_on_no_more_lists_than_its_share_and_those_of_another_are_answered(world: World) -> None:
+    lists = world.gate.proxy.admission.room.lists
+    world.upstreams["one"].on("GET", "/tags/list|/referrers/", faults.hang(), times=100)
+    for what in ("tags/list", f"referrers/{IMAGE.digest}"):
+        world.flood("one", what, lists)
+    await world.gate.until(lambda: world.gate.proxy.admission.requests.used == 2 * lists)
+    await asyncio.sleep(0.1)
+    asked = len(world.upstreams["one"].received("GET", "/tags/list|/referrers/"))
+    assert world.gate.proxy._forwarder._lists.used <= lists // 2
+    assert asked <= lists // 2
+    for what in ("tags/list", f"referrers/{IMAGE.digest}"):
+        async with asyncio.timeout(5):
+            (answer,) = await asyncio.gather(*world.flood("two", what, 1))
+        assert answer.status == 200
+
+
 async def test_26_manifests_that_drip_and_claim_4_mib_cost_only_their_own_registry(tmp_path: Path) -> None:
     async with world_of(tmp_path, idle_timeout=2.0) as world:
         bodies = world.gate.proxy.admission.bodies
