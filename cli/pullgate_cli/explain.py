@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pullgate_cli.place.port import Place
 
 _GRANTS = 100_000
+_LISTS = 16
 
 
 @click.command()
@@ -132,6 +133,7 @@ async def _prove(upstream: Upstream, license_: LicenseFacts, route: Route, refer
     from pullgate.policy.explain import Step
     from pullgate_proxy.lineage.grants import Children, Grants, Scope
     from pullgate_proxy.lineage.proof import Proof, Prover, Question
+    from pullgate_proxy.pipeline.list_room import ListRoom
 
     allowed = access(license_, route.registry.name, route.repository)
     if reference.digest is None or allowed is None or allowed.allows_every_reference:
@@ -139,7 +141,7 @@ async def _prove(upstream: Upstream, license_: LicenseFacts, route: Route, refer
     scope = Scope(route.registry, route.repository, allowed.rule)
     question = Question(upstream, route.repository, allowed, scope, reference.digest, is_blob=False)
     try:
-        proof = await Prover(Grants(_GRANTS), Children(), time.monotonic).prove(question)
+        proof = await Prover(Grants(_GRANTS), Children(), time.monotonic, ListRoom(_LISTS)).prove(question)
     except Fault as fault:
         return [Step("tag", None, f"no covered tag was shown to lead to the digest: {fault.for_vendor}")]
     if proof is Proof.PENDING:

@@ -13,6 +13,9 @@ from pullgate.shares import CapOf, Holder, Holders, Kind, Shares
 WAITING: Final = 1024
 
 
+_Line = OrderedDict[asyncio.Future[None], None]
+
+
 class LineFull(Exception):
     """Too many wait already, of all or of one namespace."""
 
@@ -20,21 +23,22 @@ class LineFull(Exception):
 class FairSlots:
     """Slots with the bound of `Shares`: a namespace never holds more than stay free for all others.
 
-    The namespaces are served in turn, so that one with many who wait delays no other. To take a slot is O(1); to give
-    one back costs a look at each namespace that holds its share, and at those of one that wait.
+    The namespaces are served in turn, and within one its Licenses and Registries, so that many who wait in one name
+    delay nobody else. To take a slot is O(1); to give one back costs a look at each name that holds its share.
     """
 
     def __init__(self, cause: str, limit: int, *, waiting: int = WAITING, cap_of: CapOf | None = None) -> None:
         """`limit` slots; `waiting` is how many may wait for one, of which one namespace has its share, too."""
-        self._slots = Shares(cause, limit, cap_of)
+        self.pool = Shares(cause, limit, cap_of)
+        """The slots; who takes one from here does not wait."""
         self._line = Shares(cause, waiting)
-        self._waiting: OrderedDict[str, OrderedDict[asyncio.Future[None], Holders]] = OrderedDict()
-        """Namespace -> who waits; the namespace that is served next is first."""
+        self._waiting: OrderedDict[str, OrderedDict[Holders, _Line]] = OrderedDict()
+        """Namespace -> in whose name -> who waits; at each level the one that is served next is first."""
 
     @property
     def used(self) -> int:
         """Slots that are taken."""
-        return self._slots.used
+        return self.pool.used
 
     @property
     def waiting(self) -> int:
@@ -47,51 +51,77 @@ class FairSlots:
 
         Raises LineFull.
         """
-        await self._take(holders)
+        await self.take(holders)
         try:
             yield
         finally:
-            self._give(holders)
+            self.give(holders)
 
-    async def _take(self, holders: Holders) -> None:
+    async def take(self, holders: Holders) -> None:
+        """Wait for a slot, for which `give` must follow. Raises LineFull."""
         namespace = holders[0].namespace
-        if self._slots.fits(holders):  # those who wait may not have it, else it would be theirs
-            self._slots.take(holders)
+        if self.pool.fits(holders):  # those who wait may not have it, else it would be theirs
+            self.pool.take(holders)
             return
         in_line = (Holder(Kind.NAMESPACE, namespace),)
         if not self._line.fits(in_line):
             raise LineFull
         served = asyncio.get_running_loop().create_future()
         self._line.take(in_line)
-        self._waiting.setdefault(namespace, OrderedDict())[served] = holders
+        self._waiting.setdefault(namespace, OrderedDict()).setdefault(holders, OrderedDict())[served] = None
         try:
             await served
         except BaseException:
             if served.done() and not served.cancelled():
-                self._give(holders)  # it was served and cancelled in one turn of the loop
+                self.give(holders)  # it was served and cancelled in one turn of the loop
             raise
         finally:
             self._line.give(in_line)
-            self._leave(namespace, served)
+            self._leave(holders, served)
 
-    def _give(self, holders: Holders) -> None:
-        self._slots.give(holders)
+    async def take_within(self, holders: Holders, seconds: float) -> None:
+        """As `take`, for `seconds` at most. Raises ShareReached, Overloaded where there was no slot in that time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.take(holders)
+        except (TimeoutError, LineFull):
+            self.pool.take(holders)  # raises what is the matter
+
+    def give(self, holders: Holders) -> None:
+        """`holders` have one slot less; it goes to who waits."""
+        self.pool.give(holders)
         self._serve()
 
     def _serve(self) -> None:
         """Give free slots to those who wait; a namespace that holds its share is passed over."""
         passed = 0
-        while passed < len(self._waiting) and self._slots.fits(()):
-            namespace, line = self._waiting.popitem(last=False)
-            chosen = next((one for one, who in line.items() if not one.done() and self._slots.fits(who)), None)
-            passed = passed + 1 if chosen is None else 0
-            if chosen is not None:
-                self._slots.take(line.pop(chosen))
-                chosen.set_result(None)
-            if line:
-                self._waiting[namespace] = line
+        while passed < len(self._waiting) and self.pool.fits(()):
+            namespace = next(iter(self._waiting))
+            holders = self._choose(self._waiting[namespace])
+            self._waiting.move_to_end(namespace)
+            passed += 1
+            if holders is not None:
+                passed = 0
+                served = next(iter(self._waiting[namespace][holders]))
+                self._leave(holders, served)
+                if not served.done():  # else it was cancelled just now
+                    self.pool.take(holders)
+                    served.set_result(None)
 
-    def _leave(self, namespace: str, served: asyncio.Future[None]) -> None:
-        line = self._waiting.get(namespace)
-        if line is not None and line.pop(served, None) is not None and not line:
-            del self._waiting[namespace]
+    def _choose(self, lines: OrderedDict[Holders, _Line]) -> Holders | None:
+        """In whose name of one namespace a slot is given; None if no more may be."""
+        app = next(iter(lines))[:1]
+        chosen = next((one for one in lines if self.pool.fits(one)), None) if self.pool.fits(app) else None
+        if chosen is not None:
+            lines.move_to_end(chosen)
+        return chosen
+
+    def _leave(self, holders: Holders, served: asyncio.Future[None]) -> None:
+        namespace = holders[0].namespace
+        lines = self._waiting.get(namespace, OrderedDict())
+        line = lines.get(holders, OrderedDict())
+        line.pop(served, None)
+        if not line:
+            lines.pop(holders, None)
+        if not lines:
+            self._waiting.pop(namespace, None)

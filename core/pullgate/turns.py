@@ -17,6 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from pullgate.shares import Holders
+from pullgate.slots import FairSlots
+
 T = TypeVar("T")
 
 FREE: Final = 0.002
@@ -30,21 +33,25 @@ DOCUMENT_INLINE: Final = 4 * 1024
 THREADS: Final = 2
 """More would only take the interpreter's lock from the event loop more often."""
 
-_lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
+_WAITING: Final = 1 << 20
+"""More than there can be requests, which are bounded where they come in."""
+
+_lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, FairSlots] = weakref.WeakKeyDictionary()
 
 
 class Turns:
-    """One piece of work in slices: `async with Turns() as turns`, and `await turns.give()` between two items.
+    """One piece of work in slices: `async with Turns(holders) as turns`, `await turns.give()` between two items.
 
-    All work in slices stands in one line, so that many pieces hold the loop no longer than one does. After each slice
-    it rests for as long as that took: all together get half of the loop's time at most. Do not wait for others inside.
+    All work in slices stands in one line, so that many pieces hold the loop no longer than one does. The apps get
+    slices in turn, so that one with hundreds of pieces delays another's by a slice. After each slice the line rests
+    for as long as that took: all together get half of the loop's time at most. Do not wait for others inside.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        """`clock` in seconds."""
-        self._clock = clock
+    def __init__(self, holders: Holders, clock: Callable[[], float] = time.perf_counter) -> None:
+        """The work is done in the name of `holders`, an app and what is of it. `clock` in seconds."""
+        self._holders, self._clock = holders, clock
         self._since = 0.0
-        self._line = _lines.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        self._line = _lines.setdefault(asyncio.get_running_loop(), FairSlots("turns", 1, waiting=_WAITING))
         self._first = False
         """Whether this piece is the first of the line now."""
         self.spent = 0.0
@@ -68,14 +75,14 @@ class Turns:
         self.spent += took
         await asyncio.sleep(took)
         self._leave()
-        await self._line.acquire()
+        await self._line.take(self._holders)
         self._first = True
         self._since = self._clock()
 
     def _leave(self) -> None:
         if self._first:
             self._first = False
-            self._line.release()
+            self._line.give(self._holders)
 
 
 class Pauses:

@@ -22,6 +22,7 @@ from aiohttp import web
 
 from pullgate.faults import Overloaded
 from pullgate.shares import CapOf, Holders, Loan, Shares, address_holder
+from pullgate.slots import FairSlots
 from pullgate_proxy.connections import Connections, Handle
 from pullgate_proxy.memory import count_descriptors, find_memory_limit, give_back, read_resident
 from pullgate_proxy.metrics import Metrics
@@ -54,6 +55,12 @@ CALM: Final = 10
 TIDY_SECONDS: Final = 10.0
 """How long after that it may be done again; doubled each time that it was of little use, up to `SELDOM`."""
 SELDOM: Final = 640.0
+LIST_COST: Final = 8 * 1024 * 1024
+"""1/LIST_COST of the bytes for bodies is how many lists are worked on at once. 170,000 tags are 16 MiB (measured)."""
+LISTS: Final = 4
+"""At least so many."""
+WAIT_SECONDS: Final = 20.0
+"""For which a pull waits for room. containerd sends a request that got 429 again at once, five times, and gives up."""
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +73,16 @@ class Room:
     connections: int
     bodies: int
     """Bytes."""
+
+    @property
+    def lists(self) -> int:
+        """Lists of upstreams that are fetched, parsed and filtered at once."""
+        return max(self.bodies // LIST_COST, LISTS)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that may wait for others to end: each takes a connection, and as many are left for who comes new."""
+        return (self.connections - self.requests) // 2
 
 
 def plan_room(descriptors: int, opened: int, memory: int | None, settings: ProxySettings) -> Room:
@@ -97,8 +114,11 @@ class Admission:
         self.room = plan_room(self._descriptors, count_descriptors(), self.memory, settings)
         forms = self.room.bodies // FORM_PART
         self.bodies, self._forms = Shares("bodies", self.room.bodies - forms), Shares("bodies", forms)
-        self.requests = Shares("requests", self.room.requests, cap_of)
+        self._seats = FairSlots("requests", self.room.requests, waiting=self.room.waiting, cap_of=cap_of)
+        self.requests = self._seats.pool
         """Those that were authorized, each in the name of its License, Registry and app."""
+        self.wait_seconds = WAIT_SECONDS
+        """For which a request waits where its License, Registry or app has its share."""
         self.connections: Connections
         self.running = 0
         """Requests that are being answered."""
@@ -145,16 +165,39 @@ class Admission:
         if self.running > self._ceiling and kind is not Kind.PING:
             raise Overloaded(self._cause)
 
-    def seat(self, record: Record, holders: Holders) -> None:
-        """The request of `record` goes on in the name of `holders`; `leave` must follow. Raises ShareReached."""
-        self.requests.take(holders)
+    async def seat(self, record: Record, holders: Holders) -> bool:
+        """The request of `record` goes on in the name of `holders`; `leave` must follow.
+
+        Returns True if it waited for that: what was decided before may have changed. Raises ShareReached, Overloaded.
+        """
+        if record.holders:
+            return False
+        waits = not self.requests.fits(holders)
+        if waits:
+            await self._wait(holders)
+        else:
+            self.requests.take(holders)
         record.holders = holders
+        return waits
+
+    async def _wait(self, holders: Holders) -> None:
+        """Take a seat when there is one; a request that waits is as one that has not come yet."""
+        self.running -= 1
+        try:
+            await self._seats.take_within(holders, self.wait_seconds)
+        finally:
+            self.running += 1
 
     def leave(self, record: Record) -> None:
         """A request has ended."""
         self.running -= 1
         if record.holders:
-            self.requests.give(record.holders)
+            self._seats.give(record.holders)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait until their License, Registry or app has less than its share."""
+        return self._seats.waiting
 
     @contextlib.contextmanager
     def read_form(self, http: web.BaseRequest, client: str) -> Iterator[Loan]:
@@ -231,12 +274,14 @@ class Admission:
         of, limit = self._metrics.load, self._metrics.load_limit
         self._metrics.running.set_function(lambda: self.running)
         of.labels("requests").set_function(lambda: self.running)
+        of.labels("waiting").set_function(lambda: self.waiting)
         of.labels("connections").set_function(lambda: len(self.connections))
         of.labels("idle_connections").set_function(lambda: self.connections.idle)
         of.labels("descriptors").set_function(count_descriptors)
         of.labels("memory").set_function(read_resident)
         of.labels("bodies").set_function(lambda: self.bodies.used + self._forms.used)
         limit.labels("requests").set(self.room.requests)
+        limit.labels("waiting").set(self.room.waiting)
         limit.labels("connections").set(self.room.connections)
         limit.labels("descriptors").set(self._descriptors)
         limit.labels("memory").set(self.memory or 0)

@@ -39,6 +39,7 @@ from pullgate_proxy.pipeline.authenticate import Logins, identify, require_valid
 from pullgate_proxy.pipeline.authorize import authorize
 from pullgate_proxy.pipeline.cursor import Cursors
 from pullgate_proxy.pipeline.forward import Answer, Forwarder, Pull
+from pullgate_proxy.pipeline.list_room import ListRoom
 from pullgate_proxy.pipeline.origin import Origin, base_url, read_origin
 from pullgate_proxy.pipeline.recall import Recall, asked_of
 from pullgate_proxy.pipeline.refuse import refuse
@@ -96,8 +97,9 @@ class Proxy:
         elsewhere = self._shared.elsewhere
         self._grants = Grants(settings.grant_limit, on_add=elsewhere.note) if self.own is None else self.own.grants
         self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self._shared)
-        prover = Prover(self._grants, Children(), time.monotonic, elsewhere.find)
-        self._forwarder = Forwarder(prover, self.caches, Cursors(lambda: self.snapshot.signing_keys))
+        lists = ListRoom(self.admission.room.lists)
+        prover = Prover(self._grants, Children(), time.monotonic, lists, elsewhere.find)
+        self._forwarder = Forwarder(prover, self.caches, Cursors(lambda: self.snapshot.signing_keys), lists)
         self._logins = Logins()
         self._recall = Recall()
         self._draining = False
@@ -207,7 +209,6 @@ class Proxy:
             record.kind, record.repository, record.reference = request.kind, request.repository, request.reference
             if request.kind is Kind.TOKEN:
                 return await self._token(http, record)
-            self.admission.let_pull(request.kind)
             answer = await self._pull(request, http, origin, record)
             holders = license_holders(record.app, record.license)
             self.admission.connections.hold(http, len(answer.body), *holders)
@@ -231,6 +232,7 @@ class Proxy:
 
     async def _pull(self, request: PullRequest, http: web.BaseRequest, origin: Origin, record: Record) -> Answer:
         """authenticate; then what is known of the same request, or route, authorize, forward."""
+        self.admission.let_pull(request.kind)
         now = time.time()
         app = named_app(self.snapshot, origin.name, request.repository)
         key = identify(http.headers.get("Authorization"), self.snapshot, now, self._logins, app)
@@ -269,7 +271,10 @@ class Proxy:
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
         registry = registry_holders(f"{route.registry.namespace}/{route.registry.name}")
-        self.admission.seat(record, (*registry, license_holders(license_.namespace, license_.name)[1]))
+        if await self.admission.seat(record, (*registry, license_holders(license_.namespace, license_.name)[1])):
+            if http.transport is None:
+                raise ClientGone
+            return await self._pull(request, http, origin, record)  # the License may have ended while it waited
         await self._shared.gate.enter(license_, request, record)
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)

@@ -95,6 +95,20 @@ async def test_a_registry_that_has_its_share_does_not_hold_up_others_of_its_app(
         assert len(people.inside) == 5
 
 
+async def test_registries_of_an_app_that_wait_are_served_in_turn() -> None:
+    async with crowd(1) as people:
+        await people.come("a", 4, "busy")
+        await people.come("a", 1, "other")
+        names = [holders[1].name for holders in people.slots._waiting["a"]]
+        await people.end("a")
+        assert (names, [holders[1].name for holders in people.slots._waiting["a"]]) == (
+            ["busy", "other"],
+            ["other", "busy"],
+        )
+        await people.end("a")
+        assert [holders[1].name for holders in people.slots._waiting["a"]] == ["busy"]
+
+
 async def test_the_line_is_bounded_and_nobody_fills_all_of_it() -> None:
     async with crowd(1, waiting=8) as people:
         await people.come("a", 20)

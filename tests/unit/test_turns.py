@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pullgate import turns as turns_module
+from pullgate.shares import namespace_holder
 from pullgate.turns import DOCUMENT_INLINE, INLINE, SLICE, Pauses, Turns, aside, weigh
 
 STEP = SLICE / 5
@@ -44,10 +45,10 @@ def longest_run(log: list[str], of: str) -> int:
     return max((len(list(run)) for name, run in itertools.groupby(log) if name == of), default=0)
 
 
-async def work(log: list[str], items: int) -> None:
-    async with Turns(Clock()) as turns:
+async def work(log: list[str], items: int, app: str = "my-app", name: str = "item") -> None:
+    async with Turns((namespace_holder(app),), Clock()) as turns:
         for _ in range(items):
-            log.append("item")
+            log.append(name)
             await turns.give()
 
 
@@ -66,6 +67,17 @@ async def test_many_pieces_of_work_hold_the_loop_no_longer_than_one() -> None:
     first = log.index("turn", log.index("item"))  # what each may do at once, before it stands in line
     assert log.count("item") == 160
     assert longest_run(log[first:], "item") <= SLICE / STEP + 1
+
+
+async def test_an_app_with_many_pieces_of_work_delays_that_of_another_by_a_slice_each_time() -> None:
+    log: list[str] = []
+    hogs = [asyncio.create_task(work(log, 10_000)) for _ in range(50)]
+    await asyncio.sleep(2 * SLICE)
+    await work(log, 40, "other-app", "other")
+    for hog in hogs:
+        hog.cancel()
+    await asyncio.gather(*hogs, return_exceptions=True)
+    assert log[log.index("other") :].count("item") < 40 * 3, "of one line for all it were 40 for each hog"
 
 
 async def test_work_that_is_cancelled_leaves_the_line_to_others() -> None:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 
 from pullgate.policy.facts import RegistryFacts
+from pullgate.shares import registry_holders
 
 LIFETIME = 3600.0
 """Seconds a proof holds: long enough to finish any pull of an image whose tag has moved meanwhile."""
@@ -14,7 +15,7 @@ LIFETIME = 3600.0
 class Scope:
     """Where a grant holds: a repository of a Registry, under a tag rule. Equal rules of two licenses share grants."""
 
-    __slots__ = ("_hasher", "key", "place")
+    __slots__ = ("_hasher", "holders", "key", "place")
 
     def __init__(self, registry: RegistryFacts, repository: str, rule: bytes) -> None:
         place = b"".join(
@@ -24,6 +25,8 @@ class Scope:
         self.key = self._hasher.digest()
         self.place = hashlib.blake2b(place, digest_size=16).digest()
         """The repository of the Registry, whatever the rule."""
+        self.holders = registry_holders(f"{registry.namespace}/{registry.name}")
+        """In whose name work for it is done."""
 
     def entry(self, digest: str) -> bytes:
         """The 16 bytes under which the grant of `digest` is kept."""

@@ -34,6 +34,7 @@ from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import Method, UpstreamRequest
 from pullgate_proxy.lineage.grants import Children, Grants, Scope
 from pullgate_proxy.lineage.search import KEPT_SECONDS, Search, Searches
+from pullgate_proxy.pipeline.list_room import ListRoom
 from pullgate_proxy.pipeline.lists import fetch_referrers, fetch_tag_page, referrers_tag
 
 AT_ONCE = 8
@@ -96,8 +97,11 @@ class _Ended:
 class Prover:
     """Answers Questions, and notes in Grants whatever it proves on the way."""
 
-    def __init__(self, grants: Grants, children: Children, clock: Clock, find: Find | None = None) -> None:
+    def __init__(
+        self, grants: Grants, children: Children, clock: Clock, lists: ListRoom, find: Find | None = None
+    ) -> None:
         """`find` asks the other workers and replicas."""
+        self._lists = lists
         self._grants = grants
         self._children = children
         self._clock = clock
@@ -129,7 +133,7 @@ class Prover:
 
     async def grant_many(self, scope: Scope, digests: Sequence[str]) -> None:
         """As `grant`, for as many as a manifest or a page of referrers names: 3 µs each, so in slices."""
-        async with Turns() as turns:
+        async with Turns(scope.holders) as turns:
             for start in range(0, len(digests), _GRANTS_AT_ONCE):
                 self._grants.add(scope, tuple(digests[start : start + _GRANTS_AT_ONCE]), self._clock())
                 await turns.give()
@@ -208,8 +212,9 @@ class Prover:
             search.take_tags(exact)
             search.end_list()
             return
-        page = await fetch_tag_page(question.upstream, question.repository, search.query or "")
-        await search.take_page(page, question.access.allows_tag, Turns())
+        async with self._lists.hold(question.scope.holders):
+            page = await fetch_tag_page(question.upstream, question.repository, search.query or "")
+            await search.take_page(page, question.access.allows_tag, Turns(question.scope.holders))
 
     async def _follow_tag(self, question: Question, search: Search, tag: str) -> None:
         try:
@@ -232,7 +237,8 @@ class Prover:
         query = ""
         for _ in range(REFERRER_PAGES):
             try:
-                referrers = await fetch_referrers(question.upstream, question.repository, digest, query)
+                async with self._lists.hold(question.scope.holders):
+                    referrers = await fetch_referrers(question.upstream, question.repository, digest, query)
             except Fault as fault:
                 if fault.status == 429 or not 400 <= fault.status < 500:
                     raise

@@ -17,6 +17,7 @@ from pullgate.oci.accept import accept_for_upstream
 from pullgate.oci.manifest import INDEX_TYPES, parse_manifest
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
+from pullgate.shares import license_holders, registry_holders
 from pullgate.turns import Turns, aside
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.client import FetchedManifest, Upstream
@@ -32,6 +33,7 @@ from pullgate_proxy.cache.where import Where
 from pullgate_proxy.lineage.proof import Proof, Prover, Question
 from pullgate_proxy.pipeline.authorize import Authorization, Decision
 from pullgate_proxy.pipeline.cursor import Cursors, Position
+from pullgate_proxy.pipeline.list_room import ListRoom
 from pullgate_proxy.pipeline.lists import (
     INDEX_TYPE,
     TagPage,
@@ -102,10 +104,10 @@ class Kept(Protocol):
 class Forwarder:
     """Asks the upstream for what was authorized."""
 
-    def __init__(self, prover: Prover, caches: Kept, cursors: Cursors) -> None:
+    def __init__(self, prover: Prover, caches: Kept, cursors: Cursors, lists: ListRoom) -> None:
         self._prover, self._cursors, self._manifests = prover, cursors, caches.manifests
         self._blobs, self._prefetcher = caches.blobs, caches.prefetcher
-        self._pages = TagPages(time.monotonic)
+        self._pages, self._lists = TagPages(time.monotonic), lists
 
     async def close(self) -> None:
         """End the requests for lists that run."""
@@ -121,10 +123,8 @@ class Forwarder:
                 return await self._get_manifest(pull, upstream)
             case Kind.BLOBS:
                 return await self._forward_blob(pull, upstream)
-            case Kind.TAGS:
-                return await self._forward_tags(pull, upstream)
             case _:
-                return await self._forward_referrers(pull, upstream)
+                return await self._forward_list(pull, upstream)
 
     async def _require_proof(self, pull: Pull, upstream: Upstream) -> None:
         authorization = pull.authorization
@@ -224,8 +224,15 @@ class Forwarder:
         await held.aclose()
         return replace(answer, stream=None)
 
-    async def _forward_tags(self, pull: Pull, upstream: Upstream) -> Answer:
+    async def _forward_list(self, pull: Pull, upstream: Upstream) -> Answer:
         pull.spend(Asks.LISTS)
+        registry = pull.route.registry
+        async with self._lists.hold(registry_holders(f"{registry.namespace}/{registry.name}")):
+            if pull.request.kind is Kind.TAGS:
+                return await self._forward_tags(pull, upstream)
+            return await self._forward_referrers(pull, upstream)
+
+    async def _forward_tags(self, pull: Pull, upstream: Upstream) -> Answer:
         repository, query = pull.route.repository, pull.request.query
         if pull.authorization.access.allows_every_reference:
             page = (await self._pages.fetch(pull.where, upstream, repository, query, fresh=_wants_fresh(pull))).page
@@ -244,7 +251,8 @@ class Forwarder:
         start = Position(f"n={LIST_LIMIT}", last=last)
         position = self._cursors.open(cursor, about, time.time()) if cursor else start
         fetch = functools.partial(self._pages.fetch, pull.where, upstream, repository, fresh=_wants_fresh(pull))
-        tags, more = await list_allowed(fetch, position, count, pull.authorization.access, Turns())
+        turns = Turns(license_holders(pull.license.namespace, pull.license.name))
+        tags, more = await list_allowed(fetch, position, count, pull.authorization.access, turns)
         if more is None:
             return TagPage(tags, None)
         try:
@@ -255,7 +263,6 @@ class Forwarder:
 
     async def _forward_referrers(self, pull: Pull, upstream: Upstream) -> Answer:
         request = pull.request
-        pull.spend(Asks.LISTS)
         found = await fetch_referrers(upstream, pull.route.repository, request.reference, request.query)
         wanted = parse_qs(request.query).get("artifactType", [""])[0]
         referrers = filter_by_type(found, wanted)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.catalog import WORKER, catalog, seed
 from tests.support.gate import APP, Gate, license_, registry, running, secret
+from tests.support.images import image
 from tests.support.ports import free_port
 from tests.support.tls import Authority
 from tests.support.upstreams import Ending, ScriptedRegistry, faults
@@ -123,7 +124,7 @@ CASES: list[tuple[str, str, Script, str, int, str, str]] = [
     (
         "a manifest with another digest than asked for",
         MANIFEST.replace("1.0.0", catalog()[WORKER, "1.0.0"].digest),
-        spoil(faults.corrupt(5)),
+        spoil(faults.body(image("another").manifest)),
         "DigestMismatch",
         502,
         "UNAVAILABLE",

@@ -75,6 +75,7 @@ async def world_of(path: Path, *, prefetch: bool = False, **settings: object) ->
             documents.append(registry("up", upstream.host, namespace=app, cache={"prefetch": prefetch}))
             documents += [license_(name, namespace=app) for name in ("acme", "globex", "initech")]
         gate = await stack.enter_async_context(running(path / "resources", *documents, max_requests=ROOM, **settings))
+        gate.proxy.admission.wait_seconds = 0.3
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         world = World(gate, upstreams, [], session)
         stack.push_async_callback(end, world)
@@ -102,6 +103,50 @@ async def test_an_app_has_no_more_requests_open_than_its_administrator_allows(tm
         assert refused[0].message.startswith("app one has 7 requests open, which is its share")
         assert (await world.manifest("two")).status == 200
         go_on.set()
+
+
+async def test_a_burst_of_one_license_beyond_its_share_waits_and_all_of_it_is_served(world: World) -> None:
+    admission, go_on = world.gate.proxy.admission, asyncio.Event()
+    admission.wait_seconds = 30
+    world.upstreams["one"].on("GET", "/blobs/", faults.hang_after(10, go_on))
+    burst = world.flood("one", f"blobs/{IMAGE.config}", ROOM)
+    await world.gate.until(lambda: admission.requests.used + admission.waiting == ROOM)
+    assert admission.running == admission.requests.used, "one that waits takes no room of others"
+    for app, name in (("one", "globex"), ("two", "acme")):
+        assert (await world.manifest(app, name)).status == 200
+    go_on.set()
+    assert {answer.status for answer in await asyncio.gather(*burst)} == {200}
+    await world.gate.until(lambda: admission.requests.holders == admission.running == 0)
+
+
+async def test_a_license_that_is_suspended_while_its_pull_waits_is_refused(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+    async with world_of(tmp_path, tenants=TenantPolicy(networks=LOOPBACK, max_requests=1)) as world:
+        world.gate.proxy.admission.wait_seconds = 30
+        world.upstreams["one"].on("GET", "/blobs/", faults.hang_after(10, go_on), times=1)
+        burst = world.flood("one", f"blobs/{IMAGE.config}", 2)
+        await world.gate.until(lambda: world.gate.proxy.admission.waiting == 1)
+        await world.gate.apply(license_("acme", namespace="one", suspended={}))
+        await world.gate.until_status("/v2/", world.gate.key("acme", "one"), 403)
+        go_on.set()
+        assert sorted(answer.fault for answer in await asyncio.gather(*burst)) == ["", "LicenseSuspended"]
+
+
+async def test_a_client_that_is_gone_while_its_pull_waits_costs_the_upstream_nothing(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+    async with world_of(tmp_path, tenants=TenantPolicy(networks=LOOPBACK, max_requests=1)) as world:
+        admission = world.gate.proxy.admission
+        admission.wait_seconds = 30
+        world.upstreams["one"].on("GET", "/blobs/", faults.hang_after(10, go_on), times=1)
+        world.flood("one", f"blobs/{IMAGE.config}", 1)
+        await world.gate.until(lambda: asked_for_blobs(world, "one") == 1)
+        (gone,) = world.flood("one", f"blobs/{IMAGE.config}", 1)
+        await world.gate.until(lambda: admission.waiting == 1)
+        gone.cancel()
+        await world.gate.until(lambda: len(admission.connections) == 1)
+        go_on.set()
+        await world.gate.until(lambda: admission.requests.holders == admission.waiting == admission.running == 0)
+        assert asked_for_blobs(world, "one") == 1
 
 
 async def test_320_slow_gets_of_one_license_leave_all_others_served(world: World) -> None:
@@ -146,6 +191,22 @@ async def test_two_hostile_apps_leave_a_third_served(world: World) -> None:
     assert {answer.fault for answer in await world.settle(flood)} == {"ShareReached"}
     served = await asyncio.gather(*(world.blob("three", name) for name in ("acme", "globex", "initech") * 8))
     assert {answer.status for answer in served} == {200}
+
+
+async def test_an_app_works_on_no_more_lists_than_its_share_and_those_of_another_are_answered(world: World) -> None:
+    lists = world.gate.proxy.admission.room.lists
+    world.upstreams["one"].on("GET", "/tags/list|/referrers/", faults.hang(), times=100)
+    for what in ("tags/list", f"referrers/{IMAGE.digest}"):
+        world.flood("one", what, lists)
+    await world.gate.until(lambda: world.gate.proxy.admission.requests.used == 2 * lists)
+    await asyncio.sleep(0.1)
+    asked = len(world.upstreams["one"].received("GET", "/tags/list|/referrers/"))
+    assert world.gate.proxy._forwarder._lists.used <= lists // 2
+    assert asked <= lists // 2
+    for what in ("tags/list", f"referrers/{IMAGE.digest}"):
+        async with asyncio.timeout(5):
+            (answer,) = await asyncio.gather(*world.flood("two", what, 1))
+        assert answer.status == 200
 
 
 async def test_26_manifests_that_drip_and_claim_4_mib_cost_only_their_own_registry(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ import pytest
 
 from pullgate.policy.entitlement import RepositoryAccess, TagRule
 from pullgate.policy.glob import Globs
+from pullgate.shares import license_holders
 from pullgate.turns import Turns
 from pullgate_proxy.pipeline.cursor import Position
 from pullgate_proxy.pipeline.lists import TagPage
 from pullgate_proxy.pipeline.ruled_list import SECONDS, list_allowed
 from pullgate_proxy.pipeline.tag_pages import RULES, KeptPage
 
+ACME = license_holders("my-app", "acme")
 TAGS = tuple(f"1.{number:05}" for number in range(5000))
 
 
@@ -55,7 +57,7 @@ async def collect(pages: Pages, rule: Counting, count: int, step: float = 0.0) -
     found: list[str] = []
     position, answers = Position("n=1000"), 0
     while True:
-        tags, more = await list_allowed(pages.fetch, position, count, rule, Turns(clock(step)))
+        tags, more = await list_allowed(pages.fetch, position, count, rule, Turns(ACME, clock(step)))
         assert len(tags) <= count
         found += tags
         answers += 1
@@ -66,7 +68,7 @@ async def collect(pages: Pages, rule: Counting, count: int, step: float = 0.0) -
 
 async def test_an_answer_looks_at_no_more_tags_than_it_needs() -> None:
     rule = access("1.*")
-    tags, more = await list_allowed(Pages().fetch, Position("n=1000"), 10, rule, Turns())
+    tags, more = await list_allowed(Pages().fetch, Position("n=1000"), 10, rule, Turns(ACME))
     assert tags == TAGS[:10]
     assert more is not None
     assert len(rule.asked) == 11
@@ -97,5 +99,5 @@ async def test_work_beyond_the_bound_of_an_answer_is_done_by_the_next_and_no_tag
 
 
 async def test_a_cursor_goes_on_by_order_where_its_tag_is_gone() -> None:
-    tags, _ = await list_allowed(Pages().fetch, Position("n=1000", shown="1.00007x"), 2, access("1.*"), Turns())
+    tags, _ = await list_allowed(Pages().fetch, Position("n=1000", shown="1.00007x"), 2, access("1.*"), Turns(ACME))
     assert tags == ("1.00008", "1.00009")

@@ -8,9 +8,12 @@ import re
 
 import pytest
 
+from pullgate.shares import license_holders
 from pullgate.turns import Turns
 from pullgate_proxy.lineage.search import LISTED_SECONDS, TAG_LIMIT, Newest, Search, version_key
 from pullgate_proxy.pipeline.lists import TagPage
+
+ACME = license_holders("my-app", "acme")
 
 
 def by_parts(tag: str) -> list[tuple[int, int, str]]:
@@ -38,7 +41,7 @@ async def test_a_list_that_takes_too_long_ends_the_search_incomplete_and_with_wh
     looks = itertools.count()
     search = Search()
     page = TagPage(tuple(f"1.{number}" for number in range(1000)), "n=1000&last=x")
-    await search.take_page(page, lambda _: True, Turns(lambda: next(looks) * LISTED_SECONDS / 50))
+    await search.take_page(page, lambda _: True, Turns(ACME, lambda: next(looks) * LISTED_SECONDS / 50))
     assert search.query is None
     assert not search.complete
     assert 0 < len(search.tags) < 1000
@@ -48,7 +51,11 @@ async def test_a_list_that_takes_too_long_ends_the_search_incomplete_and_with_wh
 async def test_a_page_is_taken_in_with_all_its_tags(next_query: str | None) -> None:
     search = Search()
     signature = f"sha256-{'0' * 64}.sig"
-    await search.take_page(TagPage(("1.0", "2.0", "x", signature), next_query), lambda tag: tag < "2", Turns())
+    await search.take_page(
+        TagPage(("1.0", "2.0", "x", signature), next_query),
+        lambda tag: tag < "2",
+        Turns(ACME),
+    )
     assert search.query == next_query
     assert list(search.about) == [signature]
     search.end_list()
