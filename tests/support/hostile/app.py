@@ -6,8 +6,10 @@ from typing import Any
 
 from tests.support.gate import API_VERSION, Document, license_, registry
 
-LICENSES = ("eve", "mallory", "trudy")
-"""Each covers all of its namespace."""
+EVE = "eve"
+"""A License of all."""
+SLOW_LICENSES = ("mallory", "trudy")
+"""Licenses of all, whose GETs never end: Eve's requests are not refused for them."""
 RULED = "ruled"
 """A License under a tag rule."""
 REGISTRIES, TESTS = 30, 10
@@ -31,24 +33,29 @@ PRIVATE_HOSTS = {
 
 def build_claimer(namespace: str, host: str, *domains: str) -> Document:
     """The Registry that wants the domains of others."""
-    return registry("claimer", host, namespace=namespace, domains=list(domains))
+    return build_registry(namespace, "claimer", host, domains=list(domains))
+
+
+def build_registry(namespace: str, name: str, host: str, **spec: Any) -> Document:
+    """One of several Registries of one host: without repositories of its own it would be a HostConflict."""
+    return registry(name, host, namespace=namespace, **{"repositories": [f"{name}/**"], **spec})
 
 
 def build_documents(namespace: str, host: str, stuck: str, trap: str) -> list[Document]:
     """All that the app has from the start: its upstream is at `host`, one that hangs at `stuck`, a trap at `trap`."""
     found = [
-        registry("up", host, namespace=namespace, network={"allowPrivate": True}),
-        *(license_(name, namespace=namespace) for name in LICENSES),
+        build_registry(namespace, "up", host, network={"allowPrivate": True}, repositories=["**"]),
+        build_registry(namespace, "slow", host),
+        *(license_(name, namespace=namespace) for name in (EVE, *SLOW_LICENSES)),
         license_(RULED, {"repositories": ["**"], "tags": {"semver": ">=1.10 <1.169000"}}, namespace=namespace),
         build_large_license(namespace, 0),
     ]
     found += [
-        registry(name, private, namespace=namespace, plain_http=not private.endswith("443"), network={"allowPrivate": True})
+        registry(name, private, namespace=namespace, plain_http=name != "service", network={"allowPrivate": True})
         for name, private in PRIVATE_HOSTS.items()
     ]
     found += [
-        registry(f"stuck-{number}", stuck, namespace=namespace, check={"interval": "1s"})
-        for number in range(REGISTRIES)
+        build_registry(namespace, f"stuck-{number}", stuck, check={"interval": "1s"}) for number in range(REGISTRIES)
     ]
     found += [build_cloud(namespace, type_, whose, trap) for type_ in CLOUDS for whose in (OWN, ACCOUNT)]
     found += [build_test(namespace, f"drip-{number}", f"{host}/drip/api:{number}") for number in range(TESTS)]
@@ -62,7 +69,7 @@ def build_cloud(namespace: str, type_: str, whose: str, host: str) -> Document:
         identity["serviceAccountName"] = "default"
         if type_ == "GAR":
             identity["gcp"] = {"provider": PROVIDER}
-    document = registry(f"{type_.lower()}-{whose}", host, namespace=namespace)
+    document = build_registry(namespace, f"{type_.lower()}-{whose}", host)
     document["spec"] |= {"type": type_, "credentials": {"workloadIdentity": identity}}
     return document
 

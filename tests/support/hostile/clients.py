@@ -18,13 +18,15 @@ import aiohttp
 from yarl import URL
 
 from tests.support.gate import ACCEPT, basic
-from tests.support.hostile.app import LICENSES, PRIVATE_HOSTS, RULED
+from tests.support.hostile.app import EVE, PRIVATE_HOSTS, RULED, SLOW_LICENSES
 from tests.support.hostile.upstream import BOMBS, FOREIGN, PRIVATE, SLOW
 
 SLOW_GETS = 700
-"""At once, of three Licenses: more than the half of the 1,228 requests of a proxy with a GiB of memory."""
+"""At once, of two Licenses: those of two apps are more than the 1,228 requests of a proxy with a GiB of memory."""
 SILENT = 2_100
 """Connections: those of two apps are more than the 4,096 of such a proxy."""
+BEGIN_SECONDS = 6.0
+"""Time in which these begin: once the app has its share, its other requests are refused."""
 DRIPS = 26
 FRESH = {"Cache-Control": "no-cache"}
 WRONG_KEY = "pgk_" + "A" * 43
@@ -67,7 +69,7 @@ class Clients:
         """Attack -> what came of it ("429 ShareReached") -> how often."""
         self.foreign = 0
         """Bytes of blobs that the hostile upstream did not send."""
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(100)
 
     async def run(self, attacks: list[str]) -> None:
         """All of `attacks` at once, until cancelled."""
@@ -80,30 +82,30 @@ class Clients:
     def slow_gets(self) -> Iterator[Awaitable[None]]:
         """Hundreds of GETs of blobs that never come, and clients that read no byte of a large manifest."""
         for number in range(SLOW_GETS):
-            license_ = LICENSES[number % len(LICENSES)]
-            path = self._path(f"slow/api/blobs/{SLOW[number % len(SLOW)]}")
-            yield self._again("slow GETs", license_, path, pause=2.0, seconds=60.0)
-        for _ in range(10):
-            yield self._take_nothing()
+            path = f"/v2/proxy/{self._target.namespace}/slow/slow/api/blobs/{SLOW[number % len(SLOW)]}"
+            asking = self._again("slow GETs", SLOW_LICENSES[number % 2], path, pause=2.0, seconds=60.0)
+            yield _after(BEGIN_SECONDS * number / SLOW_GETS, asking)
+        yield from (self._take_nothing() for _ in range(10))
 
     def manifests(self) -> Iterator[Awaitable[None]]:
         """Manifests that drip and claim 4 MiB, and some that have 4 MiB."""
         for number in range(DRIPS):
             path = self._path(f"drip/api/manifests/{number}")
-            yield self._again("dripping manifests", LICENSES[number % 3], path, pause=0.5, seconds=60.0)
-        for number in range(2):
-            yield self._again("large manifests", LICENSES[number], self._path("large/api/manifests/n"), pause=1.0)
+            yield self._again("dripping manifests", EVE, path, pause=0.5, seconds=60.0)
+        for _ in range(2):
+            yield self._again("large manifests", EVE, self._path("large/api/manifests/{N}"), pause=1.0)
 
     def odd_answers(self) -> Iterator[Awaitable[None]]:
         """Interim answers and heads without an end; answers that are no manifest."""
         for kind in ("interim", "head", "html", "empty"):
-            for number in range(2):
-                path = self._path(f"odd/{kind}/manifests/n")
-                yield self._again(f"odd answers: {kind}", LICENSES[number], path, pause=0.5, seconds=60.0)
+            for _ in range(2):
+                path = self._path(f"odd/{kind}/manifests/{{N}}")
+                yield self._again(f"odd answers: {kind}", EVE, path, pause=0.5, seconds=60.0)
 
     def connections(self) -> Iterator[Awaitable[None]]:
         """Connections that say nothing, heads and forms that drip, wrong keys."""
-        yield from (self._stay_silent(b"") for _ in range(SILENT))
+        for number in range(SILENT):
+            yield _after(BEGIN_SECONDS * number / SILENT, self._stay_silent(b""))
         yield from (self._stay_silent(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: ") for _ in range(50))
         form = b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\ngrant_type="
         yield from (self._stay_silent(form) for _ in range(50))
@@ -116,33 +118,34 @@ class Clients:
         """170,000 tags under a version range, again and again; indexes with thousands of children; JSON bombs."""
         for _ in range(2):
             yield self._again("tag lists", RULED, self._path("tags/api/tags/list"), pause=1.0, headers=FRESH)
-        yield self._again("children", RULED, self._path("children/api/manifests/n"), pause=1.0)
+        yield self._again("children", RULED, self._path("children/api/manifests/1.{N}.0"), pause=1.0)
         for name in BOMBS:
-            for end in ("tags/list", "manifests/n"):
+            for end in ("tags/list", "manifests/{N}"):
                 path = self._path(f"bomb/{name}/{end}")
-                yield self._again("JSON bombs", LICENSES[0], path, pause=2.0, headers=FRESH)
+                yield self._again("JSON bombs", EVE, path, pause=2.0, headers=FRESH)
 
     # --- what is another's
 
     def others(self) -> Iterator[Awaitable[None]]:
         """The good app's blobs, manifests and domain, the proxy's own host, and private networks."""
-        yield self._steal()
+        for part in range(4):
+            yield self._steal(self._target.blobs[part::4])
         for name in PRIVATE:
-            for end in ("manifests/n", f"blobs/{SLOW[0]}"):
-                yield self._again("private redirects", LICENSES[0], self._path(f"private/{name}/{end}"), pause=1.0)
+            for end in ("manifests/{N}", f"blobs/{SLOW[0]}"):
+                yield self._again("private redirects", EVE, self._path(f"private/{name}/{end}"), pause=1.0)
         for name in PRIVATE_HOSTS:
-            path = f"/v2/proxy/{self._target.namespace}/{name}/a/b/manifests/n"
-            yield self._again("private hosts", LICENSES[1], path, pause=1.0)
+            path = f"/v2/proxy/{self._target.namespace}/{name}/a/b/manifests/{{N}}"
+            yield self._again("private hosts", EVE, path, pause=1.0)
         target = self._target
         for host, end in ((target.domain, ""), (target.external, f"?ns={target.upstream}"), (target.external, "")):
             for path in (f"/v2/{target.manifest}{end}", f"/v2/proxy/{target.good}/upstream/{target.manifest}"):
-                yield self._again("another's image", LICENSES[2], path, pause=1.0, headers={"Host": host})
+                yield self._again("another's image", EVE, path, pause=1.0, headers={"Host": host})
 
-    async def _steal(self) -> None:
-        for digest in itertools.cycle(self._target.blobs):
+    async def _steal(self, blobs: list[str]) -> None:
+        for digest in itertools.cycle(blobs):
             path = self._path(f"steal/api/blobs/{digest}")
             for method in ("HEAD", "GET"):
-                body = await self._ask(f"stolen blobs: {method}", LICENSES[0], path, method=method, seconds=1.0)
+                body = await self._ask(f"stolen blobs: {method}", EVE, path, method=method, seconds=1.0)
                 self.foreign += len(body.replace(FOREIGN, b""))
 
     # --- requests
@@ -151,10 +154,9 @@ class Clients:
         return f"/v2/proxy/{self._target.namespace}/up/{end}"
 
     async def _again(self, attack: str, license_: str, path: str, *, pause: float, **options: Any) -> None:
-        """Ask for `path`, whose last `n` becomes a new number each time, and pause for so many seconds."""
+        """Ask for `path`, in which {N} becomes a new number each time, and pause for so many seconds."""
         while True:
-            numbered = f"{path[:-1]}{next(self._numbers)}" if path.endswith("/n") else path
-            await self._ask(attack, license_, numbered, **options)
+            await self._ask(attack, license_, path.replace("{N}", str(next(self._numbers))), **options)
             await asyncio.sleep(pause)
 
     async def _ask(
@@ -187,7 +189,7 @@ class Clients:
 
     async def _take_nothing(self) -> None:
         """Ask for large manifests, and read none of them."""
-        head = f"Host: x\r\nAuthorization: {basic('x', self._target.keys[LICENSES[0]])}\r\n\r\n"
+        head = f"Host: x\r\nAuthorization: {basic('x', self._target.keys[EVE])}\r\n\r\n"
         while True:
             path = self._path(f"large/api/manifests/{next(self._numbers)}")
             await self._open(f"GET {path} HTTP/1.1\r\n{head}".encode(), 20.0)
@@ -225,6 +227,11 @@ class Clients:
                     async with session.get(f"http://127.0.0.1:{self._target.port}/v2/", headers=headers) as answer:
                         await answer.read()
                 await asyncio.sleep(0.1)
+
+
+async def _after(seconds: float, attack: Awaitable[None]) -> None:
+    await asyncio.sleep(seconds)
+    await attack
 
 
 ATTACKS: dict[str, Callable[[Clients], Iterator[Awaitable[None]]]] = {

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 from yarl import URL
@@ -91,9 +91,8 @@ class GoodClient:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT)) as session:
                 asked = _Asked(session, self.port, way, self.repository)
                 await asked.log_in(self.key)
-                head = await asked.ask("HEAD", f"manifests/{tag}")
-                if head.headers["Docker-Content-Digest"] != image.digest:
-                    raise Refused("another digest")
+                if (found := (await asked.ask("HEAD", f"manifests/{tag}"))[0]) != image.digest:
+                    raise Refused(f"tag {tag} has the digest {found}")
                 await asked.get(f"manifests/{image.digest}", image.digest)
                 blobs = (image.config, *image.layers)
                 await asyncio.gather(*(asked.get(f"blobs/{digest}", digest) for digest in blobs))
@@ -119,17 +118,17 @@ class _Asked:
         async with self.session.get(url, headers=headers) as answer:
             self.token = json.loads(_checked(answer.status, await answer.read(), "token"))["token"]
 
-    async def ask(self, method: str, end: str) -> Any:
+    async def ask(self, method: str, end: str) -> tuple[str, bytes]:
+        """Docker-Content-Digest and body."""
         path = f"/v2/{self.way.prefix}{self.repository}/{end}{self.way.query}"
         url = URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
         headers = {"Host": self.way.host, "Accept": ACCEPT, "Authorization": f"Bearer {self.token}"}
         async with self.session.request(method, url, headers=headers, allow_redirects=False) as answer:
-            _checked(answer.status, await answer.read(), f"{method} {end}")
-            return answer
+            body = _checked(answer.status, await answer.read(), f"{method} {end}")
+            return answer.headers.get("Docker-Content-Digest", ""), body
 
     async def get(self, end: str, digest: str) -> None:
-        answer = await self.ask("GET", end)
-        if digest_of(await answer.read()) != digest:
+        if digest_of((await self.ask("GET", end))[1]) != digest:
             raise Refused(f"{end}: wrong bytes")
 
 

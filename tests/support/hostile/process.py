@@ -68,8 +68,15 @@ async def main() -> None:
             await _play(clients, order, lines)
             found = {name: dict(count) for name, count in clients.answers.items()}
             foreign += clients.foreign
-            secret = [f"{name}: {one.method} {one.path}" for name, server in servers.items() for one in server.requests if "Authorization" in one.headers]
-            _tell(asdict(Seen(found, foreign, secret, {name: len(server.requests) for name, server in servers.items()})))
+            secret = [
+                f"{name}: {one.method} {one.path}"
+                for name, server in servers.items()
+                for one in server.requests
+                if "Authorization" in one.headers
+            ]
+            _tell(
+                asdict(Seen(found, foreign, secret, {name: len(server.requests) for name, server in servers.items()}))
+            )
 
 
 async def _play(clients: Clients, order: Order, lines: asyncio.StreamReader) -> None:

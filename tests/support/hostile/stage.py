@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import secrets
@@ -13,12 +14,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.support.background import in_background
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.pullgate import World, key_of, license_, registry, secret, wait_for, world_on
 from tests.support.cluster.wait import until
 from tests.support.gate import Document
-from tests.support.hostile.app import LICENSES, RESERVED_DOMAINS, RULED, build_claimer, build_documents
+from tests.support.hostile.app import (
+    EVE,
+    RESERVED_DOMAINS,
+    RULED,
+    SLOW_LICENSES,
+    build_claimer,
+    build_documents,
+    build_registry,
+)
 from tests.support.hostile.clients import Target
 from tests.support.hostile.good import GoodClient, Way
 from tests.support.hostile.process import Order, Seen
@@ -72,13 +80,13 @@ class HostileApp:
 
     def claim(self) -> None:
         """Want the domains of others, by the older Registry, and those that are nobody's, by another."""
-        reserved = build_claimer(self.namespace, self.hosts["up"], EXTERNAL, *RESERVED_DOMAINS)
-        reserved["metadata"]["name"] = "reserved"
+        domains = [EXTERNAL, *RESERVED_DOMAINS]
+        reserved = build_registry(self.namespace, "reserved", self.hosts["up"], domains=domains)
         self.owner.apply(build_claimer(self.namespace, self.hosts["up"], DOMAIN), reserved)
 
     def log_in(self) -> None:
         """Take the keys of its own Licenses, as its owner may."""
-        names = (*LICENSES, RULED)
+        names = (EVE, *SLOW_LICENSES, RULED)
         self.keys = {name: until(lambda name=name: key_of_license(self.owner, self.namespace, name)) for name in names}
 
     def begin(self, target: Target, attacks: Sequence[str]) -> None:
@@ -200,8 +208,6 @@ def create_namespace(cluster: Kubectl, name: str) -> None:
 
 def key_of_license(owner: Kubectl, namespace: str, name: str) -> str:
     """The key in the License's pull Secret, which whoever may edit the namespace reads. Raises KubectlFailed."""
-    import base64
-
     data = owner.get("secret", f"{name}-pull", namespace)["data"][".dockerconfigjson"]
     auths = json.loads(base64.b64decode(data))["auths"]
     return str(next(iter(auths.values()))["password"])

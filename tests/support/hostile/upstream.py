@@ -128,4 +128,6 @@ class ListeningRegistry(ScriptedRegistry):
         """See ScriptedServer."""
         refused = document({"errors": [{"code": "UNAUTHORIZED", "message": "log in"}]}, status=401)
         bearer = f'Bearer realm="{self.url}/token",service="registry",scope="repository:a/b:pull"'
-        return replace(refused, headers=(*refused.headers, ("WWW-Authenticate", bearer), ("WWW-Authenticate", "Basic realm=r")))
+        return replace(
+            refused, headers=(*refused.headers, ("WWW-Authenticate", bearer), ("WWW-Authenticate", "Basic realm=r"))
+        )
