@@ -84,8 +84,9 @@ def give_a_license(stage: Stage) -> None:
 
 def change_a_secret(stage: Stage) -> None:
     """A wrong password is found, and the right one again."""
-    world, user = stage.world, {"secret": "second", "repositories": ["second/**"]}
-    document = gate.registry("second", world.upstream.host, namespace=stage.good, **user)
+    world = stage.world
+    host, own = world.upstream.host, ["second/**"]
+    document = gate.registry("second", host, secret="second", namespace=stage.good, repositories=own)
     for password, status in (("CANARY-wrong", "False"), (world.upstream.password, "True")):
         credentials = secret(stage.good, password)
         credentials["metadata"]["name"] = "second"

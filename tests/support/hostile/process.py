@@ -81,16 +81,17 @@ async def main() -> None:
 
 async def _play(clients: Clients, order: Order, lines: asyncio.StreamReader) -> None:
     """Until the next line."""
-    playing = [asyncio.create_task(clients.run([name for name in order.attacks if name in ATTACKS]))]
+    playing: list[asyncio.Task[None]] = [asyncio.create_task(clients.run([name for name in order.attacks if name in ATTACKS]))]
     if WRITING in order.attacks:
         playing.append(asyncio.create_task(_write(Path(order.kubeconfig), order.target["namespace"])))
     ended = asyncio.create_task(lines.readline())
-    done, _ = await asyncio.wait({ended, *playing}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({ended, *playing}, return_when=asyncio.FIRST_COMPLETED)
     for task in playing:
         task.cancel()
     await asyncio.gather(*playing, return_exceptions=True)
-    for task in done - {ended}:
-        task.result()  # an attack ends by its failure alone
+    for task in playing:
+        if not task.cancelled():
+            task.result()  # an attack ends by its failure alone
     await ended
 
 

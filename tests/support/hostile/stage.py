@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.support.cluster.kubectl import Kubectl
@@ -87,7 +88,7 @@ class HostileApp:
     def log_in(self) -> None:
         """Take the keys of its own Licenses, as its owner may."""
         names = (EVE, *SLOW_LICENSES, RULED)
-        self.keys = {name: until(lambda name=name: key_of_license(self.owner, self.namespace, name)) for name in names}
+        self.keys = {name: until(partial(key_of_license, self.owner, self.namespace, name)) for name in names}
 
     def begin(self, target: Target, attacks: Sequence[str]) -> None:
         """Attack, until `end`."""
