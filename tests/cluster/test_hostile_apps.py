@@ -21,7 +21,7 @@ from tests.support.background import in_background
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.pullgate import SYSTEM, Document, fetch, secret, wait_for
 from tests.support.cluster.wait import until
-from tests.support.hostile.app import ACCOUNT, CLOUDS, OWN, PRIVATE_HOSTS, REGISTRIES, TESTS
+from tests.support.hostile.app import ACCOUNT, CLAIMER, CLOUDS, OWN, PRIVATE_HOSTS, REGISTRIES, RESERVED, TESTS
 from tests.support.hostile.good import GoodClient
 from tests.support.hostile.process import ALL, Seen
 from tests.support.hostile.stage import DOMAIN, MEMORY, REPOSITORY, Stage, key_of_license, stage_on
@@ -152,23 +152,29 @@ def test_the_domain_is_still_the_good_apps(played: Played) -> None:
     assert f"domain.{DOMAIN}" in world.cluster.kubectl("get", "secrets", "-n", SYSTEM)
     created = world.cluster.get("registry", "upstream", good)["metadata"]["creationTimestamp"]
     for number in range(2):
-        claimer = played.resource(number, "registry", "claimer")
+        claimer = until_ready_says(played, number, CLAIMER, "DomainConflict")
         assert claimer["metadata"]["creationTimestamp"] < created
         assert claimer["spec"]["domains"] == [DOMAIN]
-        assert ready_reason(claimer) == "DomainConflict"
         assert not claimer["status"].get("domains")
 
 
 def test_nobody_has_the_proxys_own_host_or_an_in_cluster_name(played: Played) -> None:
     for number in range(2):
-        reserved = played.resource(number, "registry", "reserved")
+        reserved = until_ready_says(played, number, RESERVED, "DomainNotAllowed")
         assert len(reserved["spec"]["domains"]) == 4
-        assert ready_reason(reserved) == "DomainNotAllowed"
         assert not reserved["status"].get("domains")
 
 
-def ready_reason(document: Document) -> str:
-    return str(next(row["reason"] for row in document["status"]["conditions"] if row["type"] == "Ready"))
+def until_ready_says(played: Played, number: int, name: str, reason: str) -> Document:
+    """A hostile app's Registry, once its condition Ready has the reason."""
+
+    def found() -> Document | None:
+        document = played.resource(number, "registry", name)
+        reasons = {row["type"]: row["reason"] for row in document["status"]["conditions"]}
+        return document if reasons["Ready"] == reason else None
+
+    document: Document = until(found)
+    return document
 
 
 def test_no_hostile_license_reads_the_good_apps_images(played: Played) -> None:
@@ -188,10 +194,7 @@ def test_no_request_with_a_token_comes_to_a_hostile_server(played: Played) -> No
     for number in range(2):
         for type_ in CLOUDS:
             for whose in (OWN, ACCOUNT):
-                assert (
-                    ready_reason(played.resource(number, "registry", f"{type_.lower()}-{whose}"))
-                    == "CredentialsMissing"
-                )
+                until_ready_says(played, number, f"{type_.lower()}-{whose}", "CredentialsMissing")
 
 
 def test_nobody_has_an_answer_from_a_network_that_the_administrator_did_not_allow(played: Played) -> None:
@@ -202,7 +205,7 @@ def test_nobody_has_an_answer_from_a_network_that_the_administrator_did_not_allo
     assert played.answers("private hosts") <= {"503 UpstreamUnreachable", "429 ShareReached"}
     for number in range(2):
         for name in PRIVATE_HOSTS:
-            assert ready_reason(played.resource(number, "registry", name)) == "UpstreamUnreachable"
+            until_ready_says(played, number, name, "UpstreamUnreachable")
 
 
 def test_nothing_that_is_no_manifest_is_answered_as_one(played: Played) -> None:

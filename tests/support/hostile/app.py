@@ -14,6 +14,8 @@ RULED = "ruled"
 """A License under a tag rule."""
 REGISTRIES, TESTS = 30, 10
 """Of each hostile app: 60 Registries at an interval of a second, and 20 ImageTests that drip, are those of two."""
+CLAIMER, RESERVED = "claimer", "reserved"
+"""Registries that claim the domains of others, and those that nobody may have."""
 RESERVED_DOMAINS = ("kubernetes.default.svc", "registry.default.svc.cluster.local", "images.localhost")
 CLOUDS: dict[str, Document] = {
     "GAR": {"gcp": {}},
@@ -31,35 +33,33 @@ PRIVATE_HOSTS = {
 }
 
 
-def build_claimer(namespace: str, host: str, *domains: str) -> Document:
-    """The Registry that wants the domains of others."""
-    return build_registry(namespace, "claimer", host, domains=list(domains))
-
-
 def build_registry(namespace: str, name: str, host: str, **spec: Any) -> Document:
     """One of several Registries of one host: without repositories of its own it would be a HostConflict."""
     return registry(name, host, namespace=namespace, **{"repositories": [f"{name}/**"], **spec})
 
 
-def build_documents(namespace: str, host: str, stuck: str, trap: str) -> list[Document]:
-    """All that the app has from the start: its upstream is at `host`, one that hangs at `stuck`, a trap at `trap`."""
-    found = [
+def build_basis(namespace: str, host: str) -> list[Document]:
+    """What its clients need: Registries at `host`, and Licenses."""
+    return [
         build_registry(namespace, "up", host, network={"allowPrivate": True}, repositories=["**"]),
         build_registry(namespace, "slow", host),
         *(license_(name, namespace=namespace) for name in (EVE, *SLOW_LICENSES)),
         license_(RULED, {"repositories": ["**"], "tags": {"semver": ">=1.10 <1.169000"}}, namespace=namespace),
-        build_large_license(namespace, 0),
     ]
-    found += [
-        registry(name, private, namespace=namespace, plain_http=name != "service", network={"allowPrivate": True})
-        for name, private in PRIVATE_HOSTS.items()
+
+
+def build_burden(namespace: str, host: str, stuck: str, trap: str) -> list[Document]:
+    """What is a burden to the operator and all proxies. A server at `stuck` hangs, one at `trap` waits for tokens."""
+    private = [
+        registry(name, address, namespace=namespace, plain_http=name != "service", network={"allowPrivate": True})
+        for name, address in PRIVATE_HOSTS.items()
     ]
-    found += [
+    checked = [
         build_registry(namespace, f"stuck-{number}", stuck, check={"interval": "1s"}) for number in range(REGISTRIES)
     ]
-    found += [build_cloud(namespace, type_, whose, trap) for type_ in CLOUDS for whose in (OWN, ACCOUNT)]
-    found += [build_test(namespace, f"drip-{number}", f"{host}/drip/api:{number}") for number in range(TESTS)]
-    return found
+    clouds = [build_cloud(namespace, type_, whose, trap) for type_ in CLOUDS for whose in (OWN, ACCOUNT)]
+    tests = [build_test(namespace, f"drip-{number}", f"{host}/drip/api:{number}") for number in range(TESTS)]
+    return [*private, *checked, *clouds, *tests, build_large_license(namespace, 0)]
 
 
 def build_cloud(namespace: str, type_: str, whose: str, host: str) -> Document:

@@ -21,7 +21,8 @@ from tests.support.hostile.app import build_large_license
 from tests.support.hostile.clients import ATTACKS, Clients, Target
 from tests.support.hostile.upstream import HangingRegistry, HostileRegistry, ListeningRegistry
 
-WRITING = "a large License, written again and again"
+WRITING = "what its owner writes"
+"""All its resources, then a large License again and again."""
 ALL = (*ATTACKS, WRITING)
 WRITE_SECONDS = 0.5
 NICE = 19
@@ -81,7 +82,9 @@ async def main() -> None:
 
 async def _play(clients: Clients, order: Order, lines: asyncio.StreamReader) -> None:
     """Until the next line."""
-    playing: list[asyncio.Task[None]] = [asyncio.create_task(clients.run([name for name in order.attacks if name in ATTACKS]))]
+    playing: list[asyncio.Task[None]] = [
+        asyncio.create_task(clients.run([name for name in order.attacks if name in ATTACKS]))
+    ]
     if WRITING in order.attacks:
         playing.append(asyncio.create_task(_write(Path(order.kubeconfig), order.target["namespace"])))
     ended = asyncio.create_task(lines.readline())

@@ -20,17 +20,19 @@ from tests.support.cluster.pullgate import World, key_of, license_, registry, se
 from tests.support.cluster.wait import until
 from tests.support.gate import Document
 from tests.support.hostile.app import (
+    CLAIMER,
     EVE,
+    RESERVED,
     RESERVED_DOMAINS,
     RULED,
     SLOW_LICENSES,
-    build_claimer,
-    build_documents,
+    build_basis,
+    build_burden,
     build_registry,
 )
 from tests.support.hostile.clients import Target
 from tests.support.hostile.good import GoodClient, Way
-from tests.support.hostile.process import Order, Seen
+from tests.support.hostile.process import WRITING, Order, Seen
 from tests.support.images import Image, image
 
 EXTERNAL = "images.example"
@@ -75,15 +77,19 @@ class HostileApp:
         return self._process.pid
 
     def write(self) -> None:
-        """Apply all that the app has, but for the domains of others."""
-        documents = build_documents(self.namespace, *(self.hosts[name] for name in ("up", "stuck", "trap")))
-        self.owner.apply(build_claimer(self.namespace, self.hosts["up"]), *documents)
+        """Apply what its clients need, and a Registry that will want the domains of others."""
+        host = self.hosts["up"]
+        self.owner.apply(build_registry(self.namespace, CLAIMER, host), *build_basis(self.namespace, host))
 
-    def claim(self) -> None:
-        """Want the domains of others, by the older Registry, and those that are nobody's, by another."""
+    def write_all(self) -> None:
+        """Apply all else that the app has, and claim the domains of others, and those that are nobody's."""
+        host = self.hosts["up"]
         domains = [EXTERNAL, *RESERVED_DOMAINS]
-        reserved = build_registry(self.namespace, "reserved", self.hosts["up"], domains=domains)
-        self.owner.apply(build_claimer(self.namespace, self.hosts["up"], DOMAIN), reserved)
+        claims = [
+            build_registry(self.namespace, CLAIMER, host, domains=[DOMAIN]),
+            build_registry(self.namespace, RESERVED, host, domains=domains),
+        ]
+        self.owner.apply(*claims, *build_burden(self.namespace, host, self.hosts["stuck"], self.hosts["trap"]))
 
     def log_in(self) -> None:
         """Take the keys of its own Licenses, as its owner may."""
@@ -147,6 +153,8 @@ class Stage:
         seen: list[Seen] = []
         for app in self.hostile:
             app.begin(self._target(app), attacks)
+            if WRITING in attacks:
+                app.write_all()
         try:
             yield seen
         finally:
@@ -188,7 +196,6 @@ def stage_on(cluster: Kubectl, directory: Path) -> Iterator[Stage]:
         begin_good(world, good)
         for app in hostile:
             app.log_in()
-            app.claim()
         yield Stage(world, good, hostile, images)
 
 
