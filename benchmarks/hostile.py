@@ -110,10 +110,11 @@ def render(found: dict[str, list[Figures]], loads: Sequence[str]) -> str:
             f"{ratios[0]:.1f} | {ratios[1]:.1f} | {pulls:,} | {failed} | {used:.0%} |"
         )
     table = "\n".join(lines)
+    machine = f"{os.cpu_count()} cores, Python {sys.version.split()[0]}"
     return f"""\
 # Pulls of one app while two others are hostile
 
-Written by `make bench-hostile` on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {sys.version.split()[0]};
+Written by `make bench-hostile` on {datetime.now(UTC):%Y-%m-%d}, {machine};
 load of the machine before it and after it {" and ".join(loads)}. One proxy with a GiB of memory and a disk cache has
 core 0 alone. The API server, the operator, the upstreams, the client that is measured and the hostile apps share
 core 1, the hostile apps with the lowest priority (nice 19).
