@@ -67,3 +67,21 @@ async def test_a_license_whose_patterns_are_too_many_leaves_what_was_there_and_l
         license_change("a"), license_change("a", *largest), license_change("b", {"repositories": ["b"]})
     )
     assert snapshot.counts()["License"] == 2
+
+
+async def test_a_small_document_is_taken_in_before_a_large_one_that_came_first() -> None:
+    patterns = [{"repositories": [f"a/{n}-{m}-{'*x' * 9}" for m in range(60)]} for n in range(40)]
+    snapshot, small = Snapshot(), license_change("small")
+    applied: list[int] = []
+
+    class Watched(Present):
+        async def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
+            for each in (license_change("large", *patterns), small):
+                yield each
+            applied.append(snapshot.counts()["License"])
+            yield Synced()
+
+    await follow(Watched(), snapshot, lambda name: None)
+    assert applied == [1], "the small one"
+    assert snapshot.synced
+    assert snapshot.counts()["License"] == 2, "and all before it is ready"
