@@ -7,6 +7,7 @@ proxy has core 0 alone; all others share core 1, the hostile apps at the lowest 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import sys
@@ -43,7 +44,9 @@ class Figures:
     """Part of its core that the proxy used."""
 
     def at(self, part: float) -> float:
-        """A percentile, in ms."""
+        """A percentile, in ms; infinite if no pull ended."""
+        if not self.seconds:
+            return math.inf
         return self.seconds[min(int(len(self.seconds) * part), len(self.seconds) - 1)] * 1000
 
 
