@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 ARGS ?=
 
-.PHONY: run test test-kind image tools lint types bench bench-gate bench-operator bench-pauses chaos fuzz docs lock clean
+.PHONY: run test test-kind image tools lint types bench bench-gate bench-operator bench-pauses bench-hostile chaos fuzz docs lock clean
 
 run: $(VENV)/.run
 	@scripts/debian-packages docker-registry apache2-utils skopeo
@@ -48,6 +48,9 @@ bench-operator: $(VENV)/.dev tools
 # ARGS="--before TREE" measures another tree beside this one.
 bench-pauses: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.pauses $(ARGS)
+
+bench-hostile: $(VENV)/.dev tools
+	$(BIN)/python -m benchmarks.hostile $(ARGS)
 
 # Every toxic for 10 s, and docs/reliability.md: about 9 minutes.
 chaos: $(VENV)/.dev tools

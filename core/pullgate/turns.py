@@ -1,8 +1,8 @@
 """Work on input of others that takes long, done so that the event loop serves everybody else meanwhile.
 
 `Turns` cuts a loop in Python into slices on the event loop. `aside` runs a call that has no place to stop (a parser, a
-compiler of patterns) in a thread: there the interpreter changes threads every 5 ms, and only a single call in C holds
-its lock for longer. `oci.json_text` bounds the longest of these calls, `json.loads`.
+compiler of patterns) in a thread: there the interpreter changes threads every `SWITCH` seconds, and only a single call
+in C holds its lock for longer. `oci.json_text` bounds the longest of these calls, `json.loads`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -32,6 +33,12 @@ DOCUMENT_INLINE: Final = 4 * 1024
 """The same for a document whose patterns are compiled: 6 µs a character. Most Licenses have a kilobyte."""
 THREADS: Final = 2
 """More would only take the interpreter's lock from the event loop more often."""
+SWITCH: Final = 0.0005
+"""Seconds for which such a thread keeps the interpreter's lock while the event loop wants it.
+
+The loop gives it up at each read, write and accept, and each time waits so long for it. Python's own 5 ms let 200 of
+these calls through in a second: then connections wait in the kernel's queue until it is full.
+"""
 
 _WAITING: Final = 1 << 20
 """More than there can be requests, which are bounded where they come in."""
@@ -112,6 +119,7 @@ async def aside(size: int, work: Callable[[], T], *, inline: int = INLINE) -> T:
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
+    sys.setswitchinterval(min(SWITCH, sys.getswitchinterval()))
     return ThreadPoolExecutor(THREADS, thread_name_prefix="aside")
 
 

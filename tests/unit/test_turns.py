@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import sys
 import threading
 from collections.abc import AsyncIterator
 
@@ -12,7 +13,7 @@ import pytest
 
 from pullgate import turns as turns_module
 from pullgate.shares import namespace_holder
-from pullgate.turns import DOCUMENT_INLINE, INLINE, SLICE, Pauses, Turns, aside, weigh
+from pullgate.turns import DOCUMENT_INLINE, INLINE, SLICE, SWITCH, Pauses, Turns, aside, weigh
 
 STEP = SLICE / 5
 
@@ -104,6 +105,12 @@ async def test_a_loop_over_a_watch_lets_others_run() -> None:
 @pytest.mark.parametrize(("size", "beside"), [(INLINE, False), (INLINE + 1, True)])
 async def test_a_large_input_is_worked_on_in_a_thread(size: int, beside: bool) -> None:
     assert (await aside(size, threading.get_ident) != threading.get_ident()) is beside
+
+
+async def test_the_loop_has_the_interpreter_back_within_half_a_millisecond() -> None:
+    """Python's own 5 ms, at each call that waits, would leave it 200 of them a second."""
+    await aside(INLINE + 1, lambda: None)
+    assert sys.getswitchinterval() <= SWITCH
 
 
 async def test_few_threads_take_the_interpreter_from_the_loop() -> None:

@@ -25,6 +25,7 @@ from pullgate.resources.license import KeysSpec, KeyStatus
 from pullgate.store.port import Change, Key, Synced
 from pullgate.turns import DOCUMENT_INLINE, Pauses, aside, weigh
 from pullgate.upstream.compile import upstream_config
+from pullgate_proxy.state.large import LargeChanges
 from pullgate_proxy.state.snapshot import KeyFacts, Name, RegistryEntry, Snapshot
 from pullgate_proxy.tokens import SigningKey, SigningKeys
 
@@ -42,23 +43,58 @@ class Watched(Protocol):
 
 
 async def follow(store: Watched, snapshot: Snapshot, on_registry_gone: Callable[[Name], None]) -> None:
-    """Apply every change of `store` to `snapshot` until cancelled."""
-    pauses = Pauses()
-    async for change in store.watch(KINDS):
-        if isinstance(change, Synced):
-            snapshot.synced = True
-            continue
-        try:
-            apply = await aside(weigh(change.document), partial(read_change, change), inline=DOCUMENT_INLINE)
-            apply(snapshot)
-        except (InvalidResource, ValueError, KeyError) as error:
-            log.warning("%s %s/%s is left as it was: %s", change.key.kind, change.key.namespace, change.key.name, error)
-            is_gone = _is_another(change, snapshot)
-        else:
-            is_gone = change.document is None
-        if change.key.kind == "Registry" and is_gone:
-            on_registry_gone((change.key.namespace, change.key.name))
-        await pauses.give()
+    """Apply every change of `store` to `snapshot` until cancelled; what takes long to read delays no other document."""
+    pauses, large = Pauses(), LargeChanges(partial(_read_beside, snapshot, on_registry_gone))
+    try:
+        async for change in store.watch(KINDS):
+            if isinstance(change, Synced):
+                await large.settle()
+                snapshot.synced = True
+                continue
+            large.drop(change.key)
+            if weigh(change.document) > DOCUMENT_INLINE:
+                large.put(change)
+            else:
+                _read(snapshot, on_registry_gone, change)()
+            if change.key.kind == "Registry" and change.document is None:
+                on_registry_gone((change.key.namespace, change.key.name))
+            await pauses.give()
+    finally:
+        large.stop()
+
+
+async def _read_beside(
+    snapshot: Snapshot, on_registry_gone: Callable[[Name], None], change: Change
+) -> Callable[[], None]:
+    return await aside(DOCUMENT_INLINE + 1, partial(_read, snapshot, on_registry_gone, change), inline=DOCUMENT_INLINE)
+
+
+def _read(snapshot: Snapshot, on_registry_gone: Callable[[Name], None], change: Change) -> Callable[[], None]:
+    """The call that applies the change, or says why its document cannot be read."""
+    try:
+        apply = read_change(change)
+    except (InvalidResource, ValueError, KeyError) as error:
+        return partial(_leave_as_it_was, snapshot, on_registry_gone, change, error)
+    return partial(_apply, change.key, apply, snapshot)
+
+
+def _apply(key: Key, apply: Callable[[Snapshot], None], snapshot: Snapshot) -> None:
+    try:
+        apply(snapshot)
+    except (InvalidResource, ValueError, KeyError) as error:
+        _say_left(key, error)
+
+
+def _leave_as_it_was(
+    snapshot: Snapshot, on_registry_gone: Callable[[Name], None], change: Change, error: Exception
+) -> None:
+    _say_left(change.key, error)
+    if _is_another(change, snapshot):
+        on_registry_gone((change.key.namespace, change.key.name))
+
+
+def _say_left(key: Key, error: Exception) -> None:
+    log.warning("%s %s/%s is left as it was: %s", key.kind, key.namespace, key.name, error)
 
 
 def _is_another(change: Change, snapshot: Snapshot) -> bool:

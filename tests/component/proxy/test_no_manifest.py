@@ -51,8 +51,8 @@ async def test_no_client_gets_it_and_the_next_pull_is_right(
         for reference in ("1.0.0", IMAGE.digest):
             answer = await gate.ask(method, f"{BASE}/manifests/{reference}", gate.key("acme"))
             # What says that it is the manifest of this digest, and is not, was changed on its way.
-            changed = content_type is None and reference == IMAGE.digest and not fake.startswith("schema 1")
-            fault = "DigestMismatch" if changed else "UpstreamProtocol"
+            changed = content_type is None and reference == IMAGE.digest
+            fault = "DigestMismatch" if changed and not fake.startswith("schema 1") else "UpstreamProtocol"
             assert (answer.status, answer.fault) == (502, fault), (method, reference)
             assert SECRET.encode() not in answer.body
             if method == "GET" and not changed:

@@ -8,7 +8,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ class World:
     upstream: DockerRegistry
     operators: list[Program]
     operator_admin: list[int]
+    proxy_programs: list[Program]
     proxies: list[int]
+    """Their ports."""
     proxy_admin: list[int]
     proxy_kubeconfig: Path
 
@@ -49,12 +51,17 @@ class World:
 
 
 @contextlib.contextmanager
-def world_on(cluster: Kubectl, directory: Path, replicas: int) -> Iterator[World]:
-    """`replicas` operators and as many proxies, all ready; their logs are in `directory`, and printed at the end."""
+def world_on(
+    cluster: Kubectl, directory: Path, replicas: int, *, external: str = "", proxy_options: Sequence[str] = ()
+) -> Iterator[World]:
+    """`replicas` operators and as many proxies, all ready; their logs are in `directory`, and printed at the end.
+
+    `external` is the name of the proxy's own host, 127.0.0.1 if it is left out; `proxy_options` are further flags.
+    """
     cluster.kubectl("apply", "-k", DEPLOY)
     cluster.kubectl("delete", "deployment", "-n", SYSTEM, "pullgate-operator", "pullgate-proxy")
     operator_admin, proxies, proxy_admin = ([free_port() for _ in range(replicas)] for _ in range(3))
-    external = ("--external-url", f"http://127.0.0.1:{proxies[0]}")
+    own_host = ("--external-url", f"http://{external or '127.0.0.1'}:{proxies[0]}")
     operator = cluster.kubeconfig_of(SYSTEM, "pullgate-operator", directory)
     proxy = cluster.kubeconfig_of(SYSTEM, "pullgate-proxy", directory)
     operators: list[Program] = []
@@ -63,16 +70,17 @@ def world_on(cluster: Kubectl, directory: Path, replicas: int) -> Iterator[World
         try:
             polled = [word for admin in proxy_admin for word in ("--proxy-admin", f"127.0.0.1:{admin}")]
             for n, port in enumerate(operator_admin):
-                options = [*external, *polled, "--usage-seconds", "1", "--audit-seconds", "60"]
+                options = [*own_host, *polled, "--usage-seconds", "1", "--audit-seconds", "60"]
                 options += ["--admin", f"127.0.0.1:{port}"]
                 operators.append(_start(directory, f"operator-{n}", "operator", operator, *options))
                 _wait_until_ready(port)
             for n, port in enumerate(proxies):
-                options = [*external, "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{proxy_admin[n]}"]
+                options = [*own_host, "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{proxy_admin[n]}"]
+                options += proxy_options
                 programs.append(_start(directory, f"proxy-{n}", "proxy", proxy, *options))
             for port in proxy_admin:
                 _wait_until_ready(port)
-            yield World(cluster, upstream, operators, operator_admin, proxies, proxy_admin, proxy)
+            yield World(cluster, upstream, operators, operator_admin, programs, proxies, proxy_admin, proxy)
         finally:
             _look_around(cluster, [*operator_admin, *proxy_admin])
             for program in (*operators, *programs):

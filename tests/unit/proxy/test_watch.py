@@ -86,3 +86,21 @@ async def test_a_registry_that_cannot_be_read_leaves_the_one_before_if_it_is_the
     await follow(Present(change("1", "Quay"), change(uid, "NotKnownYet")), snapshot, gone.append)
     assert snapshot.counts()["Registry"] == expected
     assert len(gone) == 1 - expected
+
+
+async def test_a_small_document_is_taken_in_before_a_large_one_that_came_first() -> None:
+    patterns = [{"repositories": [f"a/{n}-{m}-{'*x' * 9}" for m in range(60)]} for n in range(40)]
+    snapshot, small = Snapshot(), license_change("small")
+    applied: list[int] = []
+
+    class Watched(Present):
+        async def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
+            for each in (license_change("large", *patterns), small):
+                yield each
+            applied.append(snapshot.counts()["License"])
+            yield Synced()
+
+    await follow(Watched(), snapshot, lambda name: None)
+    assert applied == [1], "the small one"
+    assert snapshot.synced
+    assert snapshot.counts()["License"] == 2, "and all before it is ready"
