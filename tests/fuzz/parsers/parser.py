@@ -88,5 +88,8 @@ class Answer:
         """See UpstreamResponse."""
         return self.body[:limit]
 
+    def refuse_page(self) -> None:
+        """See UpstreamResponse: the type is that of a list."""
+
     def release(self) -> None:
         """See UpstreamResponse."""
