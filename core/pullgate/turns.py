@@ -36,8 +36,8 @@ THREADS: Final = 2
 SWITCH: Final = 0.0005
 """Seconds for which such a thread keeps the interpreter's lock while the event loop wants it.
 
-The loop gives it up at each read, write and accept, and each time waits so long for it. Python's own 5 ms let 200 of
-these calls through in a second: then connections wait in the kernel's queue until it is full.
+The loop gives it up at each read, write and accept, and may wait so long for it each time. Python's own 5 ms would let
+as few as 200 of these calls through in a second.
 """
 
 _WAITING: Final = 1 << 20
