@@ -15,7 +15,7 @@ import aiohttp
 from pullgate.licensing.marks import TEST_HEADER, TEST_KEY_NAME, Marker, decode_mark_key
 from pullgate.providers.handoff import secret_data
 from pullgate.store.port import Key
-from pullgate_proxy.admission import Admission
+from pullgate_proxy.admission import WAIT_SECONDS, Admission
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.shared import Own, OwnGate
 from pullgate_proxy.workers.supervisor import Supervisor
@@ -171,7 +171,7 @@ async def test_after_a_storm_two_workers_hold_nothing(tmp_path: Path) -> None:
             reasons = await storm(gate, supervisor.port, await marks(gate))
             assert reasons >= {"", "LimitReached"}, reasons
             await gate.until(lambda: not supervisor.own.gatekeeper._running)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WAIT_SECONDS + 30):  # a request may still stand in line, and an upstream be idle
                 while any((await levels(gate, supervisor.admin_port)).values()):
                     await asyncio.sleep(0.05)
         finally:
