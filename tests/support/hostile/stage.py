@@ -62,6 +62,9 @@ class HostileApp:
         folder.mkdir()
         self.owner = Kubectl()
         self.owner.kubeconfig = cluster.kubeconfig_of(self.namespace, "owner", folder)
+        # Kubernetes gathers what `edit` means in a controller of its own, some time after the ClusterRoles came.
+        for verb in ("get", "create"):
+            until(partial(self.owner.kubectl, "auth", "can-i", verb, "registries.pullgate.dev", "-n", self.namespace))
         command = [sys.executable, "-m", "tests.support.hostile.process"]
         with (folder / "stderr").open("wb") as log:
             self._process = subprocess.Popen(
