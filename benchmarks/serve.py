@@ -61,7 +61,7 @@ def build_documents(upstream: dict[str, str], licenses: int, keys: list[str]) ->
     registry = {
         "apiVersion": "pullgate.dev/v1alpha1",
         "kind": "Registry",
-        "metadata": {"name": "upstream", "namespace": APP, "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "metadata": {"name": "upstream", "namespace": APP, "uid": "u1", "creationTimestamp": "2026-01-01T00:00:00Z"},
         "spec": {
             "type": "Generic",
             "host": upstream["host"],
