@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import jwt
 from jwt.exceptions import PyJWTError
-from jwt.types import Options
 
 from pullgate.faults import CredentialsMissing, TokenExpired
+from pullgate.licensing.claims import SIGNATURE_ALONE
 from pullgate.licensing.marks import derive_mark_key, is_mark_of, mark_key_id
 
 LIFETIME = 300
@@ -59,7 +59,7 @@ class SigningKeys:
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             secret, not_after = next((k.secret, k.not_after) for k in self.keys if k.id == kid and now < k.not_after)
-            claims = jwt.decode(token, secret, algorithms=["HS256"], options=_OPTIONS)
+            claims = jwt.decode(token, secret, algorithms=["HS256"], options=SIGNATURE_ALONE)
             if claims["exp"] <= now or claims["iss"] != _ISSUER:
                 raise TokenExpired
             return _decode(claims["key"]), min(float(claims["exp"]), not_after)
@@ -79,7 +79,7 @@ class SigningKeys:
         try:
             kid = jwt.get_unverified_header(ticket).get("kid")
             secret = next(k.secret for k in self.keys if k.id == kid and now < k.not_after)
-            claims = jwt.decode(ticket, secret, algorithms=["HS256"], options=_OPTIONS)
+            claims = jwt.decode(ticket, secret, algorithms=["HS256"], options=SIGNATURE_ALONE)
             return bool(claims["exp"] > now and claims["iss"] == _TICKETS and claims["sub"] == subject)
         except (PyJWTError, StopIteration, KeyError, TypeError, ValueError, RecursionError):
             return False
@@ -91,16 +91,6 @@ class SigningKeys:
         if key is None:
             return False
         return is_mark_of(mark, derive_mark_key(key.id, key.secret, namespace), namespace, license_, now)
-
-
-# The times are compared here, against the proxy's one clock, not in the library.
-_OPTIONS: Options = {
-    "verify_exp": False,
-    "verify_iat": False,
-    "verify_nbf": False,
-    "verify_aud": False,
-    "verify_iss": False,
-}
 
 
 def _encode(data: bytes) -> str:

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from jwt.exceptions import PyJWTError
-from jwt.types import Options
 
+from pullgate.licensing.claims import SIGNATURE_ALONE
 from pullgate.oci.yaml_nodes import BrokenYAML, load_plain
 
 API_VERSION = "pullgate.dev/v1alpha1"
@@ -83,21 +83,11 @@ def _verify(signature: str, public_pems: Iterable[str]) -> dict[str, Any]:
         if not isinstance(key, Ed25519PublicKey):
             continue
         try:
-            facts: dict[str, Any] = jwt.decode(signature, key, algorithms=["EdDSA"], options=_NO_CLAIMS)
+            facts: dict[str, Any] = jwt.decode(signature, key, algorithms=["EdDSA"], options=SIGNATURE_ALONE)
         except (PyJWTError, RecursionError):  # its JSON may be as deep as it likes
             continue
         return facts
     raise InvalidLicenseFile("the signature is not of this vendor, or the file was altered")
-
-
-# The facts are no JWT claims: their dates have their own names and are judged by who asks.
-_NO_CLAIMS: Options = {
-    "verify_exp": False,
-    "verify_nbf": False,
-    "verify_iat": False,
-    "verify_aud": False,
-    "verify_iss": False,
-}
 
 
 def read_document(text: str) -> dict[str, Any]:
