@@ -98,15 +98,15 @@ def parse_domains(text: str) -> tuple[str, ...]:
 
 def parse_networks(text: str) -> Networks:
     """Networks in CIDR form or single addresses, separated by commas or spaces. Raises InvalidPolicy."""
+    return read_networks(_entries(text))
+
+
+def read_networks(entries: Iterable[str]) -> Networks:
+    """As `parse_networks`, of entries that stand by themselves, as many as there are. Raises InvalidPolicy."""
     found: list[Network] = []
-    for entry in _entries(text):
+    for entry in entries:
         found += PRIVATE if entry == ANY else (_network(entry),)
     return tuple(dict.fromkeys(found))
-
-
-def format_networks(networks: Iterable[Network]) -> list[str]:
-    """The networks as `parse_networks` reads them."""
-    return [str(network) for network in networks]
 
 
 def _entries(text: str) -> list[str]:

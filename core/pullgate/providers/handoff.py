@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from pullgate.oci.json_text import read_json
-from pullgate.policy.tenancy import Networks, format_networks, parse_networks
+from pullgate.policy.tenancy import Networks, read_networks
 from pullgate.providers.credentials import Credentials
 from pullgate.resources.fields import format_time, parse_time
 
@@ -99,7 +99,7 @@ def encode_handoff(handoff: Handoff) -> dict[str, Any]:
     if handoff.ca_pem is not None:
         body["caPEM"] = handoff.ca_pem
     if handoff.networks:
-        body["networks"] = format_networks(handoff.networks)
+        body["networks"] = [str(network) for network in handoff.networks]
     if handoff.max_requests is not None:
         body["maxRequests"] = handoff.max_requests
     labels = {**MANAGED_BY, REGISTRY_LABEL: handoff.name, NAMESPACE_LABEL: handoff.namespace}
@@ -134,7 +134,7 @@ def decode_handoff(document: Mapping[str, Any]) -> Handoff:
             source=str(issued.get("source", "")),
             refreshed_at=parse_time(issued["at"]) if issued else None,
             host=str(issued.get("host", "")),
-            networks=parse_networks(" ".join(body.get("networks") or ())),
+            networks=read_networks(map(str, body.get("networks") or ())),
             max_requests=int(body["maxRequests"]) if "maxRequests" in body else None,
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pullgate.policy.tenancy import ENTRIES, parse_networks
 from pullgate.providers.credentials import Credentials
 from pullgate.providers.handoff import (
     Handoff,
@@ -33,6 +34,16 @@ def test_a_handoff_reads_back_as_it_was(credentials: Credentials | None, ca_pem:
     assert decode_handoff(document) == handoff
     assert document["metadata"]["namespace"] == "pullgate-system"
     assert handoff_target(document["metadata"]["name"]) == ("my-app", "quay")
+
+
+def test_as_many_networks_as_an_annotation_may_name_reach_the_proxy() -> None:
+    text = " ".join(["*", *(f"172.30.{n}.0/24" for n in range(ENTRIES - 1))])
+    networks = parse_networks(text)
+    assert len(networks) > ENTRIES, "the star is several"
+    assert (
+        decode_handoff(encode_handoff(Handoff("my-app", "quay", "uid", 3, None, networks=networks))).networks
+        == networks
+    )
 
 
 def test_signing_keys_read_back_newest_first() -> None:
