@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
 from pullgate.store.port import Key
+from pullgate.store.rounds import Rounds
 
 FIRST_BACKOFF = 0.5
 LAST_BACKOFF = 60.0
@@ -32,7 +32,7 @@ class WorkQueue:
     def __init__(self, clock: Callable[[], datetime], longest_sleep: float = 30.0) -> None:
         """`longest_sleep`: seconds in which a wall clock that was set is noticed."""
         self._clock, self._longest_sleep = clock, longest_sleep
-        self._changes, self._passes = _Line(), _Line()
+        self._changes, self._passes = Rounds[None](), Rounds[None]()
         self._in_a_row = 0
         """Changes that were taken since the last key of a pass."""
         self._working: dict[Key, bool] = {}
@@ -60,7 +60,7 @@ class WorkQueue:
             self._again[key] = True
             return
         self._passes.discard(key)
-        self._changes.put(key)
+        self._changes.put(key, None)
         self._filled.set()
 
     def add_to_pass(self, key: Key) -> None:
@@ -68,7 +68,7 @@ class WorkQueue:
         if key in self._working:
             self._again.setdefault(key, False)
         elif key not in self._changes:
-            self._passes.put(key)
+            self._passes.put(key, None)
             self._filled.set()
 
     def add_at(self, key: Key, when: datetime | None) -> None:
@@ -98,7 +98,7 @@ class WorkQueue:
             await self._filled.wait()
         is_change = bool(self._changes) and (not self._passes or self._in_a_row < CHANGES_IN_A_ROW)
         self._in_a_row = self._in_a_row + 1 if is_change else 0
-        key = (self._changes if is_change else self._passes).take()
+        key, _ = (self._changes if is_change else self._passes).take()
         self._working[key] = is_change or key in self._failed_changes
         self._failed_changes.discard(key)
         return key
@@ -153,42 +153,3 @@ class WorkQueue:
             del self._due[key]
             (self.add if key in self._failed_changes else self.add_to_pass)(key)
         return self._longest_sleep
-
-
-class _Line:
-    """Keys in the order in which they came, the namespaces in turn: one with many holds up no other."""
-
-    def __init__(self) -> None:
-        self._namespaces: OrderedDict[str, OrderedDict[Key, None]] = OrderedDict()
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __contains__(self, key: Key) -> bool:
-        return key in self._namespaces.get(key.namespace, ())
-
-    def put(self, key: Key) -> None:
-        """Add `key` at the end of its namespace's, unless it waits already."""
-        keys = self._namespaces.setdefault(key.namespace, OrderedDict())
-        self._count += key not in keys
-        keys[key] = None
-
-    def discard(self, key: Key) -> None:
-        """Take `key` out, if it waits."""
-        if key not in self:
-            return
-        keys = self._namespaces[key.namespace]
-        del keys[key]
-        self._count -= 1
-        if not keys:
-            del self._namespaces[key.namespace]
-
-    def take(self) -> Key:
-        """The next key. Raises KeyError where none waits."""
-        namespace, keys = self._namespaces.popitem(last=False)
-        key, _ = keys.popitem(last=False)
-        self._count -= 1
-        if keys:
-            self._namespaces[namespace] = keys
-        return key

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from pullgate.store.port import Change, Key
+from pullgate.store.rounds import Rounds
 
 
 class LargeChanges:
@@ -20,15 +20,14 @@ class LargeChanges:
     def __init__(self, read: Callable[[Change], Awaitable[Callable[[], None]]]) -> None:
         """`read` prepares a change and returns the step that applies it; it raises nothing that is expected."""
         self._read = read
-        self._waiting: OrderedDict[str, OrderedDict[Key, Change]] = OrderedDict()
-        """Namespace -> its changes; the namespace that is served next is first."""
+        self._waiting = Rounds[Change]()
         self._reading: Key | None = None
         """None also after `drop` of the one that is being read."""
         self._task: asyncio.Task[None] | None = None
 
     def put(self, change: Change) -> None:
         """Read it in its turn, in place of an earlier one of the same document. Raises what an earlier one raised."""
-        self._waiting.setdefault(change.key.namespace, OrderedDict())[change.key] = change
+        self._waiting.put(change.key, change)
         if self._task is None or self._task.done():
             if self._task is not None:
                 self._task.result()
@@ -36,9 +35,7 @@ class LargeChanges:
 
     def drop(self, key: Key) -> None:
         """A later change of the document is there: forget what waits, and do not apply what is being read."""
-        own = self._waiting.get(key.namespace)
-        if own is not None and own.pop(key, None) is not None and not own:
-            del self._waiting[key.namespace]
+        self._waiting.discard(key)
         if self._reading == key:
             self._reading = None
 
@@ -54,18 +51,11 @@ class LargeChanges:
 
     async def _work(self) -> None:
         while self._waiting:
-            change = self._next()
-            began, self._reading = time.monotonic(), change.key
+            key, change = self._waiting.take()
+            began, self._reading = time.monotonic(), key
             apply = await self._read(change)
-            if self._reading == change.key:
+            if self._reading == key:
                 apply()
             self._reading = None
             if self._waiting:
                 await asyncio.sleep(time.monotonic() - began)
-
-    def _next(self) -> Change:
-        namespace, own = self._waiting.popitem(last=False)
-        _, change = own.popitem(last=False)
-        if own:
-            self._waiting[namespace] = own
-        return change
