@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -33,14 +34,21 @@ class Evenly(Generic[K, V]):
             self._apps[app].move_to_end(key)
         return found
 
-    def put(self, app: str, key: K, value: V, cost: int = 1) -> None:
-        """Keep `value`, in place of what was kept under `key`."""
+    def keys(self) -> Iterator[K]:
+        """All keys, app by app, the oldest of each first."""
+        for entries in self._apps.values():
+            yield from entries
+
+    def put(self, app: str, key: K, value: V, cost: int = 1) -> list[K]:
+        """Keep `value`, in place of what was kept under `key`. Returns what had to go for it."""
         entries = self._apps.setdefault(app, OrderedDict())
         before = entries.pop(key, None)
         entries[key] = value, cost
         self._grow(app, cost - (before[1] if before is not None else 0))
+        gone = []
         while self.size > self._limit:
-            self._drop_one(max(self._sizes, key=self._sizes.__getitem__))
+            gone.append(self._drop_one(max(self._sizes, key=self._sizes.__getitem__)))
+        return gone
 
     def remove(self, app: str, key: K) -> None:
         """Forget the entry, if there is one."""
@@ -52,12 +60,13 @@ class Evenly(Generic[K, V]):
         if not entries:
             del self._apps[app], self._sizes[app]
 
-    def _drop_one(self, app: str) -> None:
+    def _drop_one(self, app: str) -> K:
         entries = self._apps[app]
-        _, (_, cost) = entries.popitem(last=False)
+        key, (_, cost) = entries.popitem(last=False)
         self._grow(app, -cost)
         if not entries:
             del self._apps[app], self._sizes[app]
+        return key
 
     def _grow(self, app: str, cost: int) -> None:
         self._sizes[app] = self._sizes.get(app, 0) + cost
