@@ -580,7 +580,7 @@ class RealmRefused(Fault):
         because = f": {why}" if why else ""
         super().__init__(f"{host} names a token server that Registry {registry} does not allow{named}{because}")
         if server and not why:
-            self.step = f"list {server} in spec.network.realmHosts, if it is the registrys own"
+            self.step = f"list {server} in spec.network.realmHosts, if it is the registry's own"
 
 
 class RedirectRefused(Fault):

@@ -69,10 +69,14 @@ def license_holders(namespace: str, name: str) -> Holders:
     return namespace_holder(namespace), Holder(Kind.LICENSE, namespace, name)
 
 
-def registry_holders(registry: str) -> Holders:
-    """A Registry ("my-app/quay") and its app."""
-    namespace, _, name = registry.partition("/")
+def registry_holders(namespace: str, name: str) -> Holders:
+    """A Registry and its app."""
     return namespace_holder(namespace), Holder(Kind.REGISTRY, namespace, name)
+
+
+def pull_holders(namespace: str, registry: str, license_: str) -> Holders:
+    """A Registry, the License that pulls from it, and their app."""
+    return *registry_holders(namespace, registry), Holder(Kind.LICENSE, namespace, license_)
 
 
 class Shares:

@@ -26,7 +26,7 @@ from pullgate.licensing.usage import Counts
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import find_route, named_app
 from pullgate.server_log import keep_content_out_of_logs
-from pullgate.shares import Loan, license_holders, registry_holders
+from pullgate.shares import Loan, license_holders, pull_holders
 from pullgate.store.cluster.reflector import Contact
 from pullgate_proxy.admin import Readiness, build_admin
 from pullgate_proxy.admission import Admission
@@ -270,8 +270,7 @@ class Proxy:
             raise NotEntitled(license_.name, request.repository)
         record.registry = route.registry.name
         authorization = authorize(license_, route, request, self._grants, time.monotonic())
-        registry = registry_holders(f"{route.registry.namespace}/{route.registry.name}")
-        if await self.admission.seat(record, (*registry, license_holders(license_.namespace, license_.name)[1])):
+        if await self.admission.seat(record, pull_holders(license_.namespace, route.registry.name, license_.name)):
             if http.transport is None:
                 raise ClientGone
             return await self._pull(request, http, origin, record)  # the License may have ended while it waited

@@ -122,7 +122,7 @@ def test_the_refusal_names_who_has_its_share() -> None:
 def test_a_full_pool_is_the_pools_own_fault() -> None:
     pool = Shares("bodies", 10)
     with pytest.raises(Overloaded) as refused:
-        pool.take(registry_holders("my-app/quay"), 11)
+        pool.take(registry_holders("my-app", "quay"), 11)
     assert refused.value.cause == "bodies"
 
 
@@ -134,7 +134,7 @@ def test_an_admins_bound_of_a_namespace_holds_below_its_share() -> None:
 
 def test_a_loan_counts_what_came_and_gives_all_of_it_back() -> None:
     pool = Shares("bodies", 900)
-    with pool.lend(*registry_holders("my-app/quay")) as loan:
+    with pool.lend(*registry_holders("my-app", "quay")) as loan:
         loan.grow_to(100)
         loan.grow_to(50)
         assert (loan.size, pool.used) == (100, 100)
@@ -145,5 +145,5 @@ def test_a_loan_counts_what_came_and_gives_all_of_it_back() -> None:
 
 def test_without_a_limit_all_is_given() -> None:
     pool = Shares("bodies")
-    pool.take(registry_holders("my-app/quay"), 10**12)
+    pool.take(registry_holders("my-app", "quay"), 10**12)
     assert pool.used == 10**12

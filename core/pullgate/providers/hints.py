@@ -19,7 +19,7 @@ _BY_REASON: Mapping[str, str] = {
     "UpstreamTimeout": "check the network on the way, and whether the registry is up",
     "UpstreamError": "the registry itself fails: see its status page or its log",
     "UpstreamProtocol": "check spec.host and its port: is there a registry?",
-    "RealmRefused": "list the token server in spec.network.realmHosts, if it is the registrys own",
+    "RealmRefused": "list the token server in spec.network.realmHosts, if it is the registry's own",
     "RedirectRefused": "set spec.network.allowPrivate, if its storage is in a private network that the administrator allows",
     "CredentialsMissing": "create the Secret that the Registry names",
     "RegistrySuspended": "set spec.suspend to false",

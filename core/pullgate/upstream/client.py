@@ -17,7 +17,7 @@ from yarl import URL
 
 from pullgate import faults
 from pullgate.licensing.marks import COUNTED_APART, LIMIT_HEADER, TEST_HEADER
-from pullgate.shares import Shares, registry_holders
+from pullgate.shares import Shares
 from pullgate.upstream import manifest
 from pullgate.upstream.answers import (
     Errors,
@@ -75,7 +75,7 @@ class Upstream:
         `refusals`: shared by all clients of a process, so that a refused login is remembered beyond this one.
         """
         self.config = config
-        self._budget, self._holders = budget, registry_holders(config.registry)
+        self._budget, self._holders = budget, config.holders
         self._clock, self._wall_clock = clock, wall_clock
         self.counted_as_customer = False
         """True once a proxy counted a request of this test as its customer's: it does not take the marks."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pullgate.licensing.marks import Marker
 from pullgate.policy.tenancy import Networks
 from pullgate.providers.credentials import Credentials
+from pullgate.shares import Holders, registry_holders
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +76,9 @@ class UpstreamConfig:
     """True: the upstream's own name may have any private address. For a host that no tenant chose."""
     marker: Marker | None = None
     """Marks each request as a test's. None: what is asked counts as the customer's."""
+
+    @property
+    def holders(self) -> Holders:
+        """The Registry and its app, in whose name its client takes what all share."""
+        namespace, _, name = self.registry.partition("/")
+        return registry_holders(namespace, name)

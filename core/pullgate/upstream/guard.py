@@ -16,7 +16,7 @@ from publicsuffixlist import PublicSuffixList
 from yarl import URL
 
 from pullgate import faults
-from pullgate.shares import registry_holders
+from pullgate.shares import Holders
 from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.failures import NOT_DIALLED, PRIVATE, AddressRefused
 from pullgate.upstream.names import Names, shared_names
@@ -62,7 +62,7 @@ _PRIVATE_NAMES = (
 """Names of private networks (RFC 6762, appendix G; RFC 8375), of Kubernetes, and of the clouds' metadata services."""
 _METADATA_NAMES = frozenset({"metadata.google.internal", "metadata", "instance-data.ec2.internal", "instance-data"})
 ADMINS_STEP = (
-    "ask the clusters administrator for the annotation pullgate.dev/private-networks on the Namespace, "
+    "ask the cluster's administrator for the annotation pullgate.dev/private-networks on the Namespace, "
     "or start with --private-networks"
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -118,7 +118,7 @@ class Guard:
             server = name_of(url) if url.is_default_port() else f"{name_of(url)}:{url.port}"
         fault = faults.RealmRefused(self._config.host, self._config.registry, server, why)
         if url is not None and url.scheme == "http" and not self._config.plain_http:
-            fault.step = "set the registrys external URL to https, or spec.tls.plainHTTP if it has no TLS"
+            fault.step = "set the registry's external URL to https, or spec.tls.plainHTTP if it has no TLS"
         elif why == "a private address":
             fault.step = "set spec.network.allowPrivate, if the registry is in your own network"
         return fault
@@ -221,12 +221,12 @@ def same_registered_domain(one: str, other: str) -> bool:
 class GuardingResolver(AbstractResolver):
     """The system's resolver, whose answers pass the guard."""
 
-    def __init__(self, guard: Guard | None, registry: str = "", names: Names | None = None) -> None:
+    def __init__(self, guard: Guard | None, holders: Holders, names: Names | None = None) -> None:
         """`guard` None: every address is dialled, as of the egress proxy, which the operator of this process chose.
 
-        `registry` ("my-app/quay") is in whose name threads of `names` are taken; None: those that all share.
+        Threads of `names` are taken in the name of `holders`; None: those that all share.
         """
-        self._guard, self._holders, self._names = guard, registry_holders(registry), names
+        self._guard, self._holders, self._names = guard, holders, names
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC

@@ -180,7 +180,7 @@ class Transport:
             raise self._guard.refused_host(self._guard.why_not(name_of(self._guard.origin)))
         connector = aiohttp.TCPConnector(
             limit=_CONNECTIONS,
-            resolver=GuardingResolver(guard, self._config.registry, self._names),
+            resolver=GuardingResolver(guard, self._config.holders, self._names),
             ttl_dns_cache=30,
             keepalive_timeout=30,
             ssl=self._trust(),

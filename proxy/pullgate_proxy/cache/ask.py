@@ -53,7 +53,7 @@ class Ask:
     def holders(self) -> Holders:
         """In whose name it is fetched."""
         namespace, name, _ = self.where.registry
-        return registry_holders(f"{namespace}/{name}")
+        return registry_holders(namespace, name)
 
     @property
     def request(self) -> UpstreamRequest:

@@ -25,7 +25,7 @@ class Scope:
         self.key = self._hasher.digest()
         self.place = hashlib.blake2b(place, digest_size=16).digest()
         """The repository of the Registry, whatever the rule."""
-        self.holders = registry_holders(f"{registry.namespace}/{registry.name}")
+        self.holders = registry_holders(registry.namespace, registry.name)
         """In whose name work for it is done."""
 
     def entry(self, digest: str) -> bytes:

@@ -51,7 +51,7 @@ def build_peer_server(
         if wanted is None or not keys().verifies_ticket(ticket, path, time.time()):
             return web.Response(status=403)
         try:
-            with shares.lend(*registry_holders(f"{wanted.app}/{wanted.registry}")) as seat:
+            with shares.lend(*registry_holders(wanted.app, wanted.registry)) as seat:
                 seat.grow_to(1)
                 return await _send(request, blobs, make_ask, wanted)
         except Overloaded:

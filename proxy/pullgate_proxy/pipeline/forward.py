@@ -227,7 +227,7 @@ class Forwarder:
     async def _forward_list(self, pull: Pull, upstream: Upstream) -> Answer:
         pull.spend(Asks.LISTS)
         registry = pull.route.registry
-        async with self._lists.hold(registry_holders(f"{registry.namespace}/{registry.name}")):
+        async with self._lists.hold(registry_holders(registry.namespace, registry.name)):
             if pull.request.kind is Kind.TAGS:
                 return await self._forward_tags(pull, upstream)
             return await self._forward_referrers(pull, upstream)

@@ -52,7 +52,7 @@ def server() -> Iterator[NameServer]:
 
 
 def of(registry: str) -> Holders:
-    return registry_holders(registry)
+    return registry_holders(*registry.split("/"))
 
 
 @contextlib.asynccontextmanager
