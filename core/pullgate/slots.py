@@ -11,6 +11,8 @@ from typing import Final
 from pullgate.shares import CapOf, Holder, Holders, Kind, Shares
 
 WAITING: Final = 1024
+EVERYBODY: Final = 1 << 20
+"""Places in a line for requests: more than there can be, for those are bounded where they come in."""
 
 
 _Line = OrderedDict[asyncio.Future[None], None]

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from pullgate.shares import Holders
-from pullgate.slots import FairSlots
+from pullgate.slots import EVERYBODY, FairSlots
 
 T = TypeVar("T")
 
@@ -40,9 +40,6 @@ The loop gives it up at each read, write and accept, and may wait so long for it
 as few as 200 of these calls through in a second.
 """
 
-_WAITING: Final = 1 << 20
-"""More than there can be requests, which are bounded where they come in."""
-
 _lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, FairSlots] = weakref.WeakKeyDictionary()
 
 
@@ -58,7 +55,7 @@ class Turns:
         """The work is done in the name of `holders`, an app and what is of it. `clock` in seconds."""
         self._holders, self._clock = holders, clock
         self._since = 0.0
-        self._line = _lines.setdefault(asyncio.get_running_loop(), FairSlots("turns", 1, waiting=_WAITING))
+        self._line = _lines.setdefault(asyncio.get_running_loop(), FairSlots("turns", 1, waiting=EVERYBODY))
         self._first = False
         """Whether this piece is the first of the line now."""
         self.spent = 0.0
@@ -112,8 +109,11 @@ async def aside(size: int, work: Callable[[], T], *, inline: int = INLINE) -> T:
 
     `work` must change nothing that the event loop uses. Raises what it raises.
     """
-    if size <= inline:
-        return work()
+    return work() if size <= inline else await in_thread(work)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """As `aside`, whatever the size."""
     return await asyncio.get_running_loop().run_in_executor(_threads(), work)
 
 

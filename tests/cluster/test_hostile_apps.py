@@ -133,8 +133,10 @@ def test_the_attack_was_as_large_as_the_proxy_lets_it_be(played: Played) -> None
     waiting = metric(played.metrics, "pullgate_load", 'of="waiting"')
     assert waiting > 0 or "429 ShareReached" in played.answers("slow GETs")
     assert "429 TooManyAttempts" in played.answers("wrong keys")
-    for attack in ("tag lists", "children", "large manifests"):
-        assert {"200", "429 ShareReached"} & set(played.answers(attack)), attack
+    assert "200" in played.answers("tag lists")
+    assert "200" in played.answers("children")
+    # 4 MiB each of what all share: it depends on what drips meanwhile.
+    assert {"200", "429 ShareReached"} & set(played.answers("large manifests"))
     assert sum(seen.asked["stuck"] for seen in played.seen) >= 10
     for number in range(2):
         assert played.resource(number, "registry", f"stuck-{REGISTRIES - 1}")

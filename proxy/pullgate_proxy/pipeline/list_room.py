@@ -7,18 +7,16 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from pullgate.shares import Holders
-from pullgate.slots import FairSlots
+from pullgate.slots import EVERYBODY, FairSlots
 
 WAIT_SECONDS: Final = 20.0
-_WAITING: Final = 1 << 20
-"""More than there can be requests, which are bounded where they come in."""
 
 
 class ListRoom:
     """Slots for lists of tags and referrers, shared out by app and Registry."""
 
     def __init__(self, limit: int) -> None:
-        self._slots = FairSlots("lists", limit, waiting=_WAITING)
+        self._slots = FairSlots("lists", limit, waiting=EVERYBODY)
 
     @property
     def used(self) -> int:

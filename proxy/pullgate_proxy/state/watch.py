@@ -23,7 +23,7 @@ from pullgate.resources.compile import license_facts, registry_facts, registry_h
 from pullgate.resources.fields import later
 from pullgate.resources.license import KeysSpec, KeyStatus
 from pullgate.store.port import Change, Key, Synced
-from pullgate.turns import DOCUMENT_INLINE, Pauses, aside, weigh
+from pullgate.turns import DOCUMENT_INLINE, Pauses, in_thread, weigh
 from pullgate.upstream.compile import upstream_config
 from pullgate_proxy.state.large import LargeChanges
 from pullgate_proxy.state.snapshot import KeyFacts, Name, RegistryEntry, Snapshot
@@ -66,7 +66,7 @@ async def follow(store: Watched, snapshot: Snapshot, on_registry_gone: Callable[
 async def _read_beside(
     snapshot: Snapshot, on_registry_gone: Callable[[Name], None], change: Change
 ) -> Callable[[], None]:
-    return await aside(DOCUMENT_INLINE + 1, partial(_read, snapshot, on_registry_gone, change), inline=DOCUMENT_INLINE)
+    return await in_thread(partial(_read, snapshot, on_registry_gone, change))
 
 
 def _read(snapshot: Snapshot, on_registry_gone: Callable[[Name], None], change: Change) -> Callable[[], None]:
