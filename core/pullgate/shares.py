@@ -9,6 +9,7 @@ Licenses, and among its Registries, of what the app may still have. Nothing is c
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -64,6 +65,7 @@ def address_holder(source: str) -> Holder:
     return Holder(Kind.ADDRESS, source)
 
 
+@functools.lru_cache(maxsize=8192)
 def license_holders(namespace: str, name: str) -> Holders:
     """A License and its app."""
     return namespace_holder(namespace), Holder(Kind.LICENSE, namespace, name)
@@ -106,6 +108,8 @@ class Shares:
         """The first of `holders` that may not have `units` more; None if all may."""
         if self.limit is None or not holders:
             return None
+        if self._cap_of is None and 3 * (self.used + units) < self.limit:
+            return None  # nobody holds more than is used, and that is less than each of the bounds below
         app, *inner = holders
         before = units - 1  # the bound holds for the last unit as if it came alone
         free = self.limit - self.used - before

@@ -214,7 +214,9 @@ class Proxy:
             self.admission.connections.hold(http, len(answer.body), *holders)
             if record.test:
                 answer = dataclasses.replace(answer, headers={**answer.headers, **_test_headers(record)})
-            return await relay(http, answer, record, functools.partial(self._shared.gate.reserve, record))
+            gate = self._shared.gate
+            reserve = functools.partial(gate.reserve, record) if gate.counts_bytes(record) else None
+            return await relay(http, answer, record, reserve)
         except Fault as fault:
             if isinstance(fault, UpstreamUnauthorized):
                 self._note_refused((record.app, record.registry))

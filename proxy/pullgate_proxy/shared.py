@@ -50,6 +50,10 @@ class Gate(Protocol):
         A test raises TooManyTests alone, and notes in `record` which limit of the customer is used up.
         """
 
+    def counts_bytes(self, record: Record) -> bool:
+        """True if the body of `record` must be reserved; else `reserve` grants whatever it is asked for."""
+        ...
+
     async def reserve(self, record: Record, least: int, most: int) -> int:
         """Bytes from `least` to `most` that the body of `record` may have beside those reserved before.
 
@@ -134,6 +138,11 @@ class OwnGate:
         limits = limits_of(license_, request)
         if limits is not None:
             self._inside[id(record)] = self._gatekeeper.enter(license_, limits, request.kind, time.time())
+
+    def counts_bytes(self, record: Record) -> bool:
+        """See Gate."""
+        visit = self._inside.get(id(record))
+        return visit is not None and visit.limits.bytes_per_day is not None
 
     async def reserve(self, record: Record, least: int, most: int) -> int:
         """See Gate."""

@@ -21,7 +21,6 @@ from pullgate_proxy.cache.held import Held
 from pullgate_proxy.peers.ticket import INSTANCE, Wanted, read_path
 from pullgate_proxy.pipeline.forward import Answer
 from pullgate_proxy.pipeline.relay import ClientGone, relay
-from pullgate_proxy.pipeline.reservation import without_limit
 from pullgate_proxy.pull_log import Record
 from pullgate_proxy.tokens import SigningKeys
 
@@ -78,7 +77,7 @@ async def _send(request: web.Request, blobs: BlobCache, make_ask: MakeAsk, wante
         return web.Response(status=404)
     headers = {"Content-Type": "application/octet-stream", "Content-Length": str(held.size)}
     try:
-        return await relay(request, Answer(200, headers, stream=held), Record(), without_limit)
+        return await relay(request, Answer(200, headers, stream=held), Record(), None)
     except ClientGone:
         raise ConnectionResetError from None
 

@@ -99,7 +99,7 @@ def find_key(digest: bytes, snapshot: Snapshot, app: str | None) -> KeyEntry:
     the app that the request names, and for none where it names none: one tenant must not answer for another.
     """
     entries = snapshot.keys(digest)
-    if len({entry.license.namespace for entry in entries}) > 1:
+    if len(entries) > 1 and len({entry.license.namespace for entry in entries}) > 1:
         entries = tuple(entry for entry in entries if entry.license.namespace == app)
     if not entries:
         raise KeyUnknown

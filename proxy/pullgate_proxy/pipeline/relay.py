@@ -26,15 +26,16 @@ class ClientGone(Exception):
     """The client closed its connection; nobody reads an answer any more."""
 
 
-async def relay(http: web.BaseRequest, answer: Answer, record: Record, reserve: Reserve) -> web.StreamResponse:
-    """Send `answer`; counts what was sent in `record`.
+async def relay(http: web.BaseRequest, answer: Answer, record: Record, reserve: Reserve | None) -> web.StreamResponse:
+    """Send `answer`; counts what was sent in `record`. `reserve` is None for a body whose bytes nobody limits here.
 
     Raises ClientGone; before anything is sent also what `reserve` raises.
     """
     stream = answer.stream
     try:
-        body = Reservation(reserve)
-        await body.begin(_length(http, answer))
+        body = Reservation(reserve) if reserve is not None else None
+        if body is not None:
+            await body.begin(_length(http, answer))
         record.status, record.pull, record.cache = answer.status, answer.is_pull, answer.cache
         if stream is None:
             return _small(http, answer, record)
@@ -58,7 +59,7 @@ async def _send_stream(
     stream: AsyncIterator[Part],
     response: web.StreamResponse,
     record: Record,
-    body: Reservation,
+    body: Reservation | None,
 ) -> None:
     transport = http.transport
     if transport is None:
@@ -68,13 +69,15 @@ async def _send_stream(
     await response.prepare(http)
     async for chunk in stream:
         if isinstance(chunk, FilePart):
-            await body.cover(record.bytes + chunk.count)
+            if body is not None:
+                await body.cover(record.bytes + chunk.count)
             sent = await send_part(http, response, chunk, record)
             if sent < chunk.count:
                 await chunk.broken(chunk.count - sent)
             await asyncio.sleep(0)  # of many who ask at once each has a first part before one has a second
             continue
-        await body.cover(record.bytes + len(chunk))
+        if body is not None:
+            await body.cover(record.bytes + len(chunk))
         await response.write(chunk)
         if transport.get_write_buffer_size():
             await http.writer.drain()  # the chunk's buffer is filled again: nothing may still point to it

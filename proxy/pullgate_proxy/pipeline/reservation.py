@@ -12,11 +12,6 @@ Reserve = Callable[[int, int], Awaitable[int]]
 """(least, most) bytes -> how many of them may be sent beside the earlier ones. Raises a fault for less than `least`."""
 
 
-async def without_limit(least: int, most: int) -> int:
-    """Reserve for a body that no License pays for here: another replica counts it."""
-    return most
-
-
 class Reservation:
     """What one body may have."""
 

@@ -76,10 +76,16 @@ class LineGate:
         self._inside[id(record)] = (number, limits.bytes_per_day is not None)
         await self._ask("enter", number, *name, request.kind, _row_of(limits))
 
+    def counts_bytes(self, record: Record) -> bool:
+        """See Gate."""
+        return self._inside.get(id(record), (0, False))[1]
+
     async def reserve(self, record: Record, least: int, most: int) -> int:
         """See Gate."""
-        number, counts_bytes = self._inside.get(id(record), (0, False))
-        return int(await self._ask("reserve", number, least, most)) if counts_bytes else most
+        if not self.counts_bytes(record):
+            return most
+        number, _ = self._inside[id(record)]
+        return int(await self._ask("reserve", number, least, most))
 
     def leave(self, record: Record) -> None:
         """See Gate."""
