@@ -35,10 +35,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of the pulls under one attack."""
+    """Figures of the pulls under one attack."""
 
     seconds: list[float]
-    """Of each pull, sorted."""
+    """Seconds of each pull, sorted."""
     failures: list[str]
     processor: float
     """Part of its core that the proxy used."""

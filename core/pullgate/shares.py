@@ -18,13 +18,13 @@ from pullgate.faults import Overloaded, ShareReached
 
 
 class Kind(StrEnum):
-    """What a holder is, as a message names it."""
+    """The kinds of holders, as a message names them."""
 
     LICENSE = "license"
     REGISTRY = "Registry"
     NAMESPACE = "app"
     ADDRESS = "address"
-    """Where somebody comes from who has not logged in."""
+    """The address of somebody who has not logged in."""
 
 
 ALPHA: Final = {Kind.NAMESPACE: 1, Kind.ADDRESS: 1, Kind.LICENSE: 1, Kind.REGISTRY: 2}
@@ -129,7 +129,7 @@ class Shares:
         return cap is not None and held >= cap
 
     def fits(self, holders: Holders, units: int = 1) -> bool:
-        """Whether `take` would succeed."""
+        """True if `take` would succeed."""
         return (self.limit is None or self.used + units <= self.limit) and self.over_share(holders, units) is None
 
     def take(self, holders: Holders, units: int = 1) -> None:
@@ -158,7 +158,7 @@ class Shares:
 
     @contextlib.contextmanager
     def lend(self, *holders: Holder) -> Iterator[Loan]:
-        """What is taken by the loan is given back at the end of the context."""
+        """A loan, whose units are given back at the end of the context."""
         loan = Loan(self, holders)
         try:
             yield loan
@@ -167,7 +167,7 @@ class Shares:
 
 
 class Loan:
-    """What one request, or one body while it grows, holds of a pool."""
+    """The units of a pool that one request, or one body while it grows, holds."""
 
     __slots__ = ("_holders", "_pool", "size")
 

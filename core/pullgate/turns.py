@@ -57,7 +57,7 @@ class Turns:
         self._since = 0.0
         self._line = _lines.setdefault(asyncio.get_running_loop(), FairSlots("turns", 1, waiting=EVERYBODY))
         self._first = False
-        """Whether this piece is the first of the line now."""
+        """True if this piece is the first of the line now."""
         self.spent = 0.0
         """Seconds of work in the slices that have ended."""
 

@@ -1,6 +1,6 @@
 """How often a License may have the upstream asked: a bound for each kind of request, also without limits of its own.
 
-What is answered from memory costs nothing, and neither does joining a request that is on its way already.
+An answer from memory costs nothing, and neither does joining a request that is on its way already.
 The bounds are generous: a large fleet stays below them, a loop does not. Each process counts for itself.
 """
 
@@ -24,14 +24,14 @@ _HINT: Final = "wait, and ask less often: what the proxy answers from its cache 
 
 
 class Asks(StrEnum):
-    """What the upstream is asked for. The value is the word of the refusal."""
+    """The kinds of requests to an upstream. The value is the word of the refusal."""
 
     MANIFESTS = "manifests"
     """GETs of a tag or digest. An index is no pull, so pullsPerHour does not bound it."""
     HEADS = "HEADs"
     """HEADs of manifests and blobs."""
     LISTS = "lists"
-    """Of tags or referrers. One under a tag rule takes up to 20 pages of the upstream."""
+    """Lists of tags or referrers. One under a tag rule takes up to 20 pages of the upstream."""
     PROOFS = "unproven digests"
     """Digests that a tag rule must be proven for: each may cost a request and a search."""
 
@@ -70,7 +70,7 @@ class Rates:
     def spend(self, license_: LicenseFacts, asks: Asks) -> None:
         """The upstream is to be asked once for `license_`. Raises LimitReached."""
         bound = self._bound(license_, asks)
-        # Of another bound it is another bucket: a limit that is changed holds for the next request.
+        # Another bound has another bucket: a limit that is changed holds for the next request.
         key = (license_.namespace, license_.name, asks, bound.at_once)
         wait = self._buckets.take(key, bound.at_once, bound.seconds)
         if wait > 0:

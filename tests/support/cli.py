@@ -16,7 +16,7 @@ NO_CLUSTER = {"KUBECONFIG": "/nonexistent", "KUBERNETES_SERVICE_HOST": ""}
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What came of it."""
+    """The outcome."""
 
     code: int
     output: str

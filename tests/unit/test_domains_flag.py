@@ -11,7 +11,7 @@ ARGUMENTS = ["--external-url", "https://images.example.com"]
 
 
 def domains(monkeypatch: pytest.MonkeyPatch, value: str) -> object:
-    """What the command receives for the variable."""
+    """The value that the command receives for the variable."""
     monkeypatch.setenv("PULLGATE_DOMAINS", value)
     return operator.make_context("operator", [*ARGUMENTS], auto_envvar_prefix="PULLGATE").params["domains"]
 

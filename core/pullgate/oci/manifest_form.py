@@ -18,7 +18,7 @@ ARTIFACT_TYPES: Final = frozenset(
         "application/vnd.cncf.oras.artifact.manifest.v1+json",
     }
 )
-"""Of image-spec 1.1's release candidates and of ORAS: without a schemaVersion; both must name their mediaType."""
+"""Artifact manifests of image-spec 1.1's release candidates and of ORAS: no schemaVersion, but a mediaType."""
 IMAGE_TYPES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 MANIFEST: Final = "a manifest"
 
@@ -62,7 +62,7 @@ def read_object(body: bytes, wanted: str) -> dict[str, Any]:
 
 
 def object_in_words(document: dict[str, Any]) -> str:
-    """What a JSON object is that is not what was asked for."""
+    """The words for a JSON object that was not asked for."""
     if not document:
         return "an empty JSON object"
     return "an error in JSON" if document.keys() & {"errors", "error"} else "another JSON object"

@@ -30,7 +30,7 @@ def validate_glob(pattern: str) -> str | None:
 
 
 def has_wildcard(pattern: str) -> bool:
-    """Whether `pattern` has to be compiled; one without a wildcard is looked up."""
+    """True if `pattern` has to be compiled; one without a wildcard is looked up."""
     return _WILDCARD.search(pattern) is not None
 
 

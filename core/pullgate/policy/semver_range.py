@@ -77,10 +77,10 @@ class _Bound:
     compare: Callable[[_Key, _Key], bool]
     target: _Key
     same_patch: bool
-    """Whether a prerelease counts only if the target is of the same version (npm)."""
+    """True if a prerelease counts only with a target of the same version (npm)."""
 
     def holds(self, version: _Key) -> bool:
-        """Whether `version` is on the right side of the target."""
+        """True if `version` is on the right side of the target."""
         if self.same_patch and not version[3] and version[:3] != self.target[:3]:
             return False
         return self.compare(version, self.target)

@@ -1,4 +1,4 @@
-"""Where a token that Pullgate asked for may be shown: hosts of the service that issued it, over https. Pure.
+"""The hosts that may see a token that Pullgate asked for: those of the service that issued it, over https. Pure.
 
 A tenant chooses the host of a Registry. A token of a cloud's identity opens more than that Registry, so it goes to
 hosts that only this cloud runs: never to another name, never without TLS. A user and a password that a vendor wrote
@@ -43,7 +43,7 @@ class Destination:
     example: str
 
     def takes(self, host: str) -> bool:
-        """Whether `host` (canonical host[:port]) is one of them."""
+        """True if `host` (canonical host[:port]) is one of them."""
         return self.hosts.fullmatch(host.removesuffix(":443")) is not None
 
 
@@ -73,7 +73,7 @@ DESTINATIONS: Final[Mapping[str, Destination]] = {
 
 
 def may_show(kind: str, host: str, *, plain_http: bool) -> bool:
-    """Whether a token of `kind` may be shown to the registry at `host` (canonical)."""
+    """True if a token of `kind` may be shown to the registry at `host` (canonical)."""
     destination = DESTINATIONS.get(kind)
     return destination is not None and not plain_http and destination.takes(host)
 

@@ -1,4 +1,4 @@
-"""Which Registry holds a custom domain: a Secret for each domain in the system namespace. Pure.
+"""The records of who holds a custom domain: a Secret for each domain in the system namespace. Pure.
 
 `domain.<domain>`, type `pullgate.dev/domain-claim`, data `claim.json`. The operator alone writes it, and the proxy
 believes nothing else: a Registry's status may be written by its tenant.
@@ -40,7 +40,7 @@ class DomainClaim:
     namespace: str
     name: str
     uid: str
-    """Of the Registry: one that was made anew under the same name holds nothing."""
+    """The Registry's uid: one that was made anew under the same name holds nothing."""
     since: datetime
     """Whole seconds."""
 

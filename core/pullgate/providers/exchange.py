@@ -122,7 +122,7 @@ class Exchange(Protocol):
 
     @property
     def kind(self) -> str:
-        """Of the token that it brings: a key of `destination.DESTINATIONS`, which says where that may go."""
+        """The kind of its token: a key of `destination.DESTINATIONS`, which names the hosts that may see it."""
         ...
 
     async def issue(self, tools: Tools) -> Issued:

@@ -62,7 +62,7 @@ class UpstreamConfig:
     ca_pem: str | None = field(default=None, repr=False)
     """Certificates that are trusted in addition to the system's."""
     issued: bool = False
-    """Whether the credentials are a token that Pullgate asked for: its token server is the upstream's own host."""
+    """True if the credentials are a token that Pullgate asked for: its token server is the upstream's own host."""
     realm_hosts: frozenset[str] = frozenset()
     """Further hosts (host or host:port, lower case) that may be this Registry's token server."""
     networks: Networks = ()

@@ -67,7 +67,7 @@ ADMINS_STEP = (
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-"""What IANA gives out of IPv6 (RFC 4291, section 2.4; the registry "IPv6 Address Space")."""
+"""The addresses that IANA gives out of IPv6 (RFC 4291, section 2.4; the registry "IPv6 Address Space")."""
 
 
 def name_of(url: URL) -> str:

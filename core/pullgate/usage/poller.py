@@ -12,7 +12,7 @@ import aiohttp
 
 BODY_LIMIT: Final = 32 * 1024 * 1024
 PAGES: Final = 250
-"""Of one proxy in a row: all Licenses that it counts."""
+"""Pages of one proxy in a row: all Licenses that it counts."""
 SECONDS: Final = 10.0
 PROXIES: Final = 256
 """Addresses that are asked, at most."""

@@ -56,7 +56,7 @@ class RegistryInputs:
     ca_secret: Document | None = field(repr=False)
     older_by_host: Name | None
     refusal: Refusal | None
-    """Of a domain that it lists and does not hold."""
+    """The refusal of a domain that it lists and does not hold."""
     checked: Checked | None
     now: datetime
     renewal: Renewal | None = None

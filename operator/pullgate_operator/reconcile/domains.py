@@ -49,7 +49,7 @@ class DomainRecords:
         return {known.registry} if known is not None else self._claims.listing(domain)
 
     async def _write(self, domain: str) -> None:
-        """What shall be is noted before it is written: an older Registry that comes meanwhile is too late."""
+        """The new holder is noted before it is written: an older Registry that comes meanwhile is too late."""
         record = self._claims.next_record(domain, self._clock())
         if record is not None:
             self._claims.put_record(record)

@@ -151,7 +151,7 @@ class RegistryReconciler:
     async def _withdraw_from_another(self, key: Key, uid: str) -> None:
         """Delete what was handed over for a Registry of the same name that is not the one with `uid`.
 
-        What was valid before goes on for the same Registry alone: another one may be another tenant's.
+        A document that was valid before goes on for the same Registry alone: another one may be another tenant's.
         """
         name = handoff_name(key.namespace, key.name)
         document = await self._store.get(Key("Secret", SYSTEM_NAMESPACE, name))

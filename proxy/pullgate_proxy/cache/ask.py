@@ -1,4 +1,4 @@
-"""Who wants which blob, and for which places an upstream is known to have it."""
+"""A request for a blob, and the places for which an upstream is known to have it."""
 
 from __future__ import annotations
 

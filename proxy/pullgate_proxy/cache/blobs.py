@@ -108,7 +108,7 @@ class BlobCache:
         return url
 
     async def _is_proven(self, place: Place) -> bool:
-        """Whether the upstream of `place` has delivered the blob once, whole."""
+        """True if the upstream of `place` has delivered the blob once, whole."""
         if self._places.told(place) is not None or await self.keeper.is_proven(place):
             return True
         return self._places.told(place) is not None  # since the keeper was asked, which may be in another process

@@ -149,7 +149,7 @@ class BlobDir:
         return self.root / "blobs" / algorithm / name[:2] / name
 
     def incoming(self, place: Place) -> Path:
-        """Where a blob is while it comes in from one place: nobody else's upstream can write or delay it."""
+        """The file of a blob while it comes in from one place: nobody else's upstream can write or delay it."""
         return self.root / "incoming" / f"{place.digest.replace(':', '-')}-{place.key}"
 
     def open(self, digest: str) -> Found | None:

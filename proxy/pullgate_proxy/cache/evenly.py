@@ -1,4 +1,4 @@
-"""What is kept in memory for many apps: where there is no room, the app that has most gives up its oldest."""
+"""Entries in memory for many apps: if there is no room, the app that has most gives up its oldest."""
 
 from __future__ import annotations
 

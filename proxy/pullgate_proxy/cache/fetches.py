@@ -43,7 +43,7 @@ class Elsewhere(Protocol):
     name: str
     """For the metric."""
     vouches: bool
-    """Whether who has it there has asked the upstream whether it is still in that very repository."""
+    """True if whoever has it there has asked the upstream if it is still in that very repository."""
 
     async def ask(self, ask: Ask) -> UpstreamResponse | None:
         """The whole blob on its way; None where it cannot be had there.

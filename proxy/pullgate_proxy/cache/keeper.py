@@ -127,7 +127,7 @@ class Keeper:
 
     @property
     def usable(self) -> bool:
-        """Whether a blob may be claimed now, as far as is known."""
+        """True if a blob may be claimed now, as far as is known."""
         return not self._problem or self._clock() >= self._again_at
 
     # --- claims ---
@@ -227,7 +227,7 @@ class Keeper:
             del self._pins[digest]
 
     async def drop(self, digest: str) -> None:
-        """What is kept of it is not what it should be."""
+        """The copy of it is not what it should be."""
         self._on_removed("damaged")
         log.warning("the copy of %s in %s is damaged: it is removed, and fetched again", digest, self.directory.root)
         self._kept.remove(digest)

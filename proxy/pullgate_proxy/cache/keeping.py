@@ -1,4 +1,4 @@
-"""What fetches and reads blobs needs of a keeper, which may be in another process."""
+"""The part of a keeper that fetches and readers of blobs need; it may be in another process."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Keeping(Protocol):
 
     @property
     def directory(self) -> BlobDir:
-        """Where the files are."""
+        """The directory of the files."""
         ...
 
     @property
     def usable(self) -> bool:
-        """Whether a blob may be claimed now, as far as is known."""
+        """True if a blob may be claimed now, as far as is known."""
         ...
 
     @property
@@ -34,11 +34,11 @@ class Keeping(Protocol):
         """After everything else."""
 
     async def is_proven(self, place: Place) -> bool:
-        """Whether the upstream of `place` has delivered the blob once, whole and verified."""
+        """True if the upstream of `place` has delivered the blob once, whole and verified."""
         ...
 
     async def lead(self, place: Place) -> bool:
-        """Whether this process is the one to fetch a blob; `commit` or `abandon` must follow. Else see `join`."""
+        """True if this process is the one to fetch a blob; `commit` or `abandon` must follow. Else see `join`."""
         ...
 
     async def join(self, place: Place) -> int | None:
@@ -66,7 +66,7 @@ class Keeping(Protocol):
         """One reader less."""
 
     async def drop(self, digest: str) -> None:
-        """What is kept of it is not what it should be."""
+        """The copy of it is not what it should be."""
 
     def missing(self, digest: str) -> None:
         """Its file is gone, whoever removed it."""

@@ -159,7 +159,7 @@ class ObjectStore:
             return None
 
     async def _may_serve(self, place: Place) -> bool:
-        """Whether the blob is there, and proven for `place`. A store that does not say so is a no."""
+        """True if the blob is there, and proven for `place`. A store that does not say so is a no."""
         proof = await self._size_of(self._location.proof_key(place))
         return proof is not None and await self._size_of(self._location.key(place.digest)) is not None
 

@@ -16,7 +16,7 @@ class Together:
         self._calls: dict[tuple[object, ...], asyncio.Task[Any]] = {}
 
     def runs(self, key: tuple[object, ...]) -> bool:
-        """Whether a call with this key is under way."""
+        """True if a call with this key is under way."""
         return key in self._calls
 
     async def share(self, key: tuple[object, ...], call: Callable[[], Coroutine[Any, Any, T]]) -> T:

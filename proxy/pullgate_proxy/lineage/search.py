@@ -18,7 +18,7 @@ PAGE_LIMIT = 200
 TAG_LIMIT = 20_000
 """Allowed tags that are resolved, the newest versions first; and as many that are named after a digest."""
 LISTED_SECONDS = 5.0
-"""Of work on tags for one search: 2,000,000 of them under a usual rule."""
+"""Seconds of work on tags for one search: 2,000,000 of them under a usual rule."""
 MANIFEST_LIMIT = 50_000
 KEPT = 16
 """Searches that are not at their end; each holds up to some 10 MiB."""
@@ -33,7 +33,7 @@ class Newest:
         """`begun` is copied."""
         self._tags: list[tuple[str, str]] = list(begun._tags) if begun is not None else []
         self.dropped: bool = begun is not None and begun.dropped
-        """Whether there were more."""
+        """True if there were more."""
 
     def add(self, tag: str) -> None:
         """One more."""

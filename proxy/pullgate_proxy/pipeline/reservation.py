@@ -13,7 +13,7 @@ Reserve = Callable[[int, int], Awaitable[int]]
 
 
 class Reservation:
-    """What one body may have."""
+    """The bytes that one body may send."""
 
     def __init__(self, reserve: Reserve) -> None:
         self._reserve = reserve

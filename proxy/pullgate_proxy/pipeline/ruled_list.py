@@ -19,7 +19,7 @@ from pullgate_proxy.pipeline.tag_pages import ALLOWED, REFUSED, KeptPage
 PAGES: Final = 20
 """Pages of the upstream for one page of the client; a list with fewer allowed tags in them goes on by a link."""
 SECONDS: Final = 0.5
-"""Of work for one answer. A tag takes a microsecond or two, under the largest rule a millisecond."""
+"""Seconds of work for one answer. A tag takes a microsecond or two, under the largest rule a millisecond."""
 CURSOR: Final = "cursor"
 
 Fetch = Callable[[str], Awaitable[KeptPage]]

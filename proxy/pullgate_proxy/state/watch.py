@@ -114,7 +114,7 @@ def apply_change(change: Change, snapshot: Snapshot) -> None:
 
 
 def read_change(change: Change) -> Callable[[Snapshot], None]:
-    """What alters the entry that `change` is about: all that takes long is done, so call this in a thread if it may.
+    """A call that alters the entry of `change`. All that takes long is done before: call this in a thread if it may.
 
     Raises InvalidResource, ValueError, KeyError.
     """

@@ -66,7 +66,7 @@ def identity(role: str | None = ROLE, account: str | None = None) -> Exchange:
 
 
 def actions_of(assume: Asked) -> set[str]:
-    """What the session may do at most, by the session policy of AssumeRole."""
+    """The actions of the session policy of AssumeRole."""
     (statement,) = json.loads(assume.form["Policy"])["Statement"]
     assert (statement["Effect"], statement["Resource"]) == ("Allow", "*")
     return set(statement["Action"])

@@ -70,7 +70,7 @@ class World:
     cache: Path
 
     async def pull(self, proxy: Proxy | None = None) -> tuple[str, str]:
-        """What our customer gets, and how the cache came by it."""
+        """The answer to our customer, and its result in the cache."""
         answer = await self.gate.ask("GET", OURS, self.gate.key("acme"), proxy=proxy)
         assert answer.status == 200, answer.body
         await self.gate.until(lambda: bool(self.files()))  # it comes there after its last byte went out

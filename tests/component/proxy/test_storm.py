@@ -179,7 +179,7 @@ async def test_after_a_storm_two_workers_hold_nothing(tmp_path: Path) -> None:
 
 
 async def levels(gate: Gate, admin_port: int) -> dict[str, float]:
-    """What both workers hold, by their metrics."""
+    """The levels of both workers, by their metrics."""
     async with gate.session.get(f"http://127.0.0.1:{admin_port}/metrics") as answer:
         page = await answer.text()
     wanted = ("requests", "waiting", "bodies")

@@ -13,7 +13,7 @@ SLOW_LICENSES = ("mallory", "trudy")
 RULED = "ruled"
 """A License under a tag rule."""
 REGISTRIES, TESTS = 30, 10
-"""Of each hostile app: 60 Registries at an interval of a second, and 20 ImageTests that drip, are those of two."""
+"""For each hostile app; two have 60 Registries at an interval of a second, and 20 ImageTests that drip."""
 CLAIMER, RESERVED = "claimer", "reserved"
 """Registries that claim the domains of others, and those that nobody may have."""
 RESERVED_DOMAINS = ("kubernetes.default.svc", "registry.default.svc.cluster.local", "images.localhost")
@@ -23,7 +23,7 @@ CLOUDS: dict[str, Document] = {
     "ACR": {"azure": {"tenantID": "tenant", "clientID": "client"}},
 }
 OWN, ACCOUNT = "own", "account"
-"""Whose identity a Registry of a cloud asks for: the operator's, or that of a ServiceAccount."""
+"""The identity that a Registry of a cloud asks for: the operator's, or that of a ServiceAccount."""
 PROVIDER = "projects/1/locations/global/workloadIdentityPools/p/providers/p"
 PRIVATE_HOSTS = {
     "pod-net": "10.0.0.7:8081",
@@ -39,7 +39,7 @@ def build_registry(namespace: str, name: str, host: str, **spec: Any) -> Documen
 
 
 def build_basis(namespace: str, host: str) -> list[Document]:
-    """What its clients need: Registries at `host`, and Licenses."""
+    """The documents that its clients need: Registries at `host`, and Licenses."""
     return [
         build_registry(namespace, "up", host, network={"allowPrivate": True}, repositories=["**"]),
         build_registry(namespace, "slow", host),
@@ -49,7 +49,7 @@ def build_basis(namespace: str, host: str) -> list[Document]:
 
 
 def build_burden(namespace: str, host: str, stuck: str, trap: str) -> list[Document]:
-    """What is a burden to the operator and all proxies. A server at `stuck` hangs, one at `trap` waits for tokens."""
+    """Documents that burden the operator and all proxies. A server at `stuck` hangs, one at `trap` waits for tokens."""
     private = [
         registry(name, address, namespace=namespace, plain_http=name != "service", network={"allowPrivate": True})
         for name, address in PRIVATE_HOSTS.items()

@@ -36,7 +36,7 @@ SECONDS = 20.0
 
 @dataclass(slots=True)
 class Target:
-    """What is attacked, by whom."""
+    """The target of an attack, and the attacker."""
 
     port: int
     """Of the proxy, on 127.0.0.1."""

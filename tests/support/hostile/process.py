@@ -30,18 +30,18 @@ NICE = 19
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to play."""
+    """The attacks to play."""
 
     target: dict[str, Any]
     """A Target's fields."""
     kubeconfig: str
-    """Of somebody with the rights of `edit` in the app's namespace."""
+    """The kubeconfig of somebody with the rights of `edit` in the app's namespace."""
     attacks: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of it."""
+    """The outcome."""
 
     answers: dict[str, dict[str, int]]
     """Attack -> answer -> how often."""

@@ -1,4 +1,4 @@
-"""What is a manifest, and the words for what came instead of one."""
+"""The form of a manifest, and the words for a body that has another."""
 
 from __future__ import annotations
 

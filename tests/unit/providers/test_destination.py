@@ -1,4 +1,4 @@
-"""Where a token that was asked for may go: hosts of its own service, by https."""
+"""The hosts that may see a token that was asked for: those of its own service, by https."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the proxy reads of a store leaves the event loop to customers, however much there is."""
+"""The proxy leaves the event loop to customers, however much it reads of a store."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _PULL: Final = (
     "ecr:GetDownloadUrlForLayer",
     "ecr:ListImages",
 )
-"""What a pull and a list of tags may need. The first pull through a pull-through cache imports the image and creates its
+"""Actions that a pull and a list of tags may need. The first pull through a pull-through cache imports the image and creates its
 repository (ECR's user guide, "IAM permissions required to sync an upstream registry")."""
 SESSION_POLICIES: Final = {
     service: json.dumps(
@@ -90,7 +90,7 @@ class Place:
 
 
 def find_place(registry_type: str, host: str, region: str | None) -> Place:
-    """Where the token of `host` is given; `region` in place of the one that the name tells. Raises CredentialsInvalid."""
+    """The service that gives the token of `host`; `region` replaces the one that the name tells. Raises CredentialsInvalid."""
     if registry_type == "ECRPublic":
         return Place("ecr-public", PUBLIC_REGION)
     if region is not None and not _REGION.match(region):
