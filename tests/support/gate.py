@@ -227,6 +227,13 @@ class Gate:
                 await asyncio.sleep(0.02)
         return answer
 
+    async def until_message(self, path: str, key: str, beginning: str) -> Answer:
+        """Ask until the answer's error begins with `beginning`; fails after WAIT_SECONDS."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while (answer := await self.get(path, key)).status < 400 or not answer.message.startswith(beginning):
+                await asyncio.sleep(0.02)
+        return answer
+
     # --- requests ---
 
     @property

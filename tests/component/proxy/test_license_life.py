@@ -152,6 +152,7 @@ async def test_a_revoked_key_and_its_tokens_are_refused_at_once_by_name(gate: Ga
     assert (refused.fault, refused.code) == ("KeyRevoked", "DENIED")
     await gate.until(lambda: gate.key("acme") != leaked)
     assert (await gate.until_status(PATH, gate.key("acme"), 200)).status == 200
+    await gate.until_message(PATH, leaked, "this license key was revoked on ")  # the day is in the status
     refused = await with_token(gate, bearer)
     assert refused.fault == "KeyRevoked"
     assert refused.message.startswith("this license key was revoked on ")
