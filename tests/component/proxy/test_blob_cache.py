@@ -70,7 +70,8 @@ class World:
                     await asyncio.sleep(pause)
                 result = response.headers.get("X-Pullgate-Cache", "")
         if result == "miss" and settled:
-            await self.gate.until(lambda: not self.incoming)  # it is put in its place after its last byte went out
+            # Until its fetch is over a reader gets the file that came in, whatever stands in its place.
+            await self.gate.until(lambda: not self.incoming and not len(blobs(self).fetches))
         return f"sha256:{received.hexdigest()}", result
 
     def place(self, repository: str = "my-org/large") -> Place:
