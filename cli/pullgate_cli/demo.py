@@ -157,7 +157,7 @@ def describe_next_steps(url: str, keys: dict[str, str], directory: Path, upstrea
     ]
     lines = ["", "Try these in another terminal:", ""]
     for number, (title, license_name, reference) in enumerate(steps, 1):
-        command = pull_command(license_name, keys[license_name], reference)
+        command = pull_command(license_name, keys[license_name], reference, number)
         lines += [click.style(f"{number}. {title}", bold=True), f"   {command}", ""]
     lines += [
         f"Without a license the upstream itself ({upstream.host}) refuses everybody. Then edit",
@@ -166,11 +166,14 @@ def describe_next_steps(url: str, keys: dict[str, str], directory: Path, upstrea
     return "\n".join(lines)
 
 
-def pull_command(user: str, key: str, reference: str) -> str:
-    """A command for the first client that is installed; curl is everywhere."""
+def pull_command(user: str, key: str, reference: str, number: int) -> str:
+    """A command for the first client that is installed; curl is everywhere.
+
+    Each has a directory by its number: skopeo empties it before it pulls, also if the pull is refused.
+    """
     if shutil.which("skopeo"):
         creds = f"--src-tls-verify=false --src-creds {user}:{key}"
-        return f"skopeo copy --insecure-policy {creds} docker://{reference} dir:/tmp/pullgate-demo"
+        return f"skopeo copy --insecure-policy {creds} docker://{reference} dir:/tmp/pullgate-demo-{number}"
     if shutil.which("crane"):
         return f"crane auth login {reference.partition('/')[0]} -u {user} -p {key} && crane manifest {reference}"
     host, _, rest = reference.partition("/")

@@ -17,6 +17,7 @@ from tests.support.clients.command import run
 from tests.support.ports import free_port
 
 BIN = Path(sys.executable).parent
+pytestmark = pytest.mark.xdist_group("demo")  # the commands of all demos write to the same directories
 
 
 @contextlib.asynccontextmanager
@@ -55,6 +56,7 @@ async def test_the_three_commands_do_what_the_demo_says_and_ctrl_c_ends_all(tmp_
         assert "license acme does not cover proxy/demo/upstream/my-org/secret" in refused.output
         assert expired.exit_code != 0
         assert "license former expired on 2026-10-01; renew it with the vendor" in expired.output
+        assert Path(commands[0][-1].removeprefix("dir:"), "manifest.json").exists()  # the refused pulls left it alone
         upstream = next(line for line in lines if "the upstream itself" in line).partition("(")[2].partition(")")[0]
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(20):
