@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from pullgate.words import count
 from pullgate_cli.finding import Finding, ago
 from pullgate_cli.options import ca_option
 from pullgate_cli.place.options import COULD_NOT_RUN, FAILED, PASSED, Where, output_option, place_options, run_in
@@ -125,9 +126,7 @@ def _print(place: Place, findings: list[Finding], output: str) -> None:
         if finding.fix:
             out.print(f"    {escape(finding.fix)}", soft_wrap=True)
     bad, unknown = (sum(f.state == state for f in findings) for state in ("problem", "unknown"))
-    words = (
-        f"[red]{bad} problem{'s' if bad > 1 else ''}[/]" if bad else "no problem" if unknown else "[green]no problem[/]"
-    )
+    words = f"[red]{count(bad, 'problem')}[/]" if bad else "no problem" if unknown else "[green]no problem[/]"
     out.print(words + (f"; [yellow]{unknown} could not be looked at[/]" if unknown else ""))
 
 

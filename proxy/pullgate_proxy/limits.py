@@ -21,6 +21,7 @@ from pullgate.licensing.usage import HOUR, HOURS, Counts, Tally, read_tally
 from pullgate.oci.json_text import read_json
 from pullgate.policy.facts import LicenseFacts, Limits
 from pullgate.usage.poller import InvalidUsage
+from pullgate.words import count
 from pullgate_proxy.pipeline.request import Kind, PullRequest
 from pullgate_proxy.state.snapshot import Name
 from pullgate_proxy.usage import UsageBook
@@ -173,12 +174,12 @@ class Gatekeeper:
     def _check(self, license_: LicenseFacts, limits: Limits, kind: Kind, running: _Running, now: float) -> None:
         at_once, pulls, size = limits.concurrent_blobs, limits.pulls_per_hour, limits.bytes_per_day
         if kind is Kind.BLOBS and at_once is not None and running.requests[kind] >= at_once:
-            raise LimitReached(license_.name, f"used its {at_once} blobs at once", _BUSY_SECONDS)
+            raise LimitReached(license_.name, f"used its {count(at_once, 'blob')} at once", _BUSY_SECONDS)
         if kind is Kind.MANIFESTS and pulls is not None:
             hour = int(now) // HOUR
             # Each GET of a manifest that is running may become a pull.
             if self._used(license_, hour, hour).pulls + running.requests[kind] >= pulls:
-                raise LimitReached(license_.name, f"used its {pulls} pulls this hour", HOUR - now % HOUR)
+                raise LimitReached(license_.name, f"used its {count(pulls, 'pull')} this hour", HOUR - now % HOUR)
         if size is not None and self._bytes_today(license_, running, now) >= size:
             raise LimitReached(license_.name, f"used its {_show(size)} of today", DAY - now % DAY)
 

@@ -33,6 +33,7 @@ from pullgate.licensing.usage import HOUR, Counts, Usage
 from pullgate.policy.facts import LicenseFacts, Limits
 from pullgate.providers.handoff import encode_signing_keys, secret_data
 from pullgate.store.port import Key
+from pullgate.words import count
 from pullgate_operator.plan.signing import ROTATION, plan_token_keys
 from pullgate_operator.reconcile.signing import fetch_token_keys
 from pullgate_operator.reconcile.usage import UsageLedger
@@ -159,7 +160,7 @@ async def test_an_image_test_as_a_customer_is_none_of_its_use(gate: Gate) -> Non
     assert "lastPullAt" not in status
     shown = await pullgate("license", "show", "acme", "--folder", gate.directory, "-n", APP)
     assert "0 pulls, 0 bytes, 0 denied in 24 hours; last pull never" in shown.output
-    assert f"{status['tests24h']} requests of tests in 24 hours" in shown.output
+    assert f"{count(status['tests24h'], 'request')} of tests in 24 hours" in shown.output
     assert (await gate.get(MANIFEST, gate.key("acme"))).status == 200, "its one pull is still there"
 
 
@@ -180,7 +181,7 @@ async def test_a_gate_passes_a_limit_that_is_used_up_and_says_so(gate: Gate) -> 
     before = usage(gate)
     ran = await run_gate(gate)
     assert ran.code == 0, ran.output
-    words = "license acme used its 1 pulls this hour: its own pulls are refused now"
+    words = "license acme used its 1 pull this hour: its own pulls are refused now"
     assert ran.output.count(words) == 1, ran.output
     after = usage(gate)
     assert (after.counts.pulls, after.counts.bytes, after.last_pull) == (1, before.counts.bytes, before.last_pull)
@@ -329,7 +330,7 @@ async def test_neither_upstream_nor_log_sees_a_mark_and_only_a_test_is_answered_
     assert refused.fault == "LimitReached"
     assert not {TEST_HEADER, LIMIT_HEADER} & set(refused.headers)
     told = await gate.get(MANIFEST, gate.key("acme"), headers=headers)
-    assert (told.status, told.headers[LIMIT_HEADER]) == (200, "license acme used its 1 pulls this hour")
+    assert (told.status, told.headers[LIMIT_HEADER]) == (200, "license acme used its 1 pull this hour")
 
 
 async def test_a_mark_does_not_follow_a_redirect_to_another_host(gate: Gate, upstream: ScriptedRegistry) -> None:
@@ -348,8 +349,8 @@ async def test_a_mark_does_not_follow_a_redirect_to_another_host(gate: Gate, ups
 # --- its own bound -----------------------------------------------------------------------------------------------
 
 
-def enter(keeper: Gatekeeper, book: UsageBook, count: int) -> None:
-    for _ in range(count):
+def enter(keeper: Gatekeeper, book: UsageBook, times: int) -> None:
+    for _ in range(times):
         keeper.enter_test(LicenseFacts(APP, "acme", ()), time.time())
         book.note((APP, "acme"), Counts(tests=1), "", time.time())
 
@@ -415,7 +416,7 @@ async def test_workers_count_tests_apart_and_report_a_limit(gate: Gate) -> None:
         await gate.until(_listens(supervisor.port))
         assert [await get(marked) for _ in range(3)] == [(200, None)] * 3
         assert await get({}) == (200, None)
-        assert await get(marked) == (200, "license acme used its 1 pulls this hour")
+        assert await get(marked) == (200, "license acme used its 1 pull this hour")
         assert (await get({}))[0] == 429
         await gate.until(_counted(supervisor.own.usage, Counts(pulls=1, tests=4, denied=1)))
     finally:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pullgate.words import count
 from pullgate_cli.place.options import COULD_NOT_RUN, FAILED, PASSED, Where, output_option, place_options, run_in
 
 if TYPE_CHECKING:
@@ -184,10 +185,14 @@ def _show(document: Document, key: str | None) -> None:
     rows += [("Keys" if not n else "", _key(k)) for n, k in enumerate(_status(document, "keys"))]
     usage = _status(document, "usage")
     if usage:
-        words = f"{usage['pulls24h']} pulls, {usage['bytes24h']:,} bytes, {usage['denied24h']} denied in 24 hours"
+        words = (
+            f"{count(usage['pulls24h'], 'pull')}, {usage['bytes24h']:,} bytes, {usage['denied24h']} denied in 24 hours"
+        )
         rows.append(("Usage", f"{words}; last pull {usage.get('lastPullAt', 'never')}"))
         if usage.get("tests24h"):
-            rows.append(("Tests", f"{usage['tests24h']} requests of tests in 24 hours, in none of these figures"))
+            rows.append(
+                ("Tests", f"{count(usage['tests24h'], 'request')} of tests in 24 hours, in none of these figures")
+            )
     secrets = _status(document, "secrets")
     if secrets:
         rows.append(("Secrets", f"{secrets['license']} (license file), {secrets['pull']} (for the customer's cluster)"))

@@ -18,6 +18,7 @@ from pullgate.resources.fields import format_time, parse_time
 from pullgate.resources.license import KeyStatus, License
 from pullgate.resources.model import API_VERSION
 from pullgate.store.port import Document
+from pullgate.words import count
 from pullgate_operator.plan.keys import HeldKey, KeyPlan, plan_keys, unknown_revoked
 from pullgate_operator.plan.outcome import Conditions, Event, Plan, turned, without_empty
 from pullgate_operator.plan.usage import plan_usage
@@ -148,7 +149,7 @@ def _put_expiring(conditions: Conditions, resource: License) -> tuple[int | None
     if end is None or days is None:
         conditions.drop("ExpiringSoon")
         return None, ()
-    message = f"expires {format_time(end)}, within {days} {'day' if days == 1 else 'days'}; extend spec.expiresAt"
+    message = f"expires {format_time(end)}, within {count(days, 'day')}; extend spec.expiresAt"
     conditions.put("ExpiringSoon", True, "ExpiringSoon", message)
     told = resource.status.warned_days
     return days, (Event("Warning", "ExpiringSoon", message),) if told is None or days < told else ()

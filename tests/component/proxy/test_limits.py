@@ -87,7 +87,7 @@ async def test_a_real_client_shows_the_limit(docker_registry_basic: DockerRegist
         reference = f"{gate.host}/proxy/{APP}/up/{WORKER}:1.0.0"
         pulled = await Crane().pull(reference, "acme", gate.key("acme"), tmp_path / "pulled")
         assert pulled.exit_code != 0
-        assert "license acme used its 1 pulls this hour" in pulled.output
+        assert "license acme used its 1 pull this hour" in pulled.output
 
 
 async def test_replicas_add_up_what_each_of_them_let_through(
