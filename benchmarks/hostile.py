@@ -124,7 +124,7 @@ core 1, the hostile apps with the lowest priority (nice 19).
 
 A pull is a token, a HEAD of the tag, a GET of the manifest, of its config and of its {LAYERS} layers of
 {LAYER_SIZE // 1000} kB, over a connection of its own, with all digests verified; {IMAGES} images, from the cache, by
-path, by domain and as a mirror; four at a time, with 50 ms between two. Of p99 each round is given, too.
+path, by domain and as a mirror; four at a time, with 50 ms between two. The p99 of each round is given, too.
 
 | attack | p50 | p99 (each round) | ratio of p50 | ratio of p99 | pulls | failed | core 0 |
 |---|---|---|---|---|---|---|---|
@@ -133,7 +133,7 @@ path, by domain and as a mirror; four at a time, with 50 ms between two. Of p99 
 The attacks are those of `tests/support/hostile`, by both apps together. Each is bounded in how often it asks, since a
 request costs the proxy its work whoever sends it; so the figures say what an attack costs beyond its own requests. The
 client shares its core with the attackers: what they take from it is in these figures, and so is what other programs
-of the machine take. What the figures can say, and what they cannot: [README.md](README.md#what-limits-each-figure).
+of the machine take. [README.md](README.md#what-limits-each-figure) says what the figures show, and what they cannot.
 """
 
 

@@ -257,7 +257,7 @@ operator, the proxies and the loop share {os.cpu_count()} cores, so the figures 
 {table}
 
 The bare loop sends the same Secrets, statuses and Events as fast as the API server takes them, and decides nothing; it
-runs last, when the API server holds everything that the operator wrote. What the operator spends beyond it: it starts,
+runs last, when the API server holds everything that the operator wrote. The operator spends more than that: it starts,
 lists, reads what the watch tells of its own writes, makes keys and signs license files. Propagation counts from the API
 server's answer to the write.
 """

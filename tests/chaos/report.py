@@ -27,7 +27,7 @@ that is smaller than the images: blobs are evicted and fetched again all the tim
 - **again after**: seconds from the end of the toxic until every image could be pulled; a pull that is lost after that
   ({recovery:g} s are waited for) fails the run.
 
-What breaks a disk, a peer, a worker, a store or a certificate has to show that it was met: a damaged file was found,
+A fault of a disk, a peer, a worker, a store or a certificate has to show that it was met: a damaged file was found,
 the disk was given up and is used again, a worker was replaced. In what the processes wrote (logs, metrics, caches) no
 secret may stand. The API server is not here: that no pull fails while it is away, and that a License ends on time then,
 is shown by `tests/cluster/test_operator.py`,

@@ -19,8 +19,8 @@ ROOT = PAGE.parents[2]
 HEAD = """\
 # Registries
 
-What to do at each provider. The same text, filled in for you: `pullgate registry guide TYPE --host … --name …`. How
-credentials are renewed and when they warn: [credentials](../credentials.md). A further type: [adding a
+Each page says what to do at a provider. `pullgate registry guide TYPE --host … --name …` prints the same text, filled
+in for you. [Credentials](../credentials.md) says how credentials are renewed and when they warn. A further type: [adding a
 type](../adding-a-type.md).
 
 | type | | credentials |
@@ -37,7 +37,7 @@ No provider was asked itself.
 """
 
 KINDS = """
-What ends in mid-blob is a token of the registry, and a broken blob is resumed with the next one. ECR has no such token:
+A token of the registry may end in mid-blob; a broken blob is resumed with the next one. ECR has no such token:
 its password ends, which bytes on their way do not feel; a blob that breaks after that end is resumed with the new
 password where there is one by then, and else aborted, so that the client's own next try gets it.
 

@@ -47,7 +47,7 @@ _GUIDE = Guide(
         "`docker.io`, `index.docker.io`, `registry-1.docker.io` and `registry.hub.docker.com` are one registry: a reference may name any of them.",
         "A HEAD of a manifest is not counted against the limit; Pullgate checks by HEAD.",
         "An organization's token (dckr_oat_…) logs in with the organization's name as the user.",
-        "Where an organization enforces single sign-on, its members cannot log in with a password here: only a token does.",
+        "If an organization enforces single sign-on, its members cannot log in with a password here: only a token does.",
     ),
     user_example="my-bot",
 )

@@ -14,7 +14,7 @@ _GUIDE = Guide(
     steps=(
         "Use a machine account that is a member of the organization and reads the packages (or the repositories that they inherit access from).",
         "Its Settings, Developer settings, Personal access tokens, Tokens (classic), Generate: scope read:packages alone, with an expiration.",
-        "Where the organization requires SAML single sign-on: Configure SSO beside the token, Authorize.",
+        "If the organization requires SAML single sign-on: Configure SSO beside the token, Authorize.",
     ),
     permission="read:packages",
     commands=(
