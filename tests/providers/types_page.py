@@ -20,8 +20,8 @@ HEAD = """\
 # Registries
 
 Each page says what to do at a provider. `pullgate registry guide TYPE --host … --name …` prints the same text, filled
-in for you. [Credentials](../credentials.md) says how credentials are renewed and when they warn. A further type: [adding a
-type](../adding-a-type.md).
+in for you. [Credentials](../credentials.md) says how credentials are renewed and when they warn.
+A further type: [adding a type](../adding-a-type.md).
 
 | type | | credentials |
 |---|---|---|
