@@ -30,8 +30,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	git ls-files -z '*.sh' scripts .ci/run | xargs -0 $(BIN)/shellcheck
+	git ls-files -z '*.sh' scripts ':!*.py' .ci/run | xargs -0 $(BIN)/shellcheck
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/python scripts/plain_english.py $$(git ls-files '*.md')
 
 types: $(VENV)/.dev
 	$(BIN)/mypy

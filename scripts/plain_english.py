@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Find sentences of docstrings, comments and pages that do not begin with their subject.
 
-    scripts/plain-english [FILE…]     all files of the repository if none is named
+    scripts/plain_english.py FILE…     Python and Markdown
 
 A sentence that begins with "What …" or "Whether …" has to be read to its end before its subject is known. Exit code 1
-and FILE:LINE: SENTENCE for each. Questions, code and generated pages are left out.
+and FILE:LINE: SENTENCE for each. Questions, headings, quotations and code are left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import ast
 import io
 import re
-import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
@@ -23,7 +22,6 @@ CUT = re.compile(r"(?<=[.:;!?])\s+|\n\s*\n")
 PREFIX = re.compile(r"(?:[-*|>\s]|\d+\.\s)*")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 QUOTED = re.compile(r"`[^`]*`|\"[^\"\n]*\"")
-GENERATED = re.compile(r"\A<!-- (?:made|written|generated)", re.IGNORECASE)
 
 
 def find(text: str) -> Iterator[tuple[int, str]]:
@@ -41,7 +39,8 @@ def find(text: str) -> Iterator[tuple[int, str]]:
 def texts_of_python(source: str) -> Iterator[tuple[int, str]]:
     """(line, text) of each docstring and comment."""
     for node in ast.walk(ast.parse(source)):
-        for statement in getattr(node, "body", None) or () if not isinstance(node, ast.Lambda | ast.IfExp) else ():
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else ():  # a lambda's is an expression
             value = statement.value if isinstance(statement, ast.Expr) else None
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 yield value.lineno, value.value
@@ -52,8 +51,6 @@ def texts_of_python(source: str) -> Iterator[tuple[int, str]]:
 
 def texts_of_page(source: str) -> Iterator[tuple[int, str]]:
     """(line, text) of each line of a Markdown page but its headings, which are no sentences."""
-    if GENERATED.match(source):
-        return
     blank = CODE.sub(lambda match: "\n" * match[0].count("\n"), source)
     for number, line in enumerate(blank.split("\n"), 1):
         if not line.startswith("#"):
@@ -73,8 +70,7 @@ def check(path: Path) -> list[str]:
 
 def main() -> int:
     """The exit code."""
-    named = sys.argv[1:] or subprocess.check_output(["git", "ls-files", "*.py", "*.md"], text=True).split()
-    found = [line for name in named for line in check(Path(name))]
+    found = [line for name in sys.argv[1:] for line in check(Path(name))]
     print(*found, sep="\n", end="\n" if found else "")
     return 1 if found else 0
 
