@@ -1,4 +1,4 @@
-"""What fails between the processes of one Pullgate, and around it: peers, workers, the object store, certificates."""
+"""Faults between the processes of one Pullgate, and around it: peers, workers, the object store, certificates."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def _addresses(*ports: int) -> list[tuple[str, int]]:
 
 
 def _is_shared(held: Image, *ports: int) -> bool:
-    """Whether the image's layers are not all of the same replica."""
+    """True if the image's blobs over 3000 bytes belong to more than one replica."""
     return len({owner_of(digest, _addresses(*ports)) for digest, body in held.blobs.items() if len(body) > 3000}) > 1
 
 
 @contextlib.asynccontextmanager
 async def _peers(stage: Stage) -> AsyncIterator[tuple[Process, Process, Link]]:
-    """Two replicas that ask each other, and the link by which the first asks the second."""
+    """Two replicas that ask each other, and the link from the first to the second."""
     ports = [free_port(), free_port()]
     async with Link(f"127.0.0.1:{ports[1]}") as link:
         while not all(_is_shared(made, ports[0], link.port) for made in stage.images.values()):
