@@ -29,7 +29,7 @@ class World:
 
     @property
     def reference(self) -> str:
-        """What the client is told to pull."""
+        """The image reference that the client pulls."""
         return f"{self.gate.host}/proxy/{APP}/{self.registry}/{self.repository}:{self.tag}"
 
 
@@ -41,7 +41,7 @@ class Scenario:
     """One way to fail."""
 
     reason: str
-    """Of the faults table."""
+    """Its reason in the faults table."""
     title: str
     words: str
     """The cause, as every client should show it."""

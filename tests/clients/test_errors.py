@@ -1,6 +1,6 @@
-"""Whoever reads the error knows whose move it is: what each client prints for each fault holds the cause.
+"""Each client's output for each fault names the cause, so that the reader knows whose move it is.
 
-With PULLGATE_ERRORS_DIR set, what was printed is kept there; `make docs` makes docs/errors.md of it.
+With PULLGATE_ERRORS_DIR set, the output is kept there; `make docs` builds docs/errors.md from it.
 """
 
 from __future__ import annotations
