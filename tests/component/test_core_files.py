@@ -29,7 +29,7 @@ def start(command: Sequence[str], directory: Path) -> subprocess.Popen[bytes]:
 
 
 def end(process: subprocess.Popen[bytes], number: int) -> bool:
-    """Whether the kernel made a core of it when it was ended by the signal `number`."""
+    """End it by the signal `number`. True if the kernel dumped a core."""
     os.kill(process.pid, number)
     _, status = os.waitpid(process.pid, 0)
     process.returncode = -number

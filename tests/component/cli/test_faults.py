@@ -1,6 +1,6 @@
 """One word for each fault, wherever a person or a program meets it: command line, JSON, ImageTest, Event.
 
-What is printed is kept in snapshots/: at 80 columns on a terminal, and in a pipe. PULLGATE_UPDATE_SNAPSHOTS=1 writes
+The output is kept in snapshots/: at 80 columns on a terminal, and in a pipe. PULLGATE_UPDATE_SNAPSHOTS=1 writes
 them anew.
 """
 
@@ -30,7 +30,7 @@ SCHEMA = json.loads((ROOT / "docs" / "schemas" / "gate.schema.json").read_text()
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 TIMEOUTS = {"connect_timeout": 1.0, "first_byte_timeout": 0.5, "idle_timeout": 1.0}
 NEVER_OF_A_LICENSE = {"LoginRequired", "KeyMalformed", "KeyUnknown", "KeyRotated", "KeyRevoked", "TooManyAttempts"}
-"""What a test that takes the key of the License's own Secret cannot meet."""
+"""Faults that cannot occur in a test with the key from the License's own Secret."""
 FAULTS = [scenario for scenario in SCENARIOS if scenario.reason not in NEVER_OF_A_LICENSE]
 
 

@@ -1,4 +1,4 @@
-"""What was answered a moment ago is answered again, and nothing that changed since is passed over."""
+"""A recent answer is given again, unless something that it depends on has changed since."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class World:
         return sorted(found)
 
     async def by_worker(self, series: str) -> Counter[str]:
-        """Of a counter, from the admin port."""
+        """A counter's value for each worker, from the admin port."""
         admin = f"http://127.0.0.1:{self.supervisor.admin_port}/metrics"
         async with self.gate.session.get(admin) as response:
             page = (await response.read()).decode()
