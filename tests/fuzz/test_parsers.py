@@ -1,4 +1,4 @@
-"""Whatever an outsider writes, each parser takes it or refuses it as it says, at every size that it is given."""
+"""Each parser accepts or refuses any input as documented, at every size."""
 
 from __future__ import annotations
 

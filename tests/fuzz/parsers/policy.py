@@ -1,4 +1,4 @@
-"""What a vendor writes about what may be pulled: globs, ranges, routes; keys and license files; counts."""
+"""Parsers of a vendor's rules for pulls: globs, ranges, routes; keys and license files; counts."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _key(key: str) -> None:
 
 
 def _license_file(facts: dict[str, Any]) -> None:
-    """What is taken is what was signed: it can be signed anew to the same facts."""
+    """Facts that were verified can be signed again, and verify to the same facts."""
     assert verify_license(sign_license(facts, ED25519_PEM), [_PUBLIC]) == facts
 
 

@@ -1,5 +1,4 @@
-"""What customers send, what lists upstreams answer with,
-what other proxies count; and what is typed at the command."""
+"""Parsers of customers' requests, upstreams' lists, other proxies' counts, and the arguments of the command line."""
 
 from __future__ import annotations
 
