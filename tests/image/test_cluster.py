@@ -62,7 +62,7 @@ def installed(image: Image) -> Iterator[Installed]:
 
 @pytest.fixture(scope="module")
 def key(installed: Installed) -> str:
-    """Of the License `acme` in `my-app`."""
+    """The key of the License `acme` in `my-app`."""
     installed.apply_app(APP)
     installed.apply_license(APP, LICENSE)
     installed.wait_for(APP, f"license/{LICENSE}", "Valid", WATCH_SECONDS)

@@ -84,7 +84,7 @@ MISSING: Mapping[tuple[str, str], str] = {
 
 
 def read(directory: Path) -> set[tuple[str, str]]:
-    """What the tests showed."""
+    """The cells (type, column) that the tests showed."""
     rows = [json.loads(path.read_text()) for path in directory.glob("*.json")]
     return {(row["type"], row["column"]) for row in rows}
 
