@@ -1,4 +1,4 @@
-"""What stands in deploy/, without a cluster: it builds, its pods are restricted, its roles are the least."""
+"""deploy/ without a cluster: it builds, its pods are restricted, its roles are minimal."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_what_the_pods_are_told_is_understood(built: list[Document], monkeypatch
 
 
 def parameters(container: Document, built: list[Document], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the command of a container reads out of its arguments and environment. Raises click.UsageError."""
+    """The parameters that a container's command reads from its arguments and environment. Raises click.UsageError."""
     name, *arguments = container["args"]
     command = COMMANDS[name]
     own = {row["name"]: row["value"] for row in container["env"] if row["name"].startswith("PULLGATE_")}

@@ -44,7 +44,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Where it stands, and a PromQL expression."""
+    """Pairs of an alert's name or a panel's title, and a PromQL expression."""
     for name, rule in alerts().items():
         yield name, rule["expr"]
     for panel in dashboard()["panels"]:

@@ -80,7 +80,7 @@ class World:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the license file says, verified."""
+        """The verified facts in the license file."""
         text = secret_data(self.secrets["acme-license"])["license.yaml"].decode()
         return verify_license(text, [self.signing[1]])
 
@@ -91,7 +91,7 @@ class World:
 
 
 def reasons(plan: Plan) -> list[str]:
-    """Of its events."""
+    """The reasons of the plan's events."""
     return [event.reason for event in plan.events]
 
 

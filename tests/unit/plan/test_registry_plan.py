@@ -166,7 +166,7 @@ def test_a_repository_that_may_prove_the_login_is_tried_at_once() -> None:
 
 
 def message(plan: RegistryPlan, type_: str) -> str:
-    """Of a condition."""
+    """The message of a condition."""
     return next(str(c["message"]) for c in plan.plan.status["conditions"] if c["type"] == type_)
 
 
