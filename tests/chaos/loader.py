@@ -86,7 +86,7 @@ class Loader:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Pull while the context is open; the tally begins anew."""
+        """Pull while the context is open, with a new tally."""
         self.tally = Tally()
         stopped = asyncio.Event()
         tasks = [asyncio.create_task(self._work(n, stopped)) for n in range(self._load.workers)]
@@ -119,7 +119,7 @@ class Loader:
                     await asyncio.sleep(self._load.pause)
 
     async def _crane(self, stopped: asyncio.Event) -> None:
-        """`crane pull`, and whether all arrived."""
+        """Run `crane pull` again and again, and count incomplete pulls as failed."""
         (repository, tag), image = list(self._images.items())[1]
         reference = f"{self.base.partition('://')[2]}/{self._prefix}/{repository}:{tag}"
         while not stopped.is_set():

@@ -66,7 +66,7 @@ async def _peers(stage: Stage) -> AsyncIterator[tuple[Process, Process, Link]]:
 
 
 def _clear(process: Process) -> None:
-    """Have it fetch what it kept: only then it asks its peer."""
+    """Remove its cached blobs: it asks its peer only for blobs that it lacks."""
     for file in process.blobs():
         file.unlink(missing_ok=True)
 
@@ -82,7 +82,7 @@ async def _peer_lies(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
         return loader.tally.causes.get("ClientPayloadError", 0) > 0
 
     async with contextlib.AsyncExitStack() as lying:
-        # From the first byte on: what is in the cache already is asked of no peer.
+        # The link corrupts from the first byte: blobs that are already cached are requested from no peer.
         await lying.enter_async_context(link.poisoned(Toxic(flip_every=100_000)))
 
         async def work() -> None:
@@ -124,7 +124,7 @@ async def _peer_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
 @scenario("workers", "one of two is killed by SIGKILL, again and again")
 @contextlib.asynccontextmanager
 async def _workers_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    """The requests that it had break: their clients try again, and reach the other."""
+    """Its requests break; their clients retry and reach the other worker."""
     async with up(stage.caching("workers", "--workers", "2")) as process:
         loader = stage.loader(base=process.base)
 

@@ -35,7 +35,7 @@ READY_SECONDS: Final = 30.0
 NAME: Final = "upstream.chaos.example"
 """The upstream's name in the process' own /etc/hosts."""
 CACHE_SIZE: Final = "4Mi"
-"""Less than all blobs, and more than twice the largest: each is kept, and goes again soon."""
+"""Less than all blobs need, but twice the largest fits: each blob is cached, and evicted soon."""
 WORKERS: Final = 8
 """Clients at once."""
 STANDALONE: Final = ("pullgate_cli", "standalone", "--private-networks", "127.0.0.0/8")
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class NotReady(Exception):
-    """A process did not become ready; the message holds the end of what it said."""
+    """A process did not become ready; the message holds the end of its log."""
 
 
 class Process:
@@ -128,7 +128,7 @@ class Process:
             FOUND.extend(await asyncio.to_thread(search_product_files, self.folder))
 
     def _search_cache(self) -> list[Finding]:
-        """While it runs: what is mounted for it alone goes with it."""
+        """Search while it runs: its private mounts vanish when it ends."""
         found: list[Finding] = []
         for file in self.blobs() if self.cache_path is not None else ():
             with contextlib.suppress(FileNotFoundError):  # evicted just now

@@ -31,7 +31,7 @@ def _match_globs(data: bytes) -> tuple[str, str, bool | None]:
 
 
 def _globs(found: tuple[str, str, bool | None]) -> None:
-    """As segment by segment, where that is not too slow; a name has no empty segment."""
+    """Agrees with a match segment by segment, if that is not too slow; a name has no empty segment."""
     pattern, name, matched = found
     if matched is not None and len(pattern) + len(name) < 60 and pattern.count("**") < 4 and _is_name(name):
         assert matched == _covers(pattern.split("/"), name.split("/"))
