@@ -80,7 +80,7 @@ _RUN = (
 
 
 def clean(text: str) -> str:
-    """`text` without progress, and without what differs from run to run."""
+    """`text` without progress, and without parts that differ from run to run."""
     kept = []
     for line in text.splitlines():
         if not line.strip() or _NOISE.match(line):

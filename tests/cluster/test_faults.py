@@ -53,7 +53,7 @@ async def proxy(cluster: Kubectl) -> AsyncIterator[ApiProxy]:
 
 @contextlib.asynccontextmanager
 async def operator(kubeconfig: Path, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The operator as a process. Always the same identity: what it held when it was killed, it takes over at once."""
+    """The operator as a process. Its identity stays the same, so after a kill it takes over its own Lease at once."""
     command = ["-m", "pullgate_cli", "operator", "--external-url", "https://images.test", "--admin", "127.0.0.1:0"]
     with log.open("ab") as out:
         process = await asyncio.create_subprocess_exec(

@@ -315,7 +315,7 @@ def leads(port: int) -> bool:
 
 
 class Pulls:
-    """Pulls of one key from every replica, without a pause, until told to stop."""
+    """Pulls of one key from every replica, without a pause, until stopped."""
 
     def __init__(self, world: World, app: str, key: str) -> None:
         self.world, self.app, self.key = world, app, key

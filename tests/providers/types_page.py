@@ -133,7 +133,7 @@ def _cell(name: str, column: str, shown: set[tuple[str, str]], reasons: list[str
 
 
 def main() -> int:
-    """Write it; 1 where a cell is empty."""
+    """Write the page. The exit code: 1 if a cell is empty."""
     shown = read(Path(sys.argv[1]))
     PAGE.write_text(render(shown))
     for name, column in gaps(shown):
