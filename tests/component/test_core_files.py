@@ -98,7 +98,7 @@ async def test_no_core_file_is_made_of_a_process_of_ours(tmp_path: Path, name: s
 
 
 async def test_of_another_process_one_is_made(tmp_path: Path) -> None:
-    """So the test above can fail; where the kernel hands cores to a program, that one decides."""
+    """This proves that the test above can fail. If the kernel pipes cores to a program, that program decides."""
     process = start(["-c", "import time; print('up', flush=True); time.sleep(60)"], tmp_path)
 
     async def is_up() -> bool:

@@ -66,7 +66,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def standalone(folder: Folder, *options: str, under: Sequence[str] = (), **env: str) -> AsyncIterator[Running]:
-    """A process that serves `folder`, once it says so; `env` stands beside the environment of here.
+    """A process that serves `folder`, once it is ready; `env` adds to the environment of the tests.
 
     `under` is a command that runs another, such as setpriv.
     """

@@ -75,7 +75,7 @@ async def test_a_fault_has_one_name_everywhere(scenario: Scenario, tmp_path: Pat
 
 
 def compare(world: World, scenario: Scenario, form: str, ran: Ran) -> None:
-    """With what was printed when it was last looked at."""
+    """Compare the output with its snapshot."""
     path = SNAPSHOTS / f"{scenario.title.replace(' ', '-').replace(chr(39), '')}.{form}.txt"
     text = clean(ran.output.replace(world.gate.host, "images.test").replace(world.upstream.host, "quay.test"))
     if os.environ.get("PULLGATE_UPDATE_SNAPSHOTS"):
@@ -85,7 +85,7 @@ def compare(world: World, scenario: Scenario, form: str, ran: Ran) -> None:
 
 
 def clean(text: str) -> str:
-    """Without what differs from run to run, and digests, which differ from one version of zlib to another."""
+    """`text` without parts that differ from run to run, and without digests, which depend on the version of zlib."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     text = re.sub(r"\d+\.\d+ s\b", "N s", text)
     text = re.sub(r"\b(?:localhost|127\.0\.0\.1):\d+", "host.test", text)

@@ -36,7 +36,7 @@ async def world(
 
 
 async def warm(gate: Gate, license_name: str = "acme", path: str = PATH, **headers: str) -> Answer:
-    """Asked often enough that what is known of it would be used."""
+    """Ask three times, so that the last answer can come from memory."""
     for _ in range(3):
         answer = await gate.get(path, gate.key(license_name), headers=headers)
         assert answer.status == 200
