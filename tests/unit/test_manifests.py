@@ -149,7 +149,7 @@ def test_a_proxy_has_the_time_to_drain() -> None:
 
 
 def test_what_the_pods_are_told_is_understood(built: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the commands' own parsers; a variable that is no option of the command would be told to nobody."""
+    """Uses the commands' own parsers; a variable that is no option of the command would have no effect."""
     for pod in pods(built):
         for container in pod["spec"]["containers"]:
             assert parameters(container, built, monkeypatch)
@@ -271,7 +271,7 @@ def test_every_selector_finds_pods_and_every_named_port_is_one(built: list[Docum
 
 
 def selectors(spec: Any) -> Iterator[dict[str, str]]:
-    """The label selectors of pods that stand anywhere in a spec."""
+    """The label selectors of pods, from anywhere in a spec."""
     if isinstance(spec, dict):
         for key, value in spec.items():
             if key in {"selector", "podSelector", "labelSelector"}:

@@ -45,7 +45,7 @@ INPUTS = RegistryInputs(registry(), SECRET, None, None, None, None, NOW)
 
 
 def decide(**changes: Any) -> RegistryPlan:
-    """The plan where `changes` hold."""
+    """The plan with `changes` to the inputs."""
     return plan_registry(dataclasses.replace(INPUTS, **changes))
 
 
