@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""The plugins that all tests share."""
 
 pytest_plugins = [
     "tests.support.fixtures",

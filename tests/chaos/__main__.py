@@ -34,7 +34,7 @@ async def work(seconds: float, only: str) -> list[Result]:
 
 
 def main() -> int:
-    """The exit code: 1 where a byte was wrong or a pull was lost."""
+    """The exit code: 1 if a byte was wrong or a pull was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--only", default="", help="a part of the name of a toxic")

@@ -16,25 +16,25 @@ CHUNK: Final = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Toxic:
-    """What is done to each connection, or to the bytes on their way from the server to the client."""
+    """Faults of each connection, or of the bytes from the server to the client."""
 
     refuse: bool = False
-    """Nobody listens."""
+    """True if nobody listens."""
     end_after: int | None = None
     """Bytes after which the connection ends."""
     reset: bool = False
-    """It ends by RST, not FIN."""
+    """True if it ends with RST instead of FIN."""
     flip_every: int | None = None
     """Bytes between two of which one bit is wrong; headers stay whole."""
     bytes_per_second: int | None = None
     hang_after: int | None = None
-    """Bytes after which nothing more comes."""
+    """Bytes after which the link sends nothing more."""
     answer: bytes | None = None
-    """What is answered to each request instead of the server's answer."""
+    """The answer to each request, instead of the server's."""
 
 
 class Link:
-    """Listens, and passes on to `target`; `toxic` holds for connections that are open, too."""
+    """Listens, and forwards to `target`; `toxic` also applies to open connections."""
 
     def __init__(self, target: str, tls: ssl.SSLContext | None = None) -> None:
         """`target` is host:port, in plain TCP; with `tls` the link's own side speaks TLS."""
@@ -59,11 +59,11 @@ class Link:
 
     @property
     def port(self) -> int:
-        """Of the link."""
+        """The port of the link."""
         return int(self.host.rpartition(":")[2])
 
     async def poison(self, toxic: Toxic | None) -> None:
-        """Misbehave from now on; None: be good again. Connections are begun anew where that is part of it."""
+        """Misbehave from now on; None ends it. Drops open connections if the toxic needs new ones."""
         before, self.toxic = self.toxic, toxic
         if toxic is not None and (toxic.refuse or toxic.answer is not None):
             self.drop()

@@ -20,15 +20,15 @@ from tests.support.clients.daemonless import Crane
 from tests.support.images import Image
 
 TRIES: Final = 6
-"""Of one request, as real clients have five or six."""
+"""Attempts for one request; real clients make five or six."""
 IDLE_SECONDS: Final = 3.0
 LAST_SECONDS: Final = 0.5
-"""For a real client that still pulls in the end, before it is stopped and not counted."""
+"""Seconds that a real client gets to finish its last pull; after that it is stopped and not counted."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What happened."""
+    """Counts of pulls and requests."""
 
     tried: int = 0
     """Pulls."""
@@ -37,12 +37,12 @@ class Tally:
     retried: int = 0
     """Requests that were sent again."""
     wrong: int = 0
-    """Bodies that came whole, in one answer with a clean end, and were not what their digest says."""
+    """Bodies that arrived completely, in one answer with a clean end, but do not match their digest."""
     put_together_wrong: int = 0
-    """The same of bodies that the client put together from an aborted answer and a part: only it can tell."""
+    """The same of bodies that the client joined from an aborted answer and a range: only the client can detect it."""
     bytes: int = 0
     crane_tried: int = 0
-    """Pulls of a real client beside them."""
+    """Pulls of a real client at the same time."""
     crane_failed: int = 0
     causes: dict[str, int] = field(default_factory=dict)
     """How requests failed: status and reason, or the error's name."""
@@ -86,7 +86,7 @@ class Loader:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Pull while the context is open; the tally begins anew."""
+        """Pull while the context is open, with a new tally."""
         self.tally = Tally()
         stopped = asyncio.Event()
         tasks = [asyncio.create_task(self._work(n, stopped)) for n in range(self._load.workers)]
@@ -119,7 +119,7 @@ class Loader:
                     await asyncio.sleep(self._load.pause)
 
     async def _crane(self, stopped: asyncio.Event) -> None:
-        """`crane pull`, and whether all arrived."""
+        """Run `crane pull` again and again, and count incomplete pulls as failed."""
         (repository, tag), image = list(self._images.items())[1]
         reference = f"{self.base.partition('://')[2]}/{self._prefix}/{repository}:{tag}"
         while not stopped.is_set():
@@ -165,7 +165,7 @@ class Loader:
         raise PullFailed
 
     async def _ask(self, session: aiohttp.ClientSession, url: str, headers: dict[str, str], have: bytearray) -> bool:
-        """Whether the body came to its end; what came is in `have`, and is asked for no more."""
+        """True if the body completes. `have` collects its bytes, and the next request asks only for the rest."""
         wanted = {**headers, "Range": f"bytes={len(have)}-"} if have else headers
         try:
             async with session.get(url, headers=wanted) as response:

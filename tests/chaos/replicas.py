@@ -1,4 +1,4 @@
-"""What fails between the processes of one Pullgate, and around it: peers, workers, the object store, certificates."""
+"""Faults between the processes of one Pullgate, and around it: peers, workers, the object store, certificates."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def _addresses(*ports: int) -> list[tuple[str, int]]:
 
 
 def _is_shared(held: Image, *ports: int) -> bool:
-    """Whether the image's layers are not all of the same replica."""
+    """True if the image's blobs over 3000 bytes belong to more than one replica."""
     return len({owner_of(digest, _addresses(*ports)) for digest, body in held.blobs.items() if len(body) > 3000}) > 1
 
 
 @contextlib.asynccontextmanager
 async def _peers(stage: Stage) -> AsyncIterator[tuple[Process, Process, Link]]:
-    """Two replicas that ask each other, and the link by which the first asks the second."""
+    """Two replicas that ask each other, and the link from the first to the second."""
     ports = [free_port(), free_port()]
     async with Link(f"127.0.0.1:{ports[1]}") as link:
         while not all(_is_shared(made, ports[0], link.port) for made in stage.images.values()):
@@ -66,7 +66,7 @@ async def _peers(stage: Stage) -> AsyncIterator[tuple[Process, Process, Link]]:
 
 
 def _clear(process: Process) -> None:
-    """Have it fetch what it kept: only then it asks its peer."""
+    """Remove its cached blobs: it asks its peer only for blobs that it lacks."""
     for file in process.blobs():
         file.unlink(missing_ok=True)
 
@@ -82,7 +82,7 @@ async def _peer_lies(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
         return loader.tally.causes.get("ClientPayloadError", 0) > 0
 
     async with contextlib.AsyncExitStack() as lying:
-        # From the first byte on: what is in the cache already is asked of no peer.
+        # The link corrupts from the first byte: blobs that are already cached are requested from no peer.
         await lying.enter_async_context(link.poisoned(Toxic(flip_every=100_000)))
 
         async def work() -> None:
@@ -124,7 +124,7 @@ async def _peer_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
 @scenario("workers", "one of two is killed by SIGKILL, again and again")
 @contextlib.asynccontextmanager
 async def _workers_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    """The requests that it had break: their clients try again, and reach the other."""
+    """Its requests break; their clients retry and reach the other worker."""
     async with up(stage.caching("workers", "--workers", "2")) as process:
         loader = stage.loader(base=process.base)
 

@@ -1,4 +1,4 @@
-"""What a scenario is: load before, while and after something is broken, and what must hold."""
+"""A scenario: load before, during and after a fault, and the invariants that must hold."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ RECOVERY_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one toxic did."""
+    """The result of one toxic."""
 
     where: str
     name: str
     tally: Tally
     recovered: float | None
-    """Seconds after its end until every image could be pulled; None: it could not."""
+    """Seconds from its end until every image could be pulled; None if that did not happen."""
     behind: bool
-    """Whether it spoils what the proxy has sent: then it is the client that finds wrong bytes."""
+    """True if it corrupts bytes after the proxy has sent them: then the client finds wrong bytes."""
     harmless: bool = False
-    """Whether meanwhile, too, no pull may fail and no request may wait in vain."""
+    """True if no pull may fail and no request may time out, even during the toxic."""
 
     @property
     def good(self) -> bool:
-        """No wrong byte that the proxy brought to an end, and no pull lost afterwards."""
+        """True if the proxy completed no wrong body, every image recovered, and a harmless toxic cost no pull."""
         lost = self.tally.failed + self.tally.crane_failed + self.tally.causes.get("SocketTimeoutError", 0)
         return self.recovered is not None and (self.behind or self.tally.wrong == 0) and not (self.harmless and lost)
 
 
 Trouble = Callable[[Stage, float], AbstractAsyncContextManager[Loader]]
-"""While it is open the toxic holds for about `seconds`; it gives the loader."""
+"""Makes a context in which the toxic holds for about so many seconds; its value is the loader."""
 
 
 @dataclass(frozen=True, slots=True)

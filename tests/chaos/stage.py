@@ -1,4 +1,4 @@
-"""What chaos is made on: a real registry, links around the proxy, the proxy as a process of its own."""
+"""The chaos stage: a real registry, links around the proxy, the proxy as a process of its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ READY_SECONDS: Final = 30.0
 NAME: Final = "upstream.chaos.example"
 """The upstream's name in the process' own /etc/hosts."""
 CACHE_SIZE: Final = "4Mi"
-"""Less than all blobs, and more than twice the largest: each is kept, and goes again soon."""
+"""Less than all blobs need, but twice the largest fits: each blob is cached, and evicted soon."""
 WORKERS: Final = 8
 """Clients at once."""
 STANDALONE: Final = ("pullgate_cli", "standalone", "--private-networks", "127.0.0.0/8")
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class NotReady(Exception):
-    """A process did not become ready; the message holds the end of what it said."""
+    """A process did not become ready; the message holds the end of its log."""
 
 
 class Process:
@@ -81,7 +81,7 @@ class Process:
         return Path(f"/proc/{self.pid}/root{self.cache_path}")
 
     async def start(self) -> None:
-        """Until it is ready. Raises NotReady."""
+        """Start it, and wait until it is ready. Raises NotReady."""
         await asyncio.to_thread(self._spawn)
         end = time.monotonic() + READY_SECONDS
         async with aiohttp.ClientSession() as session:
@@ -107,7 +107,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Of the process, while it runs."""
+        """The process id; 0 if the process does not run."""
         return self._process.pid if self._process is not None else 0
 
     def send(self, number: int) -> None:
@@ -128,7 +128,7 @@ class Process:
             FOUND.extend(await asyncio.to_thread(search_product_files, self.folder))
 
     def _search_cache(self) -> list[Finding]:
-        """While it runs: what is mounted for it alone goes with it."""
+        """Search while it runs: its private mounts vanish when it ends."""
         found: list[Finding] = []
         for file in self.blobs() if self.cache_path is not None else ():
             with contextlib.suppress(FileNotFoundError):  # evicted just now
@@ -143,7 +143,7 @@ class Process:
         return found
 
     async def metrics(self) -> str:
-        """What it counted. Raises aiohttp's errors, TimeoutError."""
+        """The text of its /metrics. Raises aiohttp's errors and TimeoutError."""
         timeout = aiohttp.ClientTimeout(total=2)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             async with session.get(f"http://127.0.0.1:{self.admin}/metrics") as got:
@@ -224,7 +224,7 @@ class Stage:
         self.write_resources(self.folder, blobs=False)
 
     def write_resources(self, folder: Path, *, blobs: bool, authority: Authority | None = None) -> None:
-        """What is served; `blobs` says whether blobs are kept, `authority` whom the secure upstream is known by."""
+        """Write the proxy's resources. `blobs` turns the blob cache on; `authority` is the secure upstream's CA."""
         cache = {"blobs": blobs, "tagTTL": "0s", "staleIfError": "0s"}
         network = {"allowPrivate": True}
         trust = {"caSecretRef": {"name": "ca"}}
@@ -247,7 +247,7 @@ class Stage:
         new.replace(folder / "all.yaml")
 
     async def lasting(self, name: str, make: Callable[[], AbstractAsyncContextManager[T]]) -> T:
-        """What `make` opens: by who wants it first, until the stage is taken down."""
+        """The value of the context that `make` returns. The first caller opens it; the stage closes it at its end."""
         if name not in self._lasting:
             self._lasting[name] = await self._stack.enter_async_context(make())
         found: T = self._lasting[name]
@@ -332,7 +332,7 @@ class Stage:
 
 
 def few_descriptors(count: int) -> list[str]:
-    """What a process may have, in front of its command."""
+    """The prefix for a command that limits it to `count` file descriptors."""
     return ["prlimit", f"--nofile={count}"]
 
 

@@ -96,10 +96,10 @@ async def _killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
 
 
 def _spoil(file: Path, how: str) -> None:
-    """In one step, but for a file that is emptied.
+    """Damage `file` in one step; only "emptied" changes it in place.
 
-    A byte that is changed in place while sendfile has it under way changes in the socket's buffers, too: nobody on
-    this side could tell. So what is changed here is another file under the name.
+    A byte that changes in place during sendfile also changes in the socket's buffers, which the proxy cannot detect.
+    So this writes another file under the same name.
     """
     new = file.parent.parent.parent / "spoilt"
     data = bytearray(file.read_bytes())

@@ -14,6 +14,6 @@ EACH_CLIENT = [pytest.param(name, marks=pytest.mark.xdist_group(f"client {name}"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=EACH_CLIENT)
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
-    """A client, with its daemon where it has one."""
+    """A client, with its daemon if it has one."""
     async with CLIENTS[request.param]() as running:
         yield running

@@ -26,7 +26,7 @@ a 404 or of a failed ping). Status and words are the same for all; `X-Pullgate-R
 
 
 class Seen(NamedTuple):
-    """What one client printed for one scenario."""
+    """The output of one client for one scenario."""
 
     client: str
     title: str
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 def read(directory: Path) -> dict[tuple[str, str], Seen]:
-    """(client, title) -> what was seen."""
+    """(client, title) -> the output."""
     entries = [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
     return {(e["client"], e["title"]): Seen(e["client"], e["title"], e["text"]) for e in entries}
 
@@ -80,7 +80,7 @@ _RUN = (
 
 
 def clean(text: str) -> str:
-    """`text` without progress, and without what differs from run to run."""
+    """`text` without progress, and without parts that differ from run to run."""
     kept = []
     for line in text.splitlines():
         if not line.strip() or _NOISE.match(line):

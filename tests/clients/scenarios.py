@@ -17,7 +17,7 @@ from tests.support.upstreams import ScriptedRegistry, faults
 
 @dataclass(slots=True)
 class World:
-    """A Pullgate before a scripted upstream; a scenario changes what is pulled, and by whom."""
+    """A Pullgate before a scripted upstream; a scenario changes the image and the login of the pull."""
 
     gate: Gate
     upstream: ScriptedRegistry
@@ -29,7 +29,7 @@ class World:
 
     @property
     def reference(self) -> str:
-        """What the client is told to pull."""
+        """The image reference that the client pulls."""
         return f"{self.gate.host}/proxy/{APP}/{self.registry}/{self.repository}:{self.tag}"
 
 
@@ -41,7 +41,7 @@ class Scenario:
     """One way to fail."""
 
     reason: str
-    """Of the faults table."""
+    """Its reason in the faults table."""
     title: str
     words: str
     """The cause, as every client should show it."""
@@ -62,7 +62,7 @@ def scenario(reason: str, title: str, words: str) -> Callable[[Prepare], Prepare
 
 
 def probe(world: World) -> str:
-    """A path that is refused once what was changed has taken effect."""
+    """A path that is refused once the change has taken effect."""
     return f"/v2/proxy/{APP}/{world.registry}/{world.repository}/manifests/{world.tag}"
 
 
@@ -83,7 +83,7 @@ async def _(world: World) -> None:
 
 @scenario("TooManyAttempts", "wrong keys again and again", "a wrong license key came from your address")
 async def _(world: World) -> None:
-    # Its clock stands still, so that a client that comes again after 3 s, as told, is told the same.
+    # The clock stands still: a client that obeys Retry-After and returns after 3 s gets the same answer.
     world.gate.proxy.throttle = Throttle(lambda: 0.0)
     world.password = new_key()
     for _ in range(AT_ONCE):

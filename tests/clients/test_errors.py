@@ -1,6 +1,6 @@
-"""Whoever reads the error knows whose move it is: what each client prints for each fault holds the cause.
+"""Each client's output for each fault names the cause, so that the reader knows whose move it is.
 
-With PULLGATE_ERRORS_DIR set, what was printed is kept there; `make docs` makes docs/errors.md of it.
+With PULLGATE_ERRORS_DIR set, the output is kept there; `make docs` builds docs/errors.md from it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ HIDDEN: dict[tuple[str, str], str] = {
     **{(c, "BlobUnknown"): "404 (Not Found)" for c in ("skopeo", "podman")},
     **{(c, "Overloaded"): "503 (Service Unavailable)" for c in ("skopeo", "podman")},
 }
-"""(client, reason) -> what is seen instead of the proxy's words, where the client shows neither body nor phrase:
-some of a 404, skopeo and podman of a ping and of a blob."""
+"""(client, reason) -> the client's own words, if it shows neither body nor reason phrase: some clients for a 404,
+skopeo and podman for a ping and a blob."""
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[s.title for s in SCENARIOS])
@@ -61,7 +61,7 @@ def unfolded(output: str) -> str:
 
 
 def keep(client_name: str, scenario: Scenario, pulled: Pull, world: World) -> None:
-    """Write what was seen for docs/errors.md, with the addresses of this run replaced."""
+    """Write the output for docs/errors.md, with the addresses of this run replaced."""
     directory = os.environ.get("PULLGATE_ERRORS_DIR")
     if not directory:
         return

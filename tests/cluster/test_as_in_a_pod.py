@@ -30,7 +30,7 @@ MOUNT = f'mount -t tmpfs none /run && mkdir -p {ACCOUNT} && mount --bind "$0" {A
 
 @dataclass
 class Pod:
-    """An operator that only its watch tells of changes: its audits are an hour apart."""
+    """An operator that learns of changes only from its watch: its audits are an hour apart."""
 
     cluster: Kubectl
     admin: int

@@ -28,7 +28,7 @@ from tests.support.upstreams.docker_registry import DockerRegistry
 
 SYSTEM = "pullgate-system"
 WRITES = 7
-"""Of an app with one Registry and one License: handoff, license and pull Secrets, two statuses and more, Events."""
+"""Writes for an app with one Registry and one License: three Secrets, two or more statuses, Events."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def upstream() -> Iterator[DockerRegistry]:
 
 @pytest.fixture(scope="module")
 def token(cluster: Kubectl) -> str:
-    """Of the operator's ServiceAccount."""
+    """A token of the operator's ServiceAccount, in a cluster without the operator and the proxy."""
     cluster.kubectl("apply", "-k", DEPLOY)
     cluster.kubectl("delete", "deployment", "-n", SYSTEM, "pullgate-operator", "pullgate-proxy")
     return cluster.kubectl("create", "token", "pullgate-operator", "-n", SYSTEM, "--duration=1h").strip()
@@ -53,7 +53,7 @@ async def proxy(cluster: Kubectl) -> AsyncIterator[ApiProxy]:
 
 @contextlib.asynccontextmanager
 async def operator(kubeconfig: Path, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The operator as a process. Always the same identity: what it held when it was killed, it takes over at once."""
+    """The operator as a process. Its identity stays the same, so after a kill it takes over its own Lease at once."""
     command = ["-m", "pullgate_cli", "operator", "--external-url", "https://images.test", "--admin", "127.0.0.1:0"]
     with log.open("ab") as out:
         process = await asyncio.create_subprocess_exec(
@@ -173,7 +173,7 @@ async def test_a_forgotten_watch_lists_again_and_misses_no_change(
 
 
 async def follow(store: ClusterStore, seen: dict[Key, bool]) -> None:
-    """What a watcher holds: whether each License is suspended."""
+    """Watch Licenses, and keep in `seen` if each one is suspended."""
     async for change in store.watch(frozenset({"License"})):
         if isinstance(change, Synced):
             continue
@@ -252,7 +252,7 @@ def license_file(cluster: Kubectl, app: str) -> str:
 
 
 def settled(proxy: ApiProxy) -> bool:
-    """Whether writes have come to rest."""
+    """True if nothing was written for 4 seconds."""
     import time
 
     before = len(proxy.script.writes)

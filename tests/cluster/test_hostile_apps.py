@@ -42,12 +42,12 @@ class Played:
     client: GoodClient
     seen: list[Seen]
     late: dict[str, str] = field(default_factory=dict)
-    """A change of the good app that did not take effect in time -> what was waited for."""
+    """A change of the good app that did not take effect in time -> the effect that was awaited."""
     metrics: str = ""
-    """Of the proxy, during the attack."""
+    """The proxy's metrics during the attack."""
 
     def answers(self, attack: str) -> set[str]:
-        """All that came of an attack."""
+        """All answers to an attack."""
         return {
             answer for seen in self.seen for name, found in seen.answers.items() if name == attack for answer in found
         }

@@ -104,7 +104,7 @@ OURS = ("registries", "licenses", "imagetests")
 
 
 def may(cluster: Kubectl, account: str, verb: str, resource: str, namespace: str, name: str = "") -> bool:
-    """Whether the ServiceAccount may. `resource` is plural[/subresource][.group]."""
+    """True if the ServiceAccount has this permission. `resource` is plural[/subresource][.group]."""
     full, _, group = resource.partition(".")
     plural, _, sub = full.partition("/")
     what = {"verb": verb, "resource": plural, "subresource": sub, "group": group, "namespace": namespace, "name": name}

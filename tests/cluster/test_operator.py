@@ -315,7 +315,7 @@ def leads(port: int) -> bool:
 
 
 class Pulls:
-    """Pulls of one key from every replica, without a pause, until told to stop."""
+    """Pulls of one key from every replica, without a pause, until stopped."""
 
     def __init__(self, world: World, app: str, key: str) -> None:
         self.world, self.app, self.key = world, app, key
@@ -388,7 +388,7 @@ def test_no_pull_fails_while_the_api_server_is_away_and_a_license_still_ends_on_
 
 
 def one_leads(world: World) -> bool:
-    """Whether an operator leads; one that lost its Lease has ended, and is started again as a Deployment does it."""
+    """True if an operator leads. An operator that lost its Lease ends; start it again, as a Deployment does."""
     for program in world.operators:
         if not program.running:
             program.start()

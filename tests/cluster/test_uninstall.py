@@ -20,7 +20,7 @@ LICENSES = 100
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the reader stands."""
+    """The reader's working directory."""
     return reader_folder(tmp_path)
 
 

@@ -29,7 +29,7 @@ def start(command: Sequence[str], directory: Path) -> subprocess.Popen[bytes]:
 
 
 def end(process: subprocess.Popen[bytes], number: int) -> bool:
-    """Whether the kernel made a core of it when it was ended by the signal `number`."""
+    """End it by the signal `number`. True if the kernel dumped a core."""
     os.kill(process.pid, number)
     _, status = os.waitpid(process.pid, 0)
     process.returncode = -number
@@ -98,7 +98,7 @@ async def test_no_core_file_is_made_of_a_process_of_ours(tmp_path: Path, name: s
 
 
 async def test_of_another_process_one_is_made(tmp_path: Path) -> None:
-    """So the test above can fail; where the kernel hands cores to a program, that one decides."""
+    """This proves that the test above can fail. If the kernel pipes cores to a program, that program decides."""
     process = start(["-c", "import time; print('up', flush=True); time.sleep(60)"], tmp_path)
 
     async def is_up() -> bool:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("demo")  # the commands of all demos write 
 
 @contextlib.asynccontextmanager
 async def demo(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
-    """The running demo and what it printed until it was ready."""
+    """The running demo, and its output until it was ready."""
     ports = ["--listen", f"127.0.0.1:{free_port()}", "--admin", f"127.0.0.1:{free_port()}"]
     command = [str(BIN / "pullgate"), "demo", str(directory), *ports]
     process = await asyncio.create_subprocess_exec(

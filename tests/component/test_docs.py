@@ -1,4 +1,4 @@
-"""What the docs tell a reader to run does what they say."""
+"""The docs are right: a command does what they say, links lead to files, and the options exist."""
 
 from __future__ import annotations
 

@@ -342,7 +342,7 @@ async def test_a_tenant_that_writes_a_status_gains_nothing(gate: Gate, stage: St
 async def test_a_stranger_and_a_customer_of_another_app_learn_of_no_domain(
     gate: Gate, docker_registry_basic: DockerRegistry
 ) -> None:
-    """A host that is held answers as one that nobody holds: without a key, with one, and as a mirror."""
+    """A claimed host answers as an unclaimed one: without a key, with one, and as a mirror."""
     mirror, unheld = f"?ns={docker_registry_basic.host}", DOMAIN.replace("images", "nobody")
 
     async def answers(host: str) -> list[tuple[object, ...]]:
@@ -362,6 +362,6 @@ async def test_a_stranger_and_a_customer_of_another_app_learn_of_no_domain(
 
 
 def seen(answer: Answer, host: str) -> tuple[str, list[str]]:
-    """Body and names of headers, without what is different each time."""
+    """Body and names of headers, without parts that differ each time."""
     reference = answer.headers.get("X-Request-Id", "-")
     return answer.body.decode().replace(host, "HOST").replace(reference, "REF"), sorted(answer.headers)

@@ -61,7 +61,7 @@ def _problems(store: FolderStore) -> Callable[[], Awaitable[bool]]:
 
 
 async def expiry(store: FolderStore, key: Key = ACME) -> object:
-    """What the License says now."""
+    """The License's current `expiresAt`; None if it has none."""
     return ((await store.get(key)) or {}).get("spec", {}).get("expiresAt")
 
 

@@ -173,7 +173,7 @@ async def test_a_body_that_is_no_manifest_does_not_pass(gate: Gate, body: bytes)
 
 
 async def waiting(gate: Gate, reason: str) -> str:
-    """What the ImageTest says once it waits for something."""
+    """The message of the ImageTest's condition Ready when it waits for `reason`."""
     document = await outcome(gate, reason)
     assert condition(document, "Reconciling")["status"] == "True"
     assert not condition(document, "Stalled")

@@ -1,4 +1,4 @@
-"""What is seen of kopf's watches at its requests, and what becomes of answers that kopf would fall over."""
+"""Kopf's requests show the state of its watches; kopf ends in order before an answer that would crash it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Clock:
 
 
 class Stage:
-    """An API server that answers all with `status`, and who asks it as kopf does."""
+    """An API server that answers every request with `status`, and the Watches that observe its client."""
 
     def __init__(self) -> None:
         self.status = 200

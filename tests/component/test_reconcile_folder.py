@@ -70,7 +70,7 @@ class Operator:
         return await eventually(ask)
 
     async def facts(self) -> dict[str, Any]:
-        """What the license file of acme says, verified."""
+        """The verified facts in the license file of acme."""
         file, signing = await self.store.get(LICENSE_SECRET), await self.store.get(LICENSE_KEY)
         assert file is not None
         assert signing is not None
@@ -479,7 +479,7 @@ async def test_the_older_of_two_registries_holds_host_and_domain(
     async with operator(folder) as at_work:
         await at_work.until(UP, "Ready", "True")
         host = docker_registry_basic.host
-        # Of two of the same second the name decides, and "young" sorts after "up".
+        # If two are created in the same second, the name decides, and "young" sorts after "up".
         folder.write("young.yaml", registry_text(host, "young"))
         young = Key("Registry", "my-app", "young")
         await at_work.until(young, "Ready", "False", "HostConflict")

@@ -75,7 +75,7 @@ class Stage:
         return self.renewals
 
     def get(self, key: Key = ONE, secret: str = "SECRET", handed: Handoff | None = None) -> Renewal:
-        """What a reconcile is told."""
+        """The renewal that a reconcile receives."""
         return self.renewals.get(key, TestExchange(secret, self.provider), CONFIG, handed)
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -85,7 +85,7 @@ class Stage:
                 await asyncio.sleep(0.001)
 
     async def issued(self, key: Key = ONE) -> Renewal:
-        """After a token came."""
+        """The renewal, once a token is issued."""
         self.get(key)
         await self.until(lambda: self.get(key).issued is not None)
         return self.get(key)
@@ -102,7 +102,7 @@ def token(renewal: Renewal) -> str | None:
 
 
 def handoff(renewal: Renewal, secret: str, provider: Provider) -> Handoff:
-    """What the proxy was given."""
+    """The handoff that the proxy received."""
     assert renewal.issued is not None
     source = fingerprint(TestExchange(secret, provider))
     issued = renewal.issued

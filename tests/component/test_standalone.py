@@ -48,7 +48,7 @@ class Running:
         return key[0]
 
     async def status(self, key: str) -> int:
-        """Of listing tags with a key."""
+        """The status code of listing tags with `key`."""
         url = f"http://127.0.0.1:{self.port}/v2/proxy/my-app/up/my-org/api/tags/list"
         headers = {"Authorization": aiohttp.encode_basic_auth("acme", key)}
         async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as response:
@@ -66,7 +66,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def standalone(folder: Folder, *options: str, under: Sequence[str] = (), **env: str) -> AsyncIterator[Running]:
-    """A process that serves `folder`, once it says so; `env` stands beside the environment of here.
+    """A process that serves `folder`, once it is ready; `env` adds to the environment of the tests.
 
     `under` is a command that runs another, such as setpriv.
     """

@@ -13,7 +13,7 @@ from tests.fuzz.run import Fuzzer
 
 
 def main() -> int:
-    """The exit code: 1 where something did not hold."""
+    """The exit code: 1 if an invariant failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9))

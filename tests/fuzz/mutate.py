@@ -92,7 +92,7 @@ def corpus() -> list[bytes]:
 
 
 def mutate(rng: random.Random, seed: bytes) -> bytes:
-    """`seed` with up to four changes; one in ten stays as it is, so that what goes well is met, too."""
+    """`seed` with up to four changes. One in ten stays unchanged, so that valid requests are tested, too."""
     if rng.random() < 0.1:
         return seed
     for _ in range(rng.randint(1, 4)):

@@ -31,31 +31,31 @@ _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 _SAFE_PATH: Final = re.compile(
     r"/v2/([a-z0-9]+([._/-]+[a-z0-9]+)*/(manifests|blobs|referrers|tags)/[A-Za-z0-9_][A-Za-z0-9:._-]*(\?[!\"$-;=?-~]*)?)?\Z"
 )
-"""What the grammar of the distribution-spec allows; whose repository it is, is the entitlement's."""
+"""Paths in the grammar of the distribution-spec; the entitlement decides which repositories are allowed."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a run."""
+    """The result of a run."""
 
     sent: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     silent: int = 0
-    """Connections that were ended without a word: the request was not even HTTP."""
+    """Connections that the proxy closed without an answer: the request was not even HTTP."""
     hung: list[bytes] = field(default_factory=list)
     failed: list[bytes] = field(default_factory=list)
     """Requests that were answered 500."""
     unanswered: int = 0
     """Plain requests in between that were not answered."""
     strange: list[str] = field(default_factory=list)
-    """What the upstream was asked that nobody may ask."""
+    """Requests at the upstream that the proxy must never send."""
     memory: tuple[int, int] = (0, 0)
-    """KiB after the first tenth, and at the end."""
+    """Resident memory in KiB after the first tenth, and at the end."""
     seconds: float = 0.0
 
     @property
     def good(self) -> bool:
-        """Whether all held."""
+        """True if every invariant held."""
         return not (self.hung or self.failed or self.unanswered or self.strange)
 
 
@@ -110,7 +110,7 @@ class Fuzzer:
         self.outcome.seconds = time.monotonic() - began
 
     def _batch(self, seeds: list[bytes]) -> list[bytes]:
-        """What goes over one connection, pipelined."""
+        """One to four mutated requests, pipelined over one connection."""
         return [mutate(self._rng, self._rng.choice(seeds)) for _ in range(self._rng.randint(1, 4))]
 
     async def _login(self, folder: Path) -> bytes:
@@ -133,7 +133,7 @@ class Fuzzer:
             self.outcome.failed.append(b"".join(batch))
 
     async def _exchange(self, port: int, data: bytes) -> tuple[list[int], bool]:
-        """The statuses that came back, and whether the connection hung."""
+        """The statuses of the answers, and True if the connection hung."""
         received = bytearray()
         writer: asyncio.StreamWriter | None = None
         try:
@@ -142,7 +142,7 @@ class Fuzzer:
                 with contextlib.suppress(ConnectionError):
                     writer.write(data)
                     await writer.drain()
-                    # What is not answered by then waits for more, as it may; the end of the connection ends that.
+                    # If no answer came, the proxy waits for the rest of the request, as it may; EOF ends the wait.
                     await _read(reader, received, QUIET_SECONDS)
                     writer.write_eof()
                     await _read(reader, received, ANSWER_SECONDS)

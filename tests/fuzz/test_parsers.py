@@ -1,4 +1,4 @@
-"""Whatever an outsider writes, each parser takes it or refuses it as it says, at every size that it is given."""
+"""Each parser accepts or refuses any input as documented, at every size."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_any_input_is_taken_or_refused(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_the_largest_input_comes_to_an_end(name: str) -> None:
-    """Each word again and again, alone and behind each seed: what grows faster than its input would not end."""
+    """Repeats each word, alone and after each seed: a parser with superlinear cost would not finish."""
     parser = PARSERS[name]
     size = min(parser.largest, LARGEST)
     for word in {*parser.words, b" ", b"a", b"(", b"\n"}:
@@ -80,7 +80,7 @@ def test_the_largest_input_comes_to_an_end(name: str) -> None:
 
 
 def test_the_guided_run_takes_the_table(tmp_path: Path) -> None:
-    """As `make fuzz` calls it, with what it found in a folder of its own."""
+    """Runs as in `make fuzz`, with a separate folder for the findings."""
     command = [sys.executable, "-m", "tests.fuzz.parsers", "--parser", "digest", "--seconds", "1"]
     env = {**os.environ, "PULLGATE_FUZZ_FOUND": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env)

@@ -40,13 +40,13 @@ class Image:
         return ["unshare", "--mount", "env", "-i", *self.environment, "sh", "-c", mount, "sh", str(self.root), *words]
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """What `words` print in the image."""
+        """Run `words` in the image; return the output and the exit code."""
         return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture(scope="session")
 def image() -> Iterator[Image]:
-    """Built, and its files mounted."""
+    """The built image, with its files mounted."""
     print("Building the image of this checkout, unless it is built …", file=sys.stderr)
     built = subprocess.run(
         [ROOT / "scripts" / "image", "--archive"], stdout=subprocess.PIPE, text=True, timeout=BUILD_SECONDS, check=True
@@ -62,7 +62,7 @@ def image() -> Iterator[Image]:
 
 
 def podman(*words: str) -> str:
-    """What podman printed."""
+    """Run podman; return its standard output."""
     done = subprocess.run([tool("podman"), *words], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -42,23 +42,23 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What runs, and what a test asks of it."""
+    """The running installation, with helpers for tests."""
 
     whole: WholeCluster
     folder: Path
-    """Where the reader stands: deploy/ and overlay/."""
+    """The reader's working directory, with deploy/ and overlay/."""
     upstream: DockerRegistry
     upstream_authority: Authority
     authority: Authority
-    """Of the proxy's certificate."""
+    """The CA of the proxy's certificate."""
 
     @property
     def host(self) -> str:
-        """What customers pull from."""
+        """The host that customers pull from."""
         return self.whole.network.balancer
 
     def kubectl(self, *words: str) -> str:
-        """What kubectl printed. Raises KubectlFailed."""
+        """Run kubectl; return its output. Raises KubectlFailed."""
         return self.whole.plane.kubectl(*words)
 
     def change_overlay(self, *, component: str, patches: list[Document]) -> None:
@@ -132,13 +132,13 @@ class Installed:
         return str(auths[self.host]["password"])
 
     def reference(self, app: str, repository: str) -> str:
-        """What a customer pulls."""
+        """The image reference that a customer pulls."""
         return f"{self.host}/proxy/{app}/upstream/{repository}:1"
 
     def pull(self, app: str, repository: str, key: str, rate: int = 0) -> None:
         """Manifest and all blobs, each checked and each by a connection of its own; `rate` is in bytes a second.
 
-        There is no second try. Raises OSError, and AssertionError for other bytes.
+        Does not retry. Raises OSError, and AssertionError if the bytes are wrong.
         """
         root = f"https://{self.host}/v2/proxy/{app}/upstream/{repository}"
         manifest = json.loads(self.get(f"{root}/manifests/1", key))
@@ -256,7 +256,7 @@ def _kept_logs(whole: WholeCluster) -> Iterator[None]:
 
 
 def without_prefix(log: str) -> str:
-    """What a container printed: the kubelet's log has time, stream and a tag before each line."""
+    """A container's output: the kubelet's log without the time, stream and tag before each line."""
     return "\n".join(line.split(" ", 3)[-1] for line in log.splitlines())
 
 
@@ -267,13 +267,13 @@ def uid_of(process: Path) -> tuple[int, int]:
 
 
 def root_is_read_only(process: Path) -> bool:
-    """Whether /proc/PID has a root file system that cannot be written."""
+    """True if the root file system of /proc/PID is read-only."""
     root = next(line for line in (process / "mountinfo").read_text().splitlines() if line.split()[4] == "/")
     return "ro" in root.split()[5].split(",")
 
 
 def wait_until_gone(found: Installed, pods: list[Document]) -> None:
-    """Until none of `pods` is there."""
+    """Wait until none of `pods` exists."""
     names = {pod["metadata"]["name"] for pod in pods}
 
     def gone() -> bool:

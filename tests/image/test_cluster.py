@@ -62,7 +62,7 @@ def installed(image: Image) -> Iterator[Installed]:
 
 @pytest.fixture(scope="module")
 def key(installed: Installed) -> str:
-    """Of the License `acme` in `my-app`."""
+    """The key of the License `acme` in `my-app`."""
     installed.apply_app(APP)
     installed.apply_license(APP, LICENSE)
     installed.wait_for(APP, f"license/{LICENSE}", "Valid", WATCH_SECONDS)
@@ -151,7 +151,7 @@ def test_a_rollout_restart_loses_no_pull(installed: Installed, key: str, deploym
 
 
 def pull_meanwhile(installed: Installed, key: str, happens: Callable[[], None]) -> int:
-    """How many pulls went well while something happened; some of them slowly. Raises what the first lost one raised."""
+    """Pull while `happens` runs, in part slowly. Returns the number of pulls; raises the first failed pull's error."""
     over = threading.Event()
 
     def pull_again() -> int:

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("cluster")]
 
 MEBIBYTE = 1024 * 1024
 MOST_BYTES = 140 * MEBIBYTE
-"""Of /opt/pullgate: docs/image.md has what is in it."""
+"""The size limit of /opt/pullgate; docs/image.md lists its content."""
 CLIENTS = """
 import botocore.session, azure.identity, google.auth, kopf, kubernetes.aio.client, kubernetes.aio.config
 import pullgate_cli.__main__, pullgate_operator, pullgate_proxy

@@ -31,7 +31,7 @@ class World:
     password: str
 
     def reference(self, name: str = "small") -> str:
-        """What a client pulls."""
+        """The image reference that a client pulls."""
         return f"{self.gate.host}/proxy/{APP}/up/{self.front.flavour.prefix}my-org/{name}:1"
 
     def path(self, name: str = "small") -> str:

@@ -26,7 +26,7 @@ IMAGES = {project: image(f"of {project}") for project in PROJECTS}
 
 
 def robot(project: str) -> tuple[str, str]:
-    """Of a project."""
+    """User name and password of the project's robot account."""
     return f"robot${project}+puller", f"SECRET-of-{project}"
 
 

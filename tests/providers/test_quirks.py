@@ -1,4 +1,4 @@
-"""What is odd about each provider's registry, by name (more: tests/component/upstream)."""
+"""Quirks of each provider's registry, by name (more: tests/component/upstream)."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ POLICIES = [
     ("Nexus", 400, "UNSUPPORTED", "Not a Docker request", "Not a Docker request"),
     ("ECR", 403, "DENIED", ECR_DENIED, "no identity-based policy allows the ecr:BatchGetImage action"),
 ]
-"""Type, status, code and sentence of a policy at the manifest, and what of it a vendor reads."""
+"""Type, status, code and sentence of a policy's refusal, and the part of it that the vendor reads."""
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ FIXES = {
     "DigitalOcean": "new API token with registry read",
     "Generic": "user name and password in the Secret",
 }
-"""What `registry test` says where the login is refused."""
+"""Words of `registry test` if the login is refused."""
 DENIED = {
     "DockerHub": "Read-only access to {repository} at Docker Hub",
     "ECR": "ecr:BatchGetImage and ecr:GetDownloadUrlForLayer (tags: ecr:ListImages) on {repository}",
@@ -49,15 +49,15 @@ DENIED = {
     "DigitalOcean": "registry: read for {repository}",
     "Generic": "read access to {repository}",
 }
-"""What it says where the repository is denied."""
+"""Words of `registry test` if the repository is denied."""
 LIMITED = {"DockerHub": "the pulls of the Docker Hub plan are used up"}
-"""What it says where the provider limits; the others have no more to say than all."""
+"""Words of `registry test` if the provider limits pulls; other providers add nothing to the common text."""
 
 pytestmark = pytest.mark.asyncio
 
 
 async def crane(world: World, directory: Path, name: str = "small") -> tuple[int, str]:
-    """Exit code and what was printed."""
+    """Exit code and output."""
     pulled = await Crane().pull(world.reference(name), "acme", world.gate.key("acme"), directory)
     assert "SECRET" not in pulled.output
     return pulled.exit_code, " ".join(pulled.output.split())
@@ -72,7 +72,7 @@ async def registry_test(world: World, password: str, *more: str) -> Ran:
 
 
 def told_to_the_vendor(world: World) -> str:
-    """What the Registry's own condition says, once it was checked."""
+    """The message of the Registry's condition Ready after its check."""
     document = world.gate.store._documents.get(Key("Registry", "my-app", "up")) or {}
     return str(read_condition(document, "Ready").get("message", ""))
 

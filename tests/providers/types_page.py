@@ -84,7 +84,7 @@ MISSING: Mapping[tuple[str, str], str] = {
 
 
 def read(directory: Path) -> set[tuple[str, str]]:
-    """What the tests showed."""
+    """The cells (type, column) that the tests showed."""
     rows = [json.loads(path.read_text()) for path in directory.glob("*.json")]
     return {(row["type"], row["column"]) for row in rows}
 
@@ -133,7 +133,7 @@ def _cell(name: str, column: str, shown: set[tuple[str, str]], reasons: list[str
 
 
 def main() -> int:
-    """Write it; 1 where a cell is empty."""
+    """Write the page. The exit code: 1 if a cell is empty."""
     shown = read(Path(sys.argv[1]))
     PAGE.write_text(render(shown))
     for name, column in gaps(shown):

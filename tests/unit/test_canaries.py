@@ -103,11 +103,11 @@ def test_a_credential_that_is_no_canary_is_taken_by_nothing_that_tests_make_secr
 FIELDS = {"password", "token", "clientSecret", "secretAccessKey", "sessionToken", "serviceAccountKey", "privateKey"}
 PURE = ("tests/unit", "tests/fuzz/parsers")
 APART = {"guide_pages.py", "test_support_registries.py"}
-"""Placeholders that the documentation shows; what asks the doubles only."""
+"""Exempt: placeholders in the documentation, and credentials for the doubles only."""
 
 
 def written(node: ast.AST) -> Iterator[object]:
-    """What stands in a test's source where a credential does."""
+    """The values that a test's source gives as credentials."""
     if isinstance(node, ast.Call):
         if isinstance(node.func, ast.Name) and node.func.id == "Credentials":
             yield from node.args[1:2]
@@ -133,7 +133,7 @@ def test_every_credential_that_a_test_writes_is_a_canary() -> None:
 
 
 def found_at(place: str) -> bool:
-    """Whether it was found there; then it is forgotten, so that this test does not fail."""
+    """True if a canary was found at `place`. Clears FOUND, so that this test does not fail."""
     found, FOUND[:] = [str(each) for each in FOUND], []
     return any(place in each for each in found)
 

@@ -1,4 +1,4 @@
-"""What others wrote is printed without steering a terminal, and with every letter that they wrote."""
+"""Foreign text is printed with every letter, and without control codes for the terminal."""
 
 from __future__ import annotations
 

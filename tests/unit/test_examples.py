@@ -1,4 +1,4 @@
-"""What stands in examples/ is valid, to the last document, and says what it is for."""
+"""Every document in examples/ is valid, and each example says what it is for."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_command_in_an_example_has_only_options_that_there_are(path: Path) -> 
 
 
 def commands(text: str) -> list[str]:
-    """What follows `pullgate`, or stands in the arguments of its container."""
+    """The arguments after `pullgate`, or those of its container."""
     found = re.findall(r"^\s*(?:- )?pullgate ((?:gate|image) .+)$", text, re.MULTILINE)
     found += re.findall(r"^\s*(gate -f .+)$", text, re.MULTILINE)
     for line in re.findall(r"args: \[(gate, .+)\]$", text, re.MULTILINE):

@@ -1,4 +1,4 @@
-"""What stands in deploy/, without a cluster: it builds, its pods are restricted, its roles are the least."""
+"""deploy/ without a cluster: it builds, its pods are restricted, its roles are minimal."""
 
 from __future__ import annotations
 
@@ -149,14 +149,14 @@ def test_a_proxy_has_the_time_to_drain() -> None:
 
 
 def test_what_the_pods_are_told_is_understood(built: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the commands' own parsers; a variable that is no option of the command would be told to nobody."""
+    """Uses the commands' own parsers; a variable that is no option of the command would have no effect."""
     for pod in pods(built):
         for container in pod["spec"]["containers"]:
             assert parameters(container, built, monkeypatch)
 
 
 def parameters(container: Document, built: list[Document], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the command of a container reads out of its arguments and environment. Raises click.UsageError."""
+    """The parameters that a container's command reads from its arguments and environment. Raises click.UsageError."""
     name, *arguments = container["args"]
     command = COMMANDS[name]
     own = {row["name"]: row["value"] for row in container["env"] if row["name"].startswith("PULLGATE_")}
@@ -271,7 +271,7 @@ def test_every_selector_finds_pods_and_every_named_port_is_one(built: list[Docum
 
 
 def selectors(spec: Any) -> Iterator[dict[str, str]]:
-    """The label selectors of pods that stand anywhere in a spec."""
+    """The label selectors of pods, from anywhere in a spec."""
     if isinstance(spec, dict):
         for key, value in spec.items():
             if key in {"selector", "podSelector", "labelSelector"}:

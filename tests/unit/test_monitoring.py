@@ -44,7 +44,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Where it stands, and a PromQL expression."""
+    """Pairs of an alert's name or a panel's title, and a PromQL expression."""
     for name, rule in alerts().items():
         yield name, rule["expr"]
     for panel in dashboard()["panels"]:
@@ -94,7 +94,7 @@ def test_what_there_is_not_is_not_said_to_fail() -> None:
 
 
 def test_the_first_500_is_an_increase() -> None:
-    """A series that appears with 1 is none, in PromQL."""
+    """PromQL sees no increase in a series whose first sample is 1, so each series starts at 0."""
     page = Metrics().render().decode()
     for kind in (*Kind, "other"):
         assert f'pullgate_requests_total{{kind="{kind}",reason="Internal",status="500"}} 0.0' in page

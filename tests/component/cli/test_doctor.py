@@ -34,7 +34,7 @@ def status(gate: Gate, name: str) -> str:
 
 
 async def findings(gate: Gate, *arguments: str) -> dict[str, str]:
-    """What is not well: its subject and text."""
+    """The findings that are not ok: subject -> text."""
     ran = await pullgate("doctor", *arguments, "--folder", gate.directory, "-n", APP, "-o", "json")
     found = {f["about"]: f["text"] for f in ran.data["findings"] if f["state"] != "ok"}
     assert ran.code == (1 if any(f["state"] == "problem" for f in ran.data["findings"]) else 0)

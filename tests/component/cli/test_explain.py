@@ -129,7 +129,7 @@ async def test_under_a_tag_rule_a_digest_is_proven_or_refused_as_the_proxy_does(
 
 @pytest.mark.parametrize("offline", [True, False])
 async def test_what_was_not_proven_is_not_said_to_be_allowed(gate: Gate, offline: bool) -> None:
-    """Nothing was asked offline, and only the proxy knows how much of a limit is used up."""
+    """Offline nothing is checked, and only the proxy knows how much of a limit is used up."""
     await gate.apply(license_("limited", limits={"pullsPerHour": 1}))
     reference = f"{gate.host}/proxy/{APP}/upstream/{WORKER}:1.0.0"
     arguments = ["explain", "all" if offline else "limited", reference, "-n", APP, "--folder", str(gate.directory)]

@@ -1,6 +1,6 @@
 """One word for each fault, wherever a person or a program meets it: command line, JSON, ImageTest, Event.
 
-What is printed is kept in snapshots/: at 80 columns on a terminal, and in a pipe. PULLGATE_UPDATE_SNAPSHOTS=1 writes
+The output is kept in snapshots/: at 80 columns on a terminal, and in a pipe. PULLGATE_UPDATE_SNAPSHOTS=1 writes
 them anew.
 """
 
@@ -30,7 +30,7 @@ SCHEMA = json.loads((ROOT / "docs" / "schemas" / "gate.schema.json").read_text()
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 TIMEOUTS = {"connect_timeout": 1.0, "first_byte_timeout": 0.5, "idle_timeout": 1.0}
 NEVER_OF_A_LICENSE = {"LoginRequired", "KeyMalformed", "KeyUnknown", "KeyRotated", "KeyRevoked", "TooManyAttempts"}
-"""What a test that takes the key of the License's own Secret cannot meet."""
+"""Faults that cannot occur in a test with the key from the License's own Secret."""
 FAULTS = [scenario for scenario in SCENARIOS if scenario.reason not in NEVER_OF_A_LICENSE]
 
 
@@ -75,7 +75,7 @@ async def test_a_fault_has_one_name_everywhere(scenario: Scenario, tmp_path: Pat
 
 
 def compare(world: World, scenario: Scenario, form: str, ran: Ran) -> None:
-    """With what was printed when it was last looked at."""
+    """Compare the output with its snapshot."""
     path = SNAPSHOTS / f"{scenario.title.replace(' ', '-').replace(chr(39), '')}.{form}.txt"
     text = clean(ran.output.replace(world.gate.host, "images.test").replace(world.upstream.host, "quay.test"))
     if os.environ.get("PULLGATE_UPDATE_SNAPSHOTS"):
@@ -85,7 +85,7 @@ def compare(world: World, scenario: Scenario, form: str, ran: Ran) -> None:
 
 
 def clean(text: str) -> str:
-    """Without what differs from run to run, and digests, which differ from one version of zlib to another."""
+    """`text` without parts that differ from run to run, and without digests, which depend on the version of zlib."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     text = re.sub(r"\d+\.\d+ s\b", "N s", text)
     text = re.sub(r"\b(?:localhost|127\.0\.0\.1):\d+", "host.test", text)

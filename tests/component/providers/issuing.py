@@ -28,7 +28,7 @@ async def issue(exchange: Exchange, host: str, ca_pem: str | None = None) -> Iss
 
 
 async def failure(exchange: Exchange, host: str, ca_pem: str | None = None) -> ExchangeFailed:
-    """Why there is none; no secret is in it."""
+    """The failure of an exchange. Asserts that it names a fix and holds no secret."""
     with pytest.raises(ExchangeFailed) as caught:
         await issue(exchange, host, ca_pem)
     assert CANARY not in str(caught.value) + repr(exchange) + exchange.source

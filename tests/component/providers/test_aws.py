@@ -188,7 +188,7 @@ async def test_keys_of_a_role_are_shown_with_their_session_token(aws: ScriptedAw
 
 
 async def test_the_account_of_the_host_is_not_that_of_the_keys(aws: ScriptedAws) -> None:
-    """A password is an identity's, and opens what other accounts let it read: no registry is named."""
+    """A password belongs to an identity, not to a registry, so the request names no registry."""
     await issue(keys("999999999999.dkr.ecr.eu-central-1.amazonaws.com"))
     (asked,) = aws.asked
     assert "999999999999" not in asked.body + asked.authorization

@@ -200,7 +200,7 @@ def the_key(folder: Path, app: str) -> str:
 
 
 async def status(session: aiohttp.ClientSession, proxy: Process, path: str, key: str) -> tuple[int, str]:
-    """Of a client that comes again where its connection was closed before it had said anything."""
+    """Status code and X-Pullgate-Reason. Retries if the connection is closed before an answer."""
     headers = {"Authorization": basic("acme", key)}
     while True:
         with contextlib.suppress(aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):

@@ -410,7 +410,7 @@ async def test_a_byte_that_the_disk_changed_by_itself_is_found_when_a_client_ask
 
 @contextlib.asynccontextmanager
 async def being_sent(world: World, **headers: str) -> AsyncIterator[tuple[aiohttp.ClientResponse, bytes]]:
-    """A client's answer from the disk in its middle, and what it has read of it; `headers` are the client's."""
+    """An answer from the disk that is still being sent, and its first MiB; `headers` are the client's."""
     await world.pull()
     headers |= {"Authorization": basic("acme", world.gate.key("acme"))}
     async with aiohttp.ClientSession() as session:
@@ -576,7 +576,7 @@ def flip(path: Path, place: int) -> None:
 
 
 def forget_in(world: World, seconds: float) -> None:
-    """Let time pass for what is known of repositories."""
+    """Age what the proxy knows of repositories by `seconds`."""
     for places in blobs(world)._places._told._apps.values():
         for place, (told, cost) in places.items():
             places[place] = told - seconds, cost

@@ -121,7 +121,7 @@ async def test_a_file_that_takes_the_place_of_one_that_was_verified_is_not_serve
 
 async def test_a_blob_of_another_process_that_came_and_went_is_no_failure_of_the_disk(tmp_path: Path) -> None:
     class Another(Keeper):
-        """Of a process that does not fetch the blob itself."""
+        """The keeper of a process that does not fetch the blob itself."""
 
         async def lead(self, place: Place) -> bool:
             return False
@@ -151,7 +151,7 @@ async def test_a_file_that_another_place_delivered_is_not_followed_when_a_fetch_
     tmp_path: Path,
 ) -> None:
     class Failed(Keeper):
-        """Of a process that waits for the fetch of another one, which has failed by now."""
+        """The keeper of a process that waits for another process's fetch, which has failed."""
 
         async def lead(self, place: Place) -> bool:
             return False

@@ -79,7 +79,7 @@ class World:
     async def take(
         self, proxy: Proxy | None = None, *, port: int = 0, seconds: float = 1.0, **headers: str
     ) -> tuple[int, bytes, str]:
-        """Status, what the rival's customer gets within `seconds`, and the cache's result."""
+        """Status, the bytes that the rival's customer gets within `seconds`, and the cache result."""
         headers |= {"Authorization": basic("eve", self.gate.key("eve", RIVAL))}
         url = f"http://127.0.0.1:{port or (proxy or self.gate.proxy).port}{THEIRS}"
         status, received, result = 0, bytearray(), ""
@@ -95,7 +95,7 @@ class World:
         return status, bytes(received), result
 
     async def expect_nothing(self, proxy: Proxy | None = None, *, port: int = 0) -> None:
-        """The rival's customer gets an error, or what his own upstream sends."""
+        """Assert that the rival's customer gets an error, or the bytes of the rival's own upstream."""
         head = await self.gate.ask("HEAD", THEIRS, self.gate.key("eve", RIVAL), proxy=None if port else proxy)
         assert head.status == 200
         for _ in range(2):

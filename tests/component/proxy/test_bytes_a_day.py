@@ -35,7 +35,7 @@ WORKER_PATH = f"/v2/proxy/{APP}/up/{WORKER}"
 
 @dataclass(frozen=True, slots=True)
 class Unsized:
-    """`content`, sent in chunks: nobody tells its length."""
+    """`content`, sent in chunks without a Content-Length."""
 
     content: Content
 
@@ -68,13 +68,13 @@ class World:
 
     @contextlib.asynccontextmanager
     async def start(self, path: str, license_name: str = "acme") -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer's head, over a connection of its own; its body is read by the caller, or left."""
+        """The answer's head, over a new connection. The caller may read the body or leave it."""
         headers = {"Authorization": basic("acme", self.gate.key(license_name))}
         async with aiohttp.ClientSession() as session, session.get(self.gate.url + path, headers=headers) as response:
             yield response
 
     async def bytes_of(self, path: str) -> tuple[int, int]:
-        """Status, and bytes of the body that came, even where it broke off."""
+        """Status, and the number of body bytes received, even if the body broke off."""
         count = 0
         async with self.start(path) as response:
             with contextlib.suppress(aiohttp.ClientPayloadError):

@@ -21,7 +21,7 @@ BASE = f"/v2/proxy/{APP}/upstream"
 
 
 def hide(request: Request, right: Reply) -> Reply:
-    """As GitLab and GitHub do with what a stranger may not know of; a wrong password is a stranger."""
+    """Answer 404 to a missing or wrong login at a private repository, as GitLab and GitHub do."""
     known = request.headers.get("Authorization") == basic(USER, PASSWORD)
     return right if known or request.target.startswith("/v2/public/") else error(404, "NAME_UNKNOWN")
 

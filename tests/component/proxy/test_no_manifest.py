@@ -33,7 +33,7 @@ async def gate(tmp_path: Path, upstream: ScriptedRegistry, request: pytest.Fixtu
 
 
 def sending(body: bytes, content_type: str | None = None) -> list[Fault]:
-    """200 with `body`, as if all else were right."""
+    """Answer 200 with `body`; all other headers are right."""
     changes = [faults.body(body), faults.no_digest()]
     if content_type is not None:
         changes.append(faults.header("Content-Type", content_type))
@@ -50,7 +50,7 @@ async def test_no_client_gets_it_and_the_next_pull_is_right(
     for method in ("GET", "HEAD"):
         for reference in ("1.0.0", IMAGE.digest):
             answer = await gate.ask(method, f"{BASE}/manifests/{reference}", gate.key("acme"))
-            # What says that it is the manifest of this digest, and is not, was changed on its way.
+            # The body claims to be the manifest of this digest but is not: it was changed in transit.
             changed = content_type is None and reference == IMAGE.digest
             fault = "DigestMismatch" if changed and not fake.startswith("schema 1") else "UpstreamProtocol"
             assert (answer.status, answer.fault) == (502, fault), (method, reference)

@@ -30,7 +30,7 @@ LARGE = large_image(8 * 2**20)
 LAYER = next(iter(LARGE.streams))
 SIZE = LARGE.streams[LAYER].size
 KEY = "0" * 32
-"""Of a place."""
+"""The key of a place."""
 
 
 @dataclass(frozen=True, slots=True)

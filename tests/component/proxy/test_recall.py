@@ -1,4 +1,4 @@
-"""What was answered a moment ago is answered again, and nothing that changed since is passed over."""
+"""A recent answer is given again, unless something that it depends on has changed since."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def world(
 
 
 async def warm(gate: Gate, license_name: str = "acme", path: str = PATH, **headers: str) -> Answer:
-    """Asked often enough that what is known of it would be used."""
+    """Ask three times, so that the last answer can come from memory."""
     for _ in range(3):
         answer = await gate.get(path, gate.key(license_name), headers=headers)
         assert answer.status == 200

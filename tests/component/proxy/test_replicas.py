@@ -43,12 +43,12 @@ class World:
     replicas: list[Proxy]
 
     async def ask(self, number: int, end: str, method: str = "GET", license_name: str = "narrow") -> Answer:
-        """At the replica whose turn it is."""
+        """Ask the replica with index `number`, modulo their count."""
         proxy = self.replicas[number % len(self.replicas)]
         return await self.gate.ask(method, f"{BASE}/{end}", self.gate.key(license_name), proxy=proxy)
 
     async def restart(self) -> None:
-        """Another replica, which knows no other one and proved nothing."""
+        """Start a new replica without peers and without proofs, instead of the old ones."""
         replica = await self.gate.start_proxy(peers=(), admin_port=0)
         await self.gate.until(lambda: ready(replica, 0))
         self.replicas[:] = [replica]

@@ -39,7 +39,7 @@ class World:
         return self.image.streams[self.digest].size
 
     async def pull(self) -> tuple[int, str]:
-        """(bytes, digest) of what a client received. Raises aiohttp's error where the connection was aborted."""
+        """(bytes, digest) of the body that a client received. Raises aiohttp's error if the connection was aborted."""
         headers = {"Authorization": basic("acme", self.gate.key("acme"))}
         received, count = hashlib.sha256(), 0
         async with self.gate.session.get(self.gate.url + self.path, headers=headers) as response:

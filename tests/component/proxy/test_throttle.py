@@ -54,7 +54,7 @@ async def gate(tmp_path: Path, upstream: ScriptedRegistry, clock: StandingClock)
 
 
 async def attempt(gate: Gate, source: str = "", path: str = MANIFEST, key: str = "") -> str:
-    """The fault that a client at `source`, behind the trusted proxy, is told; "" where it is served."""
+    """The fault that a client at `source`, behind the trusted proxy, receives; "" if it is served."""
     headers = {"X-Forwarded-For": source} if source else {}
     return (await gate.get(path, key or new_key(), headers=headers)).fault
 
@@ -85,7 +85,7 @@ async def test_a_login_by_a_form_is_counted_too(gate: Gate) -> None:
 
 
 async def test_a_token_for_an_unknown_key_does_not_go_around_it(gate: Gate) -> None:
-    """A token for a repository is given unseen, since clients hide why one is refused; the pull tells."""
+    """/token issues a token for a repository unchecked, since clients hide its errors; the pull reports the fault."""
     await use_up(gate)
     async with gate.session.get(
         f"{gate.url}/token?scope=repository:a:pull", headers={"Authorization": basic("acme", new_key())}

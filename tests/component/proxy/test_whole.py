@@ -29,7 +29,7 @@ async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
 
 
 async def exchange(gate: Gate, *requests: str) -> bytes:
-    """What comes back over one connection until it is closed, or silent for a while."""
+    """The bytes that arrive on one connection until it closes; `<open>` ends them if it is open after 1 s."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gate.proxy.port)
     login = basic("acme", gate.key("acme"))
     received = b""

@@ -53,7 +53,7 @@ class World:
         return f"http://127.0.0.1:{self.supervisor.port}"
 
     async def get(self, path: str, license_name: str = "acme") -> tuple[int, str, str]:
-        """Status, SHA-256 of the body, how it was come by; over a connection of its own."""
+        """Status, digest of the body, and cache result; over a new connection."""
         headers = {"Authorization": basic("acme", self.gate.key(license_name)), "Accept": ACCEPT}
         async with aiohttp.ClientSession() as session, session.get(self.url + path, headers=headers) as response:
             received = hashlib.sha256()
@@ -66,7 +66,7 @@ class World:
         return sorted(found)
 
     async def by_worker(self, series: str) -> Counter[str]:
-        """Of a counter, from the admin port."""
+        """A counter's value for each worker, from the admin port."""
         admin = f"http://127.0.0.1:{self.supervisor.admin_port}/metrics"
         async with self.gate.session.get(admin) as response:
             page = (await response.read()).decode()
@@ -167,7 +167,7 @@ async def test_a_blob_that_another_worker_fetches_is_followed_live(world: World)
 
 
 class FetchedByAnother(Keeper):
-    """The keeper as a worker knows it while another worker fetches."""
+    """The keeper of a worker while another worker fetches the blob."""
 
     async def lead(self, place: Place) -> bool:
         return False

@@ -176,7 +176,7 @@ class Stage:
 
 
 def token_reply(token: str = "a-token", expires_in: object = 300) -> Reply:
-    """What a token server says."""
+    """A token server's answer."""
     return Reply(
         200, json.dumps({"token": token, "expires_in": expires_in}).encode(), {"Content-Type": "application/json"}
     )

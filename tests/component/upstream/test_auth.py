@@ -1,4 +1,4 @@
-"""Who is shown the vendor's credentials, when, and how often a token is fetched."""
+"""The vendor's credentials go only to a server that asks for them, and a token is fetched only when needed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TokenRegistry:
         self.scope = "repository:a/b:pull"
         self.realm_path = "/token"
         self.refusal: Reply | None = None
-        """What a wrong token is answered with, where it is not a 401 with a challenge."""
+        """The answer to a wrong token; None means a 401 with a challenge."""
         self.stage = Stage(self.answer)
         self.gate: asyncio.Event | None = None
 

@@ -30,7 +30,7 @@ def request(range_: str | None = None, digest: str = DIGEST) -> UpstreamRequest:
 
 
 def part(asked: web.Request, cut_after: int | None = None, *, body: bytes = BODY, total: int | None = None) -> Reply:
-    """What a registry that knows ranges says; the connection is cut after so many bytes."""
+    """The answer of a registry that supports ranges; the connection is cut after `cut_after` bytes."""
     match = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("Range", ""))
     if match is None:
         return Reply(200, body, {"ETag": ETAG}, cut_after=cut_after)

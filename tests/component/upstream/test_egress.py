@@ -24,7 +24,7 @@ from tests.support.ports import free_port
 from tests.support.upstreams.connect_proxy import ConnectProxy
 
 NAME = "registry.example.com"
-"""The proxy alone knows where it is."""
+"""A name that only the egress proxy can resolve."""
 LOGIN = "Basic cHVsbGVyOkNBTkFSWS1vZi10aGUtcHJveHk="
 USERINFO = "puller:CANARY-of-the-proxy"
 BODY = bytes(range(256)) * 4 * 4096 * 2  # 8 MiB

@@ -182,7 +182,7 @@ async def test_what_is_sent_names_the_client_and_asks_for_the_bytes_as_they_are(
 
 
 def everything_of(fault: BaseException) -> str:
-    """All that a log could print of an exception and of what it is chained to."""
+    """All text that a log could print of an exception and its chain."""
     seen, text = [fault], "".join(traceback.format_exception(fault))
     for error in seen:
         seen += [other for other in (error.__cause__, error.__context__) if other is not None and other not in seen]

@@ -56,7 +56,7 @@ async def test_a_ping_that_lets_strangers_in_proves_no_login(credentials: Creden
 async def test_a_private_image_proves_the_login(refusal: int, tagged: bool) -> None:
     fault, unproven = await login_at(Open(refusal=refusal, tagged=tagged), CREDENTIALS, PRIVATE)
     assert fault is None
-    # Where a stranger hears 404, another 404 tells nothing.
+    # If an anonymous client gets 404, a 404 with the login proves nothing.
     assert bool(unproven) == (refusal == 404 and not tagged)
 
 

@@ -28,7 +28,7 @@ MEMORY_MIB: Final = 1024
 
 
 def main() -> int:
-    """The exit code: 1 where a parser broke."""
+    """The exit code: 1 if a parser broke."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--parser", action="append", help="only this one; repeatable")
     options.add_argument("--seconds", type=int, default=5, help="for each")
@@ -58,7 +58,7 @@ def _load() -> list[str]:
 
 
 def _fuzz(name: str, seconds: int, seed: int) -> bool:
-    """Whether nothing broke. In a process of its own, since libFuzzer ends the one that it runs in."""
+    """True if nothing broke. Forks, because libFuzzer ends the process that it runs in."""
     began = time.monotonic()
     sys.stdout.flush()
     child = os.fork()

@@ -1,4 +1,4 @@
-"""What a parser is to the fuzzers: how it is called, what it may raise, and what holds of what it brings."""
+"""A parser as the fuzzers see it: how to call it, what it may raise, and the invariants of its results."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 CORPUS: Final = Path(__file__).parents[1] / "corpus"
 LARGEST: Final = 256 * 1024
-"""Bytes of the largest input that is tried: what is quadratic does not come to an end with as much."""
+"""Bytes of the largest input that is tried: a quadratic parser does not finish with that much."""
 
 
 def _always(_: Any) -> None:
-    """Nothing more holds than that it does not raise."""
+    """No invariant: the parser only must not raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +24,20 @@ class Parser:
     """One reader of what an outsider wrote."""
 
     name: str
-    """Of its folder of seeds."""
+    """The name of its folder of seeds."""
     parse: Callable[[bytes], Any]
     refuses: tuple[type[Exception], ...] = ()
-    """What its documentation says that it raises."""
+    """The exceptions that its documentation names."""
     holds: Callable[[Any], None] = _always
-    """Asserts what is true of every result."""
+    """Asserts the invariants of every result."""
     words: tuple[bytes, ...] = ()
-    """What its language is made of."""
+    """The tokens of its language."""
     largest: int = 8192
-    """Bytes that its caller lets through."""
+    """Bytes of the largest input that its caller lets through."""
     is_json: bool = False
 
     def run(self, data: bytes) -> bool:
-        """Whether `data` was taken. Raises whatever it must not, AssertionError where something does not hold."""
+        """True if `data` is accepted. Raises undocumented exceptions, and AssertionError if an invariant fails."""
         try:
             result = self.parse(data)
         except self.refuses:

@@ -1,4 +1,4 @@
-"""What a vendor writes about what may be pulled: globs, ranges, routes; keys and license files; counts."""
+"""Parsers of a vendor's rules for pulls: globs, ranges, routes; keys and license files; counts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _match_globs(data: bytes) -> tuple[str, str, bool | None]:
 
 
 def _globs(found: tuple[str, str, bool | None]) -> None:
-    """As segment by segment, where that is not too slow; a name has no empty segment."""
+    """Agrees with a match segment by segment, if that is not too slow; a name has no empty segment."""
     pattern, name, matched = found
     if matched is not None and len(pattern) + len(name) < 60 and pattern.count("**") < 4 and _is_name(name):
         assert matched == _covers(pattern.split("/"), name.split("/"))
@@ -111,7 +111,7 @@ def _key(key: str) -> None:
 
 
 def _license_file(facts: dict[str, Any]) -> None:
-    """What is taken is what was signed: it can be signed anew to the same facts."""
+    """Facts that were verified can be signed again, and verify to the same facts."""
     assert verify_license(sign_license(facts, ED25519_PEM), [_PUBLIC]) == facts
 
 

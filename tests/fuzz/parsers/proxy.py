@@ -1,5 +1,4 @@
-"""What customers send, what lists upstreams answer with,
-what other proxies count; and what is typed at the command."""
+"""Parsers of customers' requests, upstreams' lists, other proxies' counts, and the arguments of the command line."""
 
 from __future__ import annotations
 
@@ -113,7 +112,7 @@ def _verifies_mark(data: bytes) -> tuple[str, bool]:
 
 
 def _mark(found: tuple[str, bool]) -> None:
-    """None can be made without the key: what is taken is the one that was made, in whatever base64."""
+    """Nobody can make a MAC without the key: only the original is accepted, in any base64 form."""
     text, taken = found
     assert not taken or base64.urlsafe_b64decode(text.rpartition(".")[2] + "==") == _MAC
 

@@ -54,7 +54,7 @@ def _parse_yaml(data: bytes) -> Resource:
 
 
 def _told(document: dict[str, Any]) -> Resource:
-    """What is wrong is told in lines of a length that a condition and a terminal take."""
+    """Parse `document`. Each error must be one line that fits into a condition and on a terminal."""
     try:
         return parse_resource(document)
     except InvalidResource as error:

@@ -1,4 +1,4 @@
-"""What an upstream, its token server and a cloud answer."""
+"""Parsers of the answers of an upstream, its token server and a cloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read as JSON can be walked, shown and written anew."""
+"""JSON that the reader accepts can be walked, shown and written again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What manifests name, and what is none."""
+"""A manifest names its parts, and a body that is no manifest is refused."""
 
 from __future__ import annotations
 

@@ -266,7 +266,7 @@ def test_nodes_hold_what_the_yaml_parser_reads(tree: Any) -> None:
 
 @pytest.mark.parametrize("text", ["\n" * 2_000_000, " " * 2_000_000, "- " * 300_000, "{\n" * 300_000])
 def test_whether_it_is_manifests_is_told_in_one_reading(text: str) -> None:
-    """A search that begins anew at each line would not come to an end."""
+    """A search that starts again at each line would not finish in time."""
     assert _MANIFEST.search(text) is None
 
 

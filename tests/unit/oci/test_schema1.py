@@ -1,4 +1,4 @@
-"""What the digest of a schema 1 manifest is of."""
+"""The digest of a schema 1 manifest is that of its signed payload."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def registry(status: dict[str, Any] | None = None, **spec: Any) -> Registry:
 
 
 def decide(password: str = "static", noted: str | None = None, asked: datetime | None = None, **changes: Any) -> Any:
-    """The plan of a Registry with this password and annotation, where the provider told `asked`."""
+    """The plan of a Registry with this password and annotation; `asked` is the end that the provider reported."""
     data = {"username": b"u", "password": password.encode()}
     secret = secret_document("my-app", "robot", data, type_="kubernetes.io/basic-auth")
     if noted is not None:

@@ -33,7 +33,7 @@ BAD = ImageResult("quay.io/my-org/gone:1", False, reason="ManifestUnknown", mess
 
 
 class World:
-    """An ImageTest over time: each `plan` sees what the one before wrote."""
+    """An ImageTest over time: each `plan` sees the status that the previous one wrote."""
 
     def __init__(self, **spec: Any) -> None:
         self.spec = {"images": ["quay.io/my-org/api:1"], **spec}
@@ -51,13 +51,13 @@ class World:
         return planned
 
     def end(self, *results: ImageResult, at: datetime = NOW, problem: Problem | None = None) -> ImageTestPlan:
-        """A run that began at `at` comes to its end two seconds later."""
+        """The plan after a run that began at `at` and completed two seconds later."""
         retry_at = at + RETRY if problem is not None else None
         self.finished = Finished(at, 2.0, self.generation, results, problem, retry_at)
         return self.plan(at + timedelta(seconds=2))
 
     def lack(self, at: datetime = NOW) -> ImageTestPlan:
-        """A run that began at `at` finds that what the test names is not there yet."""
+        """The plan after a run that began at `at` and found a named resource missing."""
         retry_at = at + FIRST_RETRY
         self.finished = Finished(at, 0.0, self.generation, (), LACK, retry_at, patient=True)
         return self.plan(at)

@@ -26,7 +26,7 @@ SIGNING = (PRIVATE, public_pem(PRIVATE))
 
 
 class World:
-    """A License over time: each `plan` sees what the one before wrote."""
+    """A License over time: each `plan` sees the status and Secrets that the previous one wrote."""
 
     def __init__(self, **spec: object) -> None:
         self.spec: dict[str, Any] = {"entitlements": [{"registry": "quay", "repositories": ["**"]}], **spec}
@@ -56,7 +56,7 @@ class World:
         return parsed
 
     def plan(self, now: datetime = NOW, fresh: Callable[[], str] = new_key) -> Plan:
-        """Decide, and take over what was decided."""
+        """Compute the plan, and apply it to this world."""
         inputs = LicenseInputs(
             resource=self.resource,
             license_secret=self.secrets.get("acme-license"),
@@ -80,7 +80,7 @@ class World:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the license file says, verified."""
+        """The verified facts in the license file."""
         text = secret_data(self.secrets["acme-license"])["license.yaml"].decode()
         return verify_license(text, [self.signing[1]])
 
@@ -91,7 +91,7 @@ class World:
 
 
 def reasons(plan: Plan) -> list[str]:
-    """Of its events."""
+    """The reasons of the plan's events."""
     return [event.reason for event in plan.events]
 
 
@@ -311,7 +311,7 @@ def large(repositories: int) -> list[dict[str, Any]]:
 
 
 def test_a_license_file_of_more_than_64_kib_is_read_whole() -> None:
-    """It was cut where it was read back: a new key at each reconcile."""
+    """Reading it back once cut it, which made a new key at each reconcile."""
     world = World(entitlements=large(400))
     world.plan()
     key = world.key

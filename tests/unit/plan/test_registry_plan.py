@@ -45,7 +45,7 @@ INPUTS = RegistryInputs(registry(), SECRET, None, None, None, None, NOW)
 
 
 def decide(**changes: Any) -> RegistryPlan:
-    """The plan where `changes` hold."""
+    """The plan with `changes` to the inputs."""
     return plan_registry(dataclasses.replace(INPUTS, **changes))
 
 
@@ -166,7 +166,7 @@ def test_a_repository_that_may_prove_the_login_is_tried_at_once() -> None:
 
 
 def message(plan: RegistryPlan, type_: str) -> str:
-    """Of a condition."""
+    """The message of a condition."""
     return next(str(c["message"]) for c in plan.plan.status["conditions"] if c["type"] == type_)
 
 

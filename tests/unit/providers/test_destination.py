@@ -159,7 +159,7 @@ async def test_a_proxy_shows_no_token_to_a_registry_that_was_changed_before_the_
 
 
 async def test_a_proxy_shows_a_token_to_the_very_host_that_it_was_handed_over_for() -> None:
-    """Any host may be called containers.…: of an Enterprise Server the operator alone knows the Secret's apiURL."""
+    """Any host may be named containers.…: for an Enterprise Server only the operator knows the Secret's apiURL."""
     snapshot = Snapshot()
     upstreams = Upstreams(snapshot, ProxySettings(), Shares("bodies"))
     own, foreign = "containers.github.example.com", "containers.evil.example"

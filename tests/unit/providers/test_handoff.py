@@ -1,4 +1,4 @@
-"""What the operator hands over reads back as it was."""
+"""A handoff that the operator writes reads back unchanged."""
 
 from __future__ import annotations
 

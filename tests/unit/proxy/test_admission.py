@@ -1,4 +1,4 @@
-"""What may be open at once follows from what the kernel allows the process."""
+"""The limits of concurrent connections and pulls follow from the kernel's limits for the process."""
 
 from __future__ import annotations
 

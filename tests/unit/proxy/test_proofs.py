@@ -121,7 +121,7 @@ async def test_what_could_not_be_written_is_written_by_the_next_try(tmp_path: Pa
 
 
 def test_an_app_that_fills_the_table_of_places_displaces_its_own_and_nobody_elses() -> None:
-    """A forgotten copy cannot stand in for an upstream that fails: another app's pulls would end with it."""
+    """A forgotten copy cannot be served when the upstream fails, so the flood would break another app's pulls."""
     places = Places(limit=100)
     digest = f"sha256:{'0' * 64}"
     victim = Place(digest, "victim", "0" * 32)

@@ -61,7 +61,7 @@ def test_a_domain_without_a_record_is_nobodys() -> None:
 
 
 def test_a_record_counts_for_the_one_registry_that_it_names() -> None:
-    """One that was made anew, no longer lists the domain or is gone is not served, nor is the next one."""
+    """A Registry that was recreated, no longer lists the domain or is deleted is not served, nor is the next one."""
     snapshot = Snapshot()
     put(snapshot, OLD, YOUNG, record(uid="of-a-registry-before"))
     assert served_by(snapshot) is None

@@ -60,7 +60,7 @@ def changed(document: dict[str, Any], path: str, value: object) -> dict[str, Any
 
 
 def complaints(document: dict[str, Any]) -> list[str]:
-    """What is said of a document."""
+    """The errors of an invalid document."""
     with pytest.raises(InvalidResource) as caught:
         parse_resource(document)
     return [str(error) for error in caught.value.errors]
