@@ -1,4 +1,4 @@
-"""The client, and the host that it asked for. Only this module reads X-Forwarded-*, and only from a trusted proxy."""
+"""The client, and the host and scheme that it used. Only this module reads X-Forwarded-*: those of trusted proxies."""
 
 from __future__ import annotations
 
