@@ -21,18 +21,18 @@ from pullgate_proxy.usage import UsageBook
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether requests should be sent here, and why not."""
+    """The readiness of this process, and the reason if it is not ready."""
 
     ready: bool
     why: str
 
 
 class Told(Protocol):
-    """Who is told of."""
+    """The server that the admin port reports on."""
 
     @property
     def usage(self) -> UsageBook:
-        """What Licenses used."""
+        """The usage of the Licenses."""
         ...
 
     @property
@@ -41,7 +41,7 @@ class Told(Protocol):
         ...
 
     def readiness(self) -> Readiness:
-        """Whether requests should be sent here."""
+        """The readiness for requests."""
         ...
 
     def known(self) -> dict[str, int]:
@@ -54,7 +54,7 @@ class Told(Protocol):
 
 
 def build_admin(told: Told, contact: Contact | None) -> web.Application:
-    """The admin application of `told`. `contact` tells whether the cluster is heard; None where there is none."""
+    """The admin application of `told`. `contact` reports the connection to the cluster; None without a cluster."""
     heard = contact or Contact()
 
     async def answer_metrics(_: web.Request) -> web.Response:

@@ -1,8 +1,8 @@
-"""Who is let in: Overloaded is answered before descriptors or memory run out.
+"""Admission control: the proxy answers Overloaded before descriptors or memory run out.
 
-What may be open at once is planned at the start, from the limits that the kernel sets the process. Beside that, the
-process looks once a second at what it really has, and says how many pulls more may begin until it looks again. So a
-request costs a few comparisons.
+The caps on open requests and connections are planned at the start, from the kernel's limits for the process. In
+addition, the process measures its real use once a second, and sets how many more pulls may begin until the next
+measurement. So a request costs a few comparisons.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Room:
 
 
 def plan_room(descriptors: int, opened: int, memory: int | None, settings: ProxySettings) -> Room:
-    """What fits into `descriptors`, of which `opened` are in use at the start, and into `memory` (bytes).
+    """The caps that fit into `descriptors` (`opened` of them in use at the start) and into `memory` (bytes).
 
     A request has its client's connection, and up to two descriptors more: one to the upstream, and a file.
     """
@@ -96,7 +96,7 @@ def plan_room(descriptors: int, opened: int, memory: int | None, settings: Proxy
     if memory is not None:
         requests = min(requests, int(memory * FULL) // PULL_COST)
         connections = min(connections, max(memory // 4 // CONNECTION_COST, 2 * requests))
-    # Whoever is refused needs a connection, too.
+    # A refused client needs a connection, too.
     requests = min(requests, max(connections // 2, 1))
     return Room(requests, connections, BODIES if memory is None else memory // 8)
 
@@ -110,7 +110,7 @@ class Admission:
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._descriptors = soft if soft != resource.RLIM_INFINITY else MANY
         self.memory = settings.max_memory or find_memory_limit()
-        """Bytes that the process may have; None where nobody says."""
+        """Bytes that the process may have; None if no limit is known."""
         self.room = plan_room(self._descriptors, count_descriptors(), self.memory, settings)
         forms = self.room.bodies // FORM_PART
         self.bodies, self._forms = Shares("bodies", self.room.bodies - forms), Shares("bodies", forms)
@@ -126,7 +126,7 @@ class Admission:
         self._ceiling = sys.maxsize
         """Requests above which no pull is let in until the next look."""
         self._cause = "memory"
-        """Of that ceiling."""
+        """The exhausted resource that set the ceiling."""
         self._calm: int | None = None
         """Looks in a row at which there was room, after it was told that there is none; None: it was not."""
         self._tidy_at, self._tidy_pause = 0.0, TIDY_SECONDS

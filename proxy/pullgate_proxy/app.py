@@ -61,9 +61,9 @@ from pullgate_proxy.usage import UsageBook
 log = logging.getLogger(__name__)
 
 DENIALS = frozenset({401, 403, 429})
-"""What a License is refused with."""
+"""Status codes that refuse a License."""
 PEER_CONNECTIONS = 256
-"""Of other replicas, at once."""
+"""Most connections from other replicas at once."""
 _FORM_SECONDS = 10.0
 
 
@@ -78,7 +78,7 @@ class Proxy:
         contact: Contact | None = None,
         shared: Shared | None = None,
     ) -> None:
-        """`contact` tells whether the cluster is heard; None where there is none.
+        """`contact` reports the connection to the cluster; None without a cluster.
 
         `shared` is what this worker has in common with others; without it the proxy is alone, and has an admin port.
         """
@@ -152,14 +152,14 @@ class Proxy:
 
     @property
     def usage(self) -> UsageBook:
-        """What was counted by a proxy that is alone."""
+        """The usage that a single-process proxy counted."""
         if self.own is None:
             raise RuntimeError("it is counted by the supervisor")
         return self.own.usage
 
     @property
     def grant_peers(self) -> GrantPeers:
-        """What other replicas ask of a proxy that is alone."""
+        """Answers the other replicas of a single-process proxy."""
         if self.own is None:
             raise RuntimeError("the supervisor answers them")
         return self.own.grant_peers

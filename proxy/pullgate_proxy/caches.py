@@ -107,7 +107,7 @@ class Caches:
         self._manifest_results[result].inc()
 
     def _ask_of(self, wanted: Wanted) -> Ask | None:
-        """What another replica wants. Raises a fault where the Registry cannot be asked."""
+        """The Ask for another replica's request; None without such a Registry. Raises a fault if it cannot be asked."""
         registry = self._snapshot.registry_named(wanted.app, wanted.registry)
         if registry is None:
             return None

@@ -15,7 +15,7 @@ from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.stop import stop_on_signals
 
 SCOPES = {"Registry": None, "License": None, "Secret": SYSTEM_NAMESPACE}
-"""What it may read: no Secret of any app."""
+"""The kinds that the proxy may read, with their namespace (None: all): no Secret of any app."""
 
 
 async def serve_cluster(settings: ProxySettings, kubeconfig: Path | None) -> None:

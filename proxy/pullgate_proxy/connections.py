@@ -1,4 +1,4 @@
-"""What clients' connections may cost: how many there are, what each may hold, and which one goes when it gets tight.
+"""Bounds on clients' connections: their number, the memory of each, and the one to close when there are too many.
 
 A connection is idle from its acceptance to its first whole request, while its client sends a body, and from the end of
 an answer to the next request. An idle one can be closed at any time without harm to a pull: clients open another.
@@ -31,7 +31,10 @@ READ_AT_ONCE: Final = 32 * 1024
 BODY_BUFFER: Final = 16 * 1024
 """Bytes of a client's body that wait to be read."""
 SHARE: Final = 2
-"""Who wants a connection and has 1/SHARE of all idle already, loses the oldest of those, and nobody else loses one."""
+"""At the limit, a source with more than limit/SHARE idle connections loses its oldest idle one to its new one.
+
+For any other source, the oldest idle connection of all is closed.
+"""
 GRACE: Final = 0.05
 """Seconds for which an idle connection is left alone: a client that has just connected is about to speak."""
 HANDSHAKE_SECONDS: Final = 30
@@ -69,9 +72,9 @@ class Connection(web.RequestHandler):
         self.loan: Loan | None = None
         """The bytes of the budget that the answer takes while it is sent."""
         self.raw: asyncio.Transport | None = None
-        """What lies below TLS, and is there before its handshake is done."""
+        """The transport below TLS; it exists before the handshake is done."""
         self.unwanted = False
-        """Whether it was ended before it began."""
+        """True if it was closed before it began."""
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol. A head that has no end is not kept."""
@@ -99,7 +102,7 @@ class Connection(web.RequestHandler):
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """See RequestHandler: an answer may take `timeout`, until its client's system has received all of it.
 
-        What only the own system has to send yet is lost with a pod: its network goes as soon as its process ends.
+        Bytes still in the kernel's send buffer are lost with a pod: its network goes as soon as its process ends.
         """
         self._ends = True
         if self._book.is_idle(self):
@@ -113,7 +116,7 @@ class Connection(web.RequestHandler):
                     await asyncio.sleep(LOOK_SECONDS)
 
     def _is_sending(self) -> bool:
-        """Whether something is on its way that the client's system has not acknowledged."""
+        """True if bytes were sent that the client's system has not acknowledged, or wait to be sent."""
         if self.raw is None or self.raw.is_closing() or self.transport is None:
             return False
         if self.transport.get_write_buffer_size() or self.raw.get_write_buffer_size():
@@ -179,19 +182,19 @@ class Connections(web.Server):
         return len(self._idle)
 
     def is_idle(self, connection: Connection) -> bool:
-        """Whether it is."""
+        """True if `connection` is idle."""
         return connection in self._idle
 
     # --- their life ---
 
     def has_room(self) -> bool:
-        """Whether a connection should be accepted now; else in a moment."""
+        """True if a connection should be accepted now; if False, try again in a moment."""
         if len(self._open) < self.limit:
             return True
         return self._oldest() is not None
 
     def take(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None) -> None:
-        """A connection that was accepted from `address`; an idle one makes room where there is none."""
+        """Take over a connection that was accepted from `address`; at the limit, close an idle one for it."""
         source = source_of(address)
         if len(self._open) >= self.limit:
             self._make_room(source)
@@ -274,7 +277,7 @@ class Connections(web.Server):
     # --- making room ---
 
     def close_oldest(self, count: int) -> None:
-        """Close the `count` connections that have been idle longest; none that had not its moment."""
+        """Close the `count` connections that have been idle longest; skips those inside their grace period."""
         for _ in range(count):
             oldest = self._oldest()
             if oldest is None:
@@ -282,18 +285,18 @@ class Connections(web.Server):
             self.close_one(oldest, "room")
 
     def close_one(self, connection: Connection, why: str) -> None:
-        """Close a connection at once; `why` is told to `on_closed`."""
+        """Close a connection at once; `on_closed` receives `why`."""
         self._forget(connection)
         connection.cut()
         self._on_closed(why)
 
     def _oldest(self) -> Connection | None:
-        """The one that has been idle longest, if that is long enough."""
+        """The connection that has been idle longest, if its grace period is over; else None."""
         oldest = next(iter(self._idle), None)
         return oldest if oldest is not None and self._clock() - self._idle[oldest] >= GRACE else None
 
     def _make_room(self, source: str) -> None:
-        """Close one that is idle, of `source` where it has its share."""
+        """Close the oldest idle connection: that of `source` if it exceeds its share, else that of all."""
         own = self._idle_of.get(source)
         if own is not None and len(own) > self.limit // SHARE:
             self.close_one(next(iter(own)), "room")

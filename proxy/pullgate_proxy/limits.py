@@ -3,9 +3,9 @@
 The bytes of a body are reserved before the first of them is sent, so that bodies that begin together never exceed the
 limit. A body whose length nobody knows reserves in steps.
 
-Hours and days are those of UTC, so that every replica means the same ones. What this replica counted is exact; what its
-peers counted is as old as their last answer (`PEER_SECONDS`), so that all together may exceed a limit by what the
-others let through meanwhile. Without peers each replica allows the whole limit.
+Hours and days are those of UTC, so that every replica means the same ones. This replica's own counts are exact.
+The counts of its peers are as old as their last answer (`PEER_SECONDS`). So all together may exceed a limit by the
+requests that the others let through meanwhile. Without peers each replica allows the full limit.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TESTS_PER_HOUR: Final = 100_000
 
 @dataclass(slots=True)
 class _Running:
-    """What one License has on its way."""
+    """The requests of one License that are in flight."""
 
     requests: Counter[Kind] = field(default_factory=Counter)
     reserved: int = 0
@@ -76,7 +76,7 @@ def limits_of(license_: LicenseFacts, request: PullRequest) -> Limits | None:
 
 
 class PeerUsage:
-    """What the other replicas counted, by License."""
+    """The counts of the other replicas, by License."""
 
     def __init__(self, own: str) -> None:
         """`own` is the instance of this proxy's book, which the poller asks, too."""

@@ -29,7 +29,7 @@ _LACK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 log = logging.getLogger(__name__)
 
 Take = Callable[[socket.socket, str], None]
-"""What is done with a connection, and the address that it comes from. The socket is the receiver's own."""
+"""Takes over an accepted socket and the address that it comes from. The receiver owns the socket."""
 
 
 class Listener:
@@ -43,7 +43,7 @@ class Listener:
         *,
         stall_seconds: float,
     ) -> None:
-        """`has_room` says whether one may be accepted; `on_lack` makes room where no descriptor is free.
+        """`has_room` says whether one may be accepted; `on_lack` makes room if no descriptor is free.
 
         The kernel ends a connection on which a client has taken no byte for `stall_seconds` while some wait to be sent
         (tcp(7), TCP_USER_TIMEOUT).
@@ -55,7 +55,7 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """Of the first address."""
+        """The port of the first address."""
         return int(self._sockets[0].getsockname()[1])
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> None:

@@ -55,7 +55,7 @@ def find_memory_limit(own: Path = Path("/proc/self/cgroup"), mount: Path = Path(
 
 
 def _read_limits(root: Path, path: str, name: str) -> list[int]:
-    """Of the cgroup `path` and of each above it."""
+    """The limits (bytes) of the cgroup `path` and of each above it, without those that mean "unlimited"."""
     found = []
     steps = [step for step in path.split("/") if step not in {"", ".", ".."}]
     for count in range(len(steps), -1, -1):

@@ -1,4 +1,4 @@
-"""What is counted. No label holds a license, an image or anything else that a customer chooses: series stay bounded."""
+"""The metrics. No label contains a license, an image or anything else that customers choose: series stay bounded."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class Metrics:
         self.registry.register(self.peers_down)
 
     def show_cluster(self, known: Mapping[str, int], contact: Contact | None, *, synced: bool) -> None:
-        """What is known of the cluster just now."""
+        """Set the gauges of the cluster: known resources, sync, and the watch."""
         for kind, count in known.items():
             self.known.labels(kind).set(count)
         self.synced.set(synced)
@@ -196,7 +196,7 @@ class Metrics:
         self.watch_age.set(contact.age if contact is not None else 0)
 
     def show_down(self, registries: Iterable[tuple[str, str]]) -> None:
-        """Whose upstreams are left alone just now."""
+        """Set the gauge of the Registries whose upstream is backed off from; these replace the last ones."""
         self.down.clear()
         for name in registries:
             self.down.labels(*name).set(1)

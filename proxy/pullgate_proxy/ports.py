@@ -17,7 +17,10 @@ from pullgate_proxy.listener import Listener
 from pullgate_proxy.settings import ProxySettings
 
 SIDE_CONNECTIONS: Final = 32
-"""Of an admin port, at once; of more, the oldest idle one is closed: who forgets to close his keeps no probe out."""
+"""Most connections of an admin port at once. Beyond that, the oldest idle one is closed.
+
+So a client that forgets to close its connections keeps no probe out.
+"""
 
 
 class CannotListen(OSError):
@@ -31,10 +34,10 @@ def cannot_listen(host: str, port: int, error: OSError, option: str) -> CannotLi
 
 
 class CustomersPort:
-    """Where pulls come in."""
+    """The port that receives pulls."""
 
     def __init__(self, settings: ProxySettings, admission: Admission, server: Connections) -> None:
-        """`server` is of `admission`, and answers."""
+        """`server` answers the requests; it comes from `admission`."""
         self._settings, self._admission, self._server = settings, admission, server
         self._runner = web.ServerRunner(server, shutdown_timeout=settings.drain_seconds)
         self._listener: Listener | None = None
@@ -85,7 +88,7 @@ class SidePort:
         await self._runner.setup()
         self._listener = Listener(
             lambda sock, address: server.take(sock, address, None),
-            # Where none is idle one more is taken: what is being answered is not ended for it.
+            # If no connection is idle, accept one over the limit: no answer in flight is ended for it.
             lambda: server.has_room() or not server.idle,
             lambda: server.close_oldest(1),
             stall_seconds=self._settings.stall_timeout,

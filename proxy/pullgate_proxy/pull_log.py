@@ -16,7 +16,7 @@ from pullgate.shares import Holders
 
 @dataclass(slots=True)
 class Record:
-    """What happened to one request. Filled in on the way; never holds a key, a token or a header."""
+    """The log record of one request. Filled in on the way; never contains a key, a token or a header."""
 
     request_id: str = ""
     client: str = ""
@@ -37,7 +37,7 @@ class Record:
     cache: str = "off"
     aborted: bool = False
     pull: bool = False
-    """Whether an image's manifest was got: what counts as a pull."""
+    """True if the client got an image's manifest, which counts as a pull."""
     duration: float = field(default=0.0)
     """Seconds."""
     test: bool = False
@@ -51,7 +51,7 @@ class Record:
 class PullLog:
     """Writes Records to a stream; a stream that is gone (a closed pipe) does not stop a pull.
 
-    What ends in one round of the event loop is written together, so that no line waits longer than that.
+    Requests that end in one round of the event loop are written together, so that no line waits longer than that.
     """
 
     def __init__(self, stream: TextIO = sys.stdout, style: str = "auto") -> None:

@@ -13,25 +13,25 @@ from pullgate_proxy.workers.supervisor import Supervisor
 
 
 class Server(Protocol):
-    """What serves."""
+    """The running proxy: one process, or a supervisor with its workers."""
 
     port: int
     admin_port: int
 
     @property
     def usage(self) -> UsageBook:
-        """What Licenses used."""
+        """The usage of the Licenses."""
         ...
 
     async def start(self) -> None:
-        """Listen. Raises CannotListen where a port is taken, InvalidSettings for files that do not work."""
+        """Listen. Raises CannotListen if a port is taken, InvalidSettings for files that do not work."""
 
     async def stop(self) -> None:
         """Stop accepting, let bodies finish up to the drain bound, close everything."""
 
 
 def build_server(settings: ProxySettings, store: Watched, contact: Contact | None = None) -> Server:
-    """`contact` tells whether the cluster is heard; None where there is none."""
+    """Build the proxy for `settings`. `contact` reports the connection to the cluster; None without a cluster."""
     if settings.workers > 1:
         return Supervisor(settings, store, contact)
     return Proxy(settings, store, contact=contact)

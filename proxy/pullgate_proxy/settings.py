@@ -1,4 +1,4 @@
-"""What the proxy is told at its start."""
+"""The proxy's settings, fixed at its start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class InvalidSettings(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """Where the proxy listens and how it is reached from outside."""
+    """The settings of one proxy: addresses, limits, timeouts, caches and peers."""
 
     listen_host: str = "127.0.0.1"
     listen_port: int = 8080
@@ -57,16 +57,16 @@ class ProxySettings:
     object_store: Location | None = None
     """A second tier for blobs (needs `blob_cache`)."""
     peer_fetch: tuple[tuple[str, int], ...] = ()
-    """Where all replicas answer each other (a name may stand for many addresses), so that each blob is fetched by one
+    """Addresses at which the replicas answer each other; a name may stand for many addresses.
 
-    of them for all (needs `blob_cache`); empty: each fetches for itself.
+    One replica fetches each blob for all (needs `blob_cache`). Empty: each fetches for itself.
     """
     peer_listen: tuple[str, int] = ("127.0.0.1", 8082)
-    """Where this replica answers the others."""
+    """The address at which this replica answers the others."""
     workers: int = 1
     """Processes that serve; more than one have a supervisor beside them."""
     share_port: bool = False
-    """Whether several processes listen on the same ports (SO_REUSEPORT)."""
+    """True if several processes listen on the same ports (SO_REUSEPORT)."""
     manifest_cache: int = 64 * 1024 * 1024
     """Bytes of manifests that are kept in memory; 0 keeps none."""
     blob_cache: Path | None = None

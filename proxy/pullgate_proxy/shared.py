@@ -1,4 +1,4 @@
-"""What all workers of a replica have in common: what Licenses use, and the disk. Of one process it is its own."""
+"""The state that all workers of a replica share: the usage of Licenses, and the disk. A single process owns its own."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from pullgate_proxy.usage import UsageBook
 
 
 class Book(Protocol):
-    """Where what a License used is noted."""
+    """Records the usage of Licenses."""
 
     @property
     def instance(self) -> str:
-        """Of this run of the replica."""
+        """The id of this run of the replica."""
         ...
 
     def note(self, license_: Name, counts: Counts, key: str, now: float) -> None:
@@ -94,7 +94,7 @@ class Own:
         self._settings = settings
         self.usage = UsageBook()
         self.grants = Grants(settings.grant_limit)
-        """What all workers proved, for each other and for the other replicas."""
+        """The grants that all workers proved, for each other and for the other replicas."""
         self.grant_peers = GrantPeers(self.grants, settings.peers, self.usage.instance, keys)
         self.peers = PeerUsage(self.usage.instance)
         self.gatekeeper = Gatekeeper(self.usage, self.peers)

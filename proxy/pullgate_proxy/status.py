@@ -1,4 +1,4 @@
-"""What /status of the admin port tells `pullgate doctor`: the watch, the disk, the peers, the object store. Pure.
+"""The report of the admin port's /status for `pullgate doctor`: the watch, the disk, the peers, the object store. Pure.
 
 The figures are those of /metrics, as there they are already one sum of all workers.
 """

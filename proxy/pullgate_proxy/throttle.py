@@ -22,7 +22,7 @@ SOURCES: Final = 10_000
 
 
 class Throttle:
-    """Who showed wrong keys lately."""
+    """The sources that sent wrong keys lately."""
 
     def __init__(self, clock: Callable[[], float], sources: int = SOURCES) -> None:
         """`clock` in seconds, from anywhere."""
@@ -33,7 +33,7 @@ class Throttle:
         return len(self._buckets)
 
     def judge(self, fault: Fault, client: str) -> Fault:
-        """What the address `client` is told: `fault`, or TooManyAttempts in place of one of too many wrong keys."""
+        """The fault for the address `client`: `fault`, or TooManyAttempts after too many wrong keys."""
         if not isinstance(fault, (KeyUnknown, KeyMalformed)):
             return fault
         wait = self._buckets.take(source_of(client), AT_ONCE, SECONDS)

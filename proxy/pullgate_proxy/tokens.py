@@ -21,7 +21,7 @@ LIFETIME = 300
 """Seconds. Never under 60: docker takes a shorter one for a mistake (distribution, token specification)."""
 
 TICKET_SECONDS = 60
-"""Of a replica's ask; the clocks of two replicas may differ by less."""
+"""Lifetime of the ticket of a replica's request; the clocks of two replicas may differ by less."""
 
 _ISSUER = "pullgate"
 _TICKETS = "pullgate-peer"
@@ -75,7 +75,7 @@ class SigningKeys:
         return jwt.encode(claims, first.secret, algorithm="HS256", headers={"kid": first.id})
 
     def verifies_ticket(self, ticket: str, subject: str, now: float) -> bool:
-        """Whether a replica gave `ticket` for `subject`, and it has not ended."""
+        """True if a replica issued `ticket` for `subject`, and it has not expired."""
         try:
             kid = jwt.get_unverified_header(ticket).get("kid")
             secret = next(k.secret for k in self.keys if k.id == kid and now < k.not_after)

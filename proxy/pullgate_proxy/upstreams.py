@@ -86,7 +86,7 @@ class Upstreams:
         return format_time(issued) if issued is not None else None
 
     def where(self, registry: RegistryFacts) -> Where:
-        """Whose manifests the client of `registry` brings. Its uid: one made anew under the same name is another's."""
+        """The Where of `registry`. It includes the uid: a Registry created anew under the same name is another one."""
         live = self._live[registry.namespace, registry.name]
         identity = (registry.namespace, registry.name, live.handoff.uid)
         return Where(

@@ -1,4 +1,4 @@
-"""What each License was used for, as this proxy saw it. The operator asks for it on the admin port."""
+"""The usage of each License at this proxy. The operator reads it from the admin port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE: Final = 1_000
 
 
 class UsageBook:
-    """Counts in memory. Each change has a number, so that who asks again is told only what is new."""
+    """Counts in memory. Each change has a number, so that a later request gets only newer changes."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -42,7 +42,7 @@ class UsageBook:
             self._tallies.popitem(last=False)
 
     def tally(self, license_: Name) -> Tally | None:
-        """What was counted of a License; for reading only."""
+        """The counts of a License; for reading only."""
         held = self._tallies.get(license_)
         return held[1] if held is not None else None
 
@@ -55,7 +55,7 @@ class UsageBook:
     def render(self, instance: str = "", after: int = 0) -> bytes:
         """JSON of the oldest changes after number `after`, a page of them; `last` is where the next one begins.
 
-        A number of another `instance` means nothing here: then all is told.
+        A number of another `instance` means nothing here: then the page begins with the oldest change.
         """
         if instance != self.instance:
             after = 0

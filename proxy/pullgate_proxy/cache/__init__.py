@@ -1,1 +1,1 @@
-"""What the proxy keeps of its upstreams. Nothing here is asked before the License and its entitlement were."""
+"""The caches of upstream content. The License and its entitlement are checked before any cache is asked."""

@@ -37,9 +37,9 @@ class Ask:
     current: Callable[[], Upstream]
     """The client of the Registry as it is when this is called. Raises a fault."""
     by_peer: bool = False
-    """Whether another replica asks, which must not be sent on."""
+    """True if another replica asks; its request must not be forwarded to a peer."""
     reader: str = ""
-    """License and address of the client; empty where none waits for it."""
+    """License and address of the client; empty if no client waits for it."""
 
     @property
     def place(self) -> Place:
@@ -64,7 +64,7 @@ class Ask:
 class Places:
     """Places that are proven, and when (monotonic seconds) their upstream said last that the blob is still there.
 
-    Only a place that is proven may be noted: see `proofs`. Of what is forgotten a copy cannot stand in for an upstream
+    Only a place that is proven may be noted: see `proofs`. Without its place, a copy cannot stand in for an upstream
     that fails, so an app that fills the table displaces its own places and nobody else's.
     """
 

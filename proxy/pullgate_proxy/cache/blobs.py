@@ -168,7 +168,7 @@ class BlobCache:
         return found
 
     async def _verify(self, digest: str) -> tuple[int, int] | None:
-        """Which file it is that is right, and when it was changed last."""
+        """Inode and mtime (ns) of the file, if its content matches `digest`; None if it is missing or corrupt."""
         directory = self.keeper.directory
         try:
             with open_file(directory.path(digest)) as file:

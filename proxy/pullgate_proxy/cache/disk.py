@@ -144,7 +144,7 @@ class BlobDir:
     # --- by whoever writes and reads ---
 
     def path(self, digest: str) -> Path:
-        """Where a whole blob is."""
+        """The path of a complete blob."""
         algorithm, _, name = digest.partition(":")
         return self.root / "blobs" / algorithm / name[:2] / name
 
@@ -153,7 +153,7 @@ class BlobDir:
         return self.root / "incoming" / f"{place.digest.replace(':', '-')}-{place.key}"
 
     def open(self, digest: str) -> Found | None:
-        """A whole blob, None where there is none. Quick: no byte of it is read."""
+        """Open a complete blob; None if there is none. Quick: no byte of it is read."""
         try:
             file = open_file(self.path(digest))
         except FileNotFoundError:
@@ -162,7 +162,7 @@ class BlobDir:
         return Found(file, stat.st_size, stat.st_mtime_ns, stat.st_ino, self.is_proven(stat))
 
     def is_proven(self, stat: os.stat_result) -> bool:
-        """Whether somebody of this run verified the file, and nobody wrote to it since. Quick.
+        """True if a process of this run verified the file, and nobody wrote to it since. Quick.
 
         An empty one never is, as no empty blob is kept: it was cut between its last byte's hash and its seal.
         """

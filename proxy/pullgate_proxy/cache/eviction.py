@@ -1,7 +1,7 @@
-"""Which blob goes first: S3-FIFO (Yang, Zhang, Qiu, Yue, Rashmi: "FIFO queues are all you need", SOSP 2023). Pure.
+"""The order of eviction: S3-FIFO (Yang, Zhang, Qiu, Yue, Rashmi: "FIFO queues are all you need", SOSP 2023). Pure.
 
-What is new waits in a small queue; only what is asked for again moves to the main one. So a blob that one client pulls
-once pushes out no base layer that all clients share. A hit costs a number, and moves nothing.
+A new entry waits in a small queue; it moves to the main queue only if it is asked for again. So a blob that one client
+pulls once evicts no base layer that all clients share. A hit increments a number, and moves nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 SMALL_SHARE: Final = 0.1
-"""Of all bytes: what the queue of new entries may hold before it is the one to give way."""
+"""Share of all bytes above which the queue of new entries is the one to evict from."""
 TO_MAIN: Final = 2
 """Hits after which an entry of the small queue is kept."""
 MOST_HITS: Final = 3

@@ -38,7 +38,7 @@ Count = Callable[[int], None]
 
 
 class Elsewhere(Protocol):
-    """Where a blob may be had before its upstream is asked."""
+    """A source that is asked for a blob before its upstream."""
 
     name: str
     """For the metric."""
@@ -46,7 +46,7 @@ class Elsewhere(Protocol):
     """True if whoever has it there has asked the upstream if it is still in that very repository."""
 
     async def ask(self, ask: Ask) -> UpstreamResponse | None:
-        """The whole blob on its way; None where it cannot be had there.
+        """The response with the complete blob; None if this source cannot deliver it.
 
         None also if the very place of `ask` is not proven there: bytes that another place delivered prove nothing.
         """
@@ -225,7 +225,7 @@ class Fetches:
         return "upstream", await ask.current().send(ask.request)
 
     async def _take_in(self, ask: Ask, flight: Flight, response: UpstreamResponse, count: Count) -> bool:
-        """Whether it is in a file, whole. Raises the upstream's faults; OSError where the disk fails."""
+        """True if the blob is complete in a file. Raises the upstream's faults; OSError if the disk fails."""
         size = response.length if response.status == 200 else None
         path = await self._keeper.claim(flight.place, size) if size else None
         if size is None or path is None:

@@ -23,16 +23,16 @@ class Lost(Exception):
 
 
 class Flight:
-    """What a reader sees of a blob that comes in."""
+    """A blob in flight, as its readers see it."""
 
     def __init__(self, place: Place) -> None:
         """`place` is whose upstream delivers it, and whose readers may follow."""
         self.place = place
         self.size = 0
         self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        """True when the size is known and bytes come; False where it is not kept in a file; or a fault."""
+        """True when the size is known and bytes come; False if the blob is not kept in a file; or a fault."""
         self.is_shadow = False
-        """Whether it is another process that fetches it."""
+        """True if another process fetches it."""
         self.readers = 0
         self.idle_since = 0.0
         """When the last reader left (monotonic)."""
@@ -94,11 +94,11 @@ class Flight:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more changes."""
+        """True if the flight has completed or failed."""
         return self._whole or self._failure is not None
 
     def reopen(self) -> io.FileIO:
-        """The file with a position of its own, also where it has no name any more."""
+        """The file with a position of its own, even if it was unlinked."""
         return io.FileIO(os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC), "rb")
 
     async def wait_beyond(self, position: int) -> int:

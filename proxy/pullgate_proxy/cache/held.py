@@ -19,7 +19,10 @@ from pullgate_proxy.cache.keeping import Keeping
 PART: Final = 8 * 1024 * 1024
 """Bytes that are sent in one go."""
 FIRST_PART: Final = 16 * 1024
-"""Of them at first, with the headers; then four times what was sent: of many who ask at once each begins soon."""
+"""Bytes of the first part, sent with the headers. Each later part is four times what was sent so far.
+
+So each of many concurrent clients begins soon.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,9 @@ class FilePart:
     offset: int
     count: int
     is_warm: bool
-    """Whether they were written just now, so that no disk is waited for."""
+    """True if the bytes were written just now, so that reading them waits for no disk."""
     broken: Callable[[int], Awaitable[None]]
-    """To be called where so many bytes at the end of it cannot be read."""
+    """Call it with the number of bytes at the end of the part that cannot be read."""
 
 
 Part = FilePart | bytes | memoryview
@@ -41,7 +44,7 @@ Part = FilePart | bytes | memoryview
 class Held(AsyncIterator[Part]):
     """The bytes of a blob for one client: `cut` first, if it wants a part. Call `aclose` in the end.
 
-    The iteration raises a fault where the bytes cannot be had.
+    The iteration raises a fault if the bytes are not available.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Held(AsyncIterator[Part]):
 
     @property
     def sent_all(self) -> bool:
-        """Whether the whole blob was handed out."""
+        """True if the complete blob was handed out."""
         return self._first == 0 and self._position == self.size
 
     def __aiter__(self) -> Self:
@@ -141,9 +144,9 @@ class Held(AsyncIterator[Part]):
         return part
 
     async def _is_whole(self) -> bool:
-        """Whether the file is still there as it was opened; False where it was cut.
+        """True if the file is as it was opened; False if it was truncated.
 
-        Raises DigestMismatch where somebody wrote to it, and it is not what it was: what was sent may be wrong, too.
+        Raises DigestMismatch if the file was written to and is corrupt: the bytes sent so far may be wrong, too.
         """
         stat = os.fstat(self._file.fileno())
         if stat.st_size < self.size:
@@ -169,7 +172,7 @@ class Held(AsyncIterator[Part]):
         try:
             begun = await asyncio.to_thread(hasher_of_file, self.ask.digest, self._file, here)
         except OSError:
-            # What came before cannot be read again: it comes from the upstream, too, and is left out.
+            # The bytes before `here` cannot be read again: the upstream sends them, too, and they are skipped.
             whole = stream_blob(upstream, request, await upstream.send(request), current=self.ask.current)
             self._known = here
             return whole

@@ -1,4 +1,4 @@
-"""Who may write which blob, and which goes to make room: the one place that knows what is on the disk.
+"""The disk's index: grants the right to write a blob, and evicts blobs to make room.
 
 A disk that fails costs the cache and no pull: nothing is claimed for a while, then it is tried again.
 """
@@ -25,7 +25,7 @@ FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds for which a disk that failed is left alone."""
 LARGEST_SHARE: Final = 0.5
-"""Of the bound: the largest blob that is kept."""
+"""Size of the largest blob that is kept, as a share of the bound."""
 
 REMOVALS: Final = ("evicted", "damaged")
 """Why a blob goes."""
@@ -43,7 +43,7 @@ class Bounds:
 
 
 class Keeper:
-    """The index of one BlobDir, for one process or (see workers.desk) for several. What blocks runs in threads."""
+    """The index of one BlobDir, for one process or (see workers.desk) for several. Blocking calls run in threads."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Keeper:
         on_removed: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_removed` is told why a blob goes, one of REMOVALS."""
+        """`on_removed` receives the reason for a removal, one of REMOVALS."""
         self.directory = directory
         self._bounds, self._on_removed, self._clock = bounds, on_removed, clock
         self._kept = S3Fifo()
@@ -60,7 +60,7 @@ class Keeper:
         self._incoming: dict[Place, int] = {}
         self._pins: Counter[str] = Counter()
         self._ready = False
-        """Whether the directory is ours."""
+        """True if this process has the directory for itself."""
         self._pause, self._again_at = FIRST_PAUSE, 0.0
         self._problem = ""
         self._room = asyncio.Lock()
@@ -69,7 +69,7 @@ class Keeper:
     # --- life ---
 
     async def start(self) -> None:
-        """Take the directory; where that fails it is tried again later. What is in it is looked at beside."""
+        """Take the directory; if that fails, retry later. The scan of its content runs in the background."""
         await self._prepare()
 
     async def stop(self) -> None:
@@ -248,11 +248,11 @@ class Keeper:
     # --- room ---
 
     async def _make_room(self, size: int, files: int) -> bool:
-        """Whether `size` bytes in `files` files more fit, after what goes first has gone. Raises OSError."""
+        """Evict until `size` more bytes in `files` more files fit. False if they cannot fit. Raises OSError."""
         while True:
             free_bytes, free_inodes = self.directory.room()
             fits = self.size + size <= self._bounds.size and self.files + files <= self._bounds.files
-            # What is on its way has not taken its bytes from the file system yet, or not all: the worst is assumed.
+            # Blobs in flight have not yet allocated all their bytes in the file system: assume that none are.
             owed = sum(self._incoming.values())
             if fits and free_bytes >= owed + size and free_inodes >= files:
                 return True
@@ -264,7 +264,7 @@ class Keeper:
             await self._evict(name)
 
     async def _evict(self, name: str) -> None:
-        """Raises OSError where its file stays; then it counts as before, and can go once the disk is well."""
+        """Raises OSError if the file stays; then it counts as before, and can be evicted once the disk is well."""
         path = self.directory.path(name)
         try:
             await asyncio.to_thread(self.directory.remove, path)

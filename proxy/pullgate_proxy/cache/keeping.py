@@ -50,7 +50,7 @@ class Keeping(Protocol):
         ...
 
     async def commit(self, place: Place) -> bool:
-        """The blob that was claimed is whole, verified and sealed: `place` is proven. Whether it is kept."""
+        """Keep the claimed blob, complete, verified and sealed: `place` is proven. True if it is kept."""
         ...
 
     async def abandon(self, place: Place) -> None:
@@ -66,7 +66,7 @@ class Keeping(Protocol):
         """One reader less."""
 
     async def drop(self, digest: str) -> None:
-        """The copy of it is not what it should be."""
+        """Remove the copy: it is corrupt."""
 
     def missing(self, digest: str) -> None:
         """Its file is gone, whoever removed it."""

@@ -31,7 +31,7 @@ Spend = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What a tag, or a digest, was when the upstream was last asked."""
+    """The manifest of a tag or a digest when the upstream was last asked."""
 
     resolved: ResolvedManifest
     at: float
@@ -105,7 +105,7 @@ class ManifestCache:
     async def resolve(
         self, where: Where, request: UpstreamRequest, upstream: Upstream, *, fresh: bool, spend: Spend
     ) -> tuple[ResolvedManifest, str]:
-        """What a HEAD tells, and how it was come by; see `fetch`."""
+        """The result of a HEAD, and the cache result; see `fetch`."""
         if not self._limit:
             spend()
             return await upstream.resolve_manifest(request), "off"

@@ -59,7 +59,7 @@ class Location:
     bucket: str
     prefix: str
     endpoint: str | None = None
-    """Of a store that is not AWS' own."""
+    """The URL of a store other than AWS; None for AWS."""
 
     def key(self, digest: str) -> str:
         """The object of a blob."""
@@ -182,7 +182,7 @@ class ObjectStore:
         except (aiohttp.ClientError, OSError, TimeoutError, ExchangeFailed) as error:
             self._failed(error)
             return None
-        # Who may not list a bucket is answered 403 for what is not there, and for credentials that are refused.
+        # Without the right to list a bucket, S3 answers 403 for a missing object as for refused credentials.
         if not refused:
             self._mended()
         self._note(key, size)

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Prefetcher:
-    """Fetches a few blobs at a time, those of all apps in turn. What fails is met again, and told, by who pulls."""
+    """Fetches a few blobs at a time, from all apps in turn. After a failure the client's own pull reports the fault."""
 
     def __init__(self, blobs: BlobCache) -> None:
         self._blobs = blobs

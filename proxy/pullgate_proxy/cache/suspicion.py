@@ -17,7 +17,7 @@ LIMIT: Final = 10_000
 
 
 class Suspicion:
-    """Who was sent what lately; the oldest is forgotten first."""
+    """The blobs that were sent lately, by reader; the oldest is forgotten first."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -32,11 +32,11 @@ class Suspicion:
             self._sent.popitem(last=False)
 
     def forget(self, digest: str) -> None:
-        """Another copy takes the blob's place, of which nothing is known."""
+        """Forget when the blob was hashed: another copy, not yet hashed, replaces it."""
         self._looked.pop(digest, None)
 
     def falls_on(self, reader: str, digest: str) -> bool:
-        """Whether the blob should be hashed before `reader` is sent it again."""
+        """True if the blob should be hashed before it is sent to `reader` again."""
         now = self._clock()
         sent = self._sent.pop((reader, digest), None)
         if sent is None or now - sent > AGAIN_SECONDS:

@@ -20,7 +20,7 @@ class Together:
         return key in self._calls
 
     async def share(self, key: tuple[object, ...], call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What `call` brings, or the one with the same key that runs already."""
+        """The result of `call`, or of the call with the same key that is in flight."""
         task: asyncio.Task[Any] | None = self._calls.get(key)
         if task is None:
             task = asyncio.create_task(call())

@@ -1,4 +1,4 @@
-"""Whose it is that is kept, and for how long it is believed."""
+"""The Registry that a cached manifest or blob belongs to, and how long the copy stays fresh."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from pullgate import faults
 
 DIGEST_TTL: Final = 3600.0
-"""Seconds for which what has a digest is believed to be still there."""
+"""Seconds for which content with a digest is assumed to be still there."""
 
 STALE: Final = (
     faults.UpstreamUnreachable,
@@ -22,7 +22,7 @@ STALE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Whose manifest or blob, and what its Registry says of keeping it."""
+    """The Registry of a manifest or blob, and that Registry's cache settings."""
 
     registry: tuple[str, str, str]
     """Namespace, name, uid."""
@@ -32,6 +32,6 @@ class Where:
     stale_if_error: float
     """Seconds for which a copy may stand in for an upstream that does not answer."""
     blobs: bool = True
-    """Whether blobs are kept."""
+    """True if blobs are kept."""
     prefetch: bool = False
-    """Whether a manifest's blobs are fetched with it."""
+    """True if a manifest's blobs are fetched with it."""

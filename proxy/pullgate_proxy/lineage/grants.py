@@ -1,4 +1,4 @@
-"""What has been proven: under this tag rule, this digest of this repository may be pulled. Pure, bounded, O(1)."""
+"""Proven grants: under this tag rule, this digest of this repository may be pulled. Pure, bounded, O(1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIFETIME = 3600.0
 
 
 class Scope:
-    """Where a grant holds: a repository of a Registry, under a tag rule. Equal rules of two licenses share grants."""
+    """The scope of a grant: a repository of a Registry, under a tag rule. Equal rules of two licenses share grants."""
 
     __slots__ = ("_hasher", "holders", "key", "place")
 
@@ -51,7 +51,7 @@ class Grants:
         return len(self._until)
 
     def holds(self, scope: Scope, digest: str, now: float) -> bool:
-        """Whether `digest` is proven at `now` (monotonic seconds)."""
+        """True if `digest` is proven at `now` (monotonic seconds)."""
         return self.left(scope.entry(digest), now) > 0
 
     def left(self, entry: bytes, now: float) -> float:

@@ -111,7 +111,7 @@ class Prover:
         self._searches = Searches(clock)
 
     async def prove(self, question: Question) -> Proof:
-        """Whether an allowed tag leads to the digest. Raises the upstream's faults.
+        """Prove that an allowed tag leads to the digest. Raises the upstream's faults.
 
         The other replicas are asked before the upstream is searched: one of them may just have resolved the tag.
         """
@@ -233,7 +233,7 @@ class Prover:
             await self._follow_tag(question, search, tag)
 
     async def _follow_referrers(self, question: Question, search: Search, digest: str) -> None:
-        """What is about a granted manifest: referrers, and cosign's tags if no list of tags showed them."""
+        """Follow the referrers of a granted manifest, and cosign's tags if no list of tags showed them."""
         query = ""
         for _ in range(REFERRER_PAGES):
             try:
@@ -276,7 +276,7 @@ class Prover:
         search.take_manifest(digest)
 
     async def _is_about_granted(self, question: Question) -> bool:
-        """Whether the manifest is a referrer (signature, SBOM) whose subject is granted: one request at most.
+        """True if the manifest is a referrer (signature, SBOM) whose subject is granted. Costs one request at most.
 
         False also for an answer that is about this digest alone, such as the layer of another image that the upstream
         sends, or stumbles over: any other answer than to an invented digest would tell that it is there.

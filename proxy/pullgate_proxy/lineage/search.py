@@ -76,7 +76,7 @@ class Search:
     """The queues of one scope."""
 
     query: str | None = "n=1000"
-    """Of the next page of tags; None once all are listed."""
+    """The query of the next page of tags; None once all are listed."""
     asked: set[str] = field(default_factory=set)
     newest: Newest = field(default_factory=Newest)
     """Allowed tags, while pages are listed."""
@@ -92,13 +92,13 @@ class Search:
     """Granted manifests whose referrers were not asked for yet."""
     seen: set[str] = field(default_factory=set)
     names_subjects: bool = False
-    """Whether tags named after a digest are tried, since no list of tags shows them."""
+    """True if tags named after a digest are tried, since no list of tags shows them."""
     complete: bool = True
     """False: a bound left something out."""
 
     @property
     def has_more(self) -> bool:
-        """Whether anything is left to look at."""
+        """True if anything is left to search."""
         return self.query is not None or bool(self.tags or self.about or self.manifests or self.subjects)
 
     async def take_page(self, page: TagPage, allows: Callable[[str], bool], turns: Turns) -> None:

@@ -1,4 +1,4 @@
 """The other replicas: each blob has one of them that fetches it for all, so that N replicas fetch it once.
 
-Off unless it is asked for. Whoever does not get a blob from a peer in time asks the upstream itself.
+Off by default. A replica that does not get a blob from a peer in time asks the upstream itself.
 """

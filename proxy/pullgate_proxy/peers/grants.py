@@ -1,4 +1,4 @@
-"""What one replica proved holds at all: a replica without a grant asks the others before it searches the upstream.
+"""Grants shared by all replicas: a replica without a grant asks the others before it searches the upstream.
 
 A balancer sends the HEAD of a tag to one replica and the GET of its digest to another. A grant is named by its hash
 over Registry, host, repository, tag rule and digest, so an answer about one is never an answer about another.
@@ -132,5 +132,5 @@ class GrantPeers:
 
 
 def _subject(path: str, seconds: int) -> str:
-    """What an answer's ticket is for. No question's ticket has this subject: no path holds a space."""
+    """The subject of an answer's ticket. No question's ticket has such a subject: no path has a space."""
     return f"granted {path} {seconds}"

@@ -1,4 +1,4 @@
-"""Which replicas there are, and whose blob is whose."""
+"""The replicas that exist, and the owner of each blob."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Address = tuple[str, int]
 
 REFRESH_SECONDS: Final = 5.0
 DOWN_SECONDS: Final = 10.0
-"""For which a replica that failed is asked nothing."""
+"""Seconds for which a replica that failed is asked nothing."""
 REPLICAS: Final = 256
 
 
 def owner_of(digest: str, addresses: Iterable[Address]) -> Address | None:
-    """Whose blob it is: rendezvous hashing (Thaler, Ravishankar, 1998), so that a change moves its own share alone."""
+    """The owner of a blob, by rendezvous hashing (Thaler, Ravishankar, 1998): a change moves its own share alone."""
 
     def score(address: Address) -> bytes:
         return hashlib.blake2b(f"{address[0]}|{address[1]}|{digest}".encode(), digest_size=8).digest()
@@ -48,7 +48,7 @@ class Membership:
         self._down: dict[Address, float] = {}
 
     async def run(self) -> None:
-        """Follow DNS until cancelled. Where it does not answer, who was there is there."""
+        """Follow DNS until cancelled. If DNS does not answer, keep the last known replicas."""
         while True:
             self._there = await resolve(self._names) or self._there
             self._own &= self._there

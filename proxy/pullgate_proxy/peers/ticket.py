@@ -11,7 +11,7 @@ from pullgate.oci.reference import is_repository
 from pullgate_proxy.cache.ask import Ask
 
 INSTANCE: Final = "X-Pullgate-Instance"
-"""Whose request it is, so that a replica that asks itself is told."""
+"""Header with the instance that asks, so that a replica notices a request to itself."""
 _PATH = re.compile(r"/peer/([a-z0-9-]{1,63})/([a-z0-9-]{1,63})/([^?#]{1,512})/blobs/([a-z0-9:]+)/([0-9a-f]{32})\Z")
 
 
@@ -34,7 +34,7 @@ def path_of(ask: Ask) -> str:
 
 
 def read_path(raw_path: str) -> Wanted | None:
-    """What `path_of` wrote; None for anything else."""
+    """Parse a path of `path_of`; None for anything else."""
     match = _PATH.match(raw_path)
     if match is None or not is_repository(match[3]) or not is_digest(match[4]):
         return None

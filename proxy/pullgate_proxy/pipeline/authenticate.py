@@ -1,7 +1,7 @@
 """Authorization header -> License, or a fault.
 
-A dictionary look-up by the key's SHA-256; no cryptography beyond that hash and, for a token, one MAC. What a header
-comes to is remembered by the header's own SHA-256: only the look-up, which a revocation changes, is made each time.
+A dictionary look-up by the key's SHA-256; no cryptography beyond that hash and, for a token, one MAC. The
+result for a header is cached by the header's own SHA-256: only the look-up, which a revocation changes, is repeated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REMEMBERED = 20_000
 def identify(
     authorization: str | None, snapshot: Snapshot, now: float, logins: Logins, app: str | None = None
 ) -> KeyEntry:
-    """Whose key the client showed, whether or not it may pull: the log wants to know that of a refusal, too.
+    """The entry of the client's key, even if that key may not pull: the log names the License of a refusal, too.
 
     `app`: see find_key.
     Raises LoginRequired, KeyMalformed, KeyUnknown, TokenExpired.
@@ -37,7 +37,7 @@ def identify(
 
 
 class Logins:
-    """What Authorization headers came to. No key and no token is kept; the least used is forgotten first."""
+    """Cached results of Authorization headers. No key and no token is kept; the least recently used goes first."""
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit

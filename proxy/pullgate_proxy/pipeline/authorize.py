@@ -15,7 +15,7 @@ from pullgate_proxy.pipeline.request import Kind, PullRequest
 
 
 class Decision(Enum):
-    """What is known without asking the upstream."""
+    """The decision that is possible without asking the upstream."""
 
     ALLOWED = auto()
     UNPROVEN = auto()
@@ -29,9 +29,9 @@ class Authorization:
     decision: Decision
     access: RepositoryAccess
     scope: Scope | None = None
-    """Where grants are kept; None while every reference is allowed."""
+    """The scope of the grants; None if every reference is allowed."""
     digest: str = ""
-    """What would have to be proven."""
+    """The digest that must be proven."""
 
 
 def authorize(license: LicenseFacts, route: Route, request: PullRequest, grants: Grants, now: float) -> Authorization:  # noqa: A002

@@ -1,4 +1,4 @@
-"""Where a list goes on, for a client that may not see all of it: sealed, of one length, and read by any replica.
+"""Cursors of lists that a client may see in part: sealed, of one length, and readable by any replica.
 
 An upstream's cursor names a tag, often one outside the rule. The client gets it under a key of the proxies.
 """
@@ -31,7 +31,7 @@ class Position:
     """How far a client has come in a list."""
 
     query: str
-    """Of the upstream's page."""
+    """The query of the upstream's page."""
     shown: str = ""
     """The last tag of that page that the client has; "" for none."""
     last: str = ""
@@ -57,7 +57,7 @@ class Cursors:
         return base64.urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
 
     def open(self, cursor: str, about: str, now: float) -> Position:
-        """What `seal` took. Raises PathInvalid for a cursor of another list, of a key that ended, or of nobody."""
+        """The position in a cursor of `seal`. Raises PathInvalid if it is invalid, expired or of another list."""
         try:
             data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         except ValueError:

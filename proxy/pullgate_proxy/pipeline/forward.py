@@ -56,17 +56,17 @@ _BLOB_HEADERS = ("Content-Type", "Content-Length", "Content-Range", "Accept-Rang
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back to the client."""
+    """The answer to the client."""
 
     status: int
     headers: dict[str, str]
     body: bytes = b""
     stream: AsyncIterator[Part] | None = field(default=None)
-    """A blob's bytes; the `Content-Length` header says how many. Raises a fault where it breaks for good."""
+    """A blob's bytes; the `Content-Length` header says how many. Raises a fault if it fails for good."""
     is_pull: bool = False
-    """Whether it is an image's manifest."""
+    """True if it is an image's manifest."""
     cache: str = "off"
-    """hit, revalidated, shared, miss, stale; off where nothing is kept."""
+    """hit, revalidated, shared, miss, stale; off if nothing is kept."""
     young_until: float = 0.0
     """Until when (monotonic) the same may be answered again to the same request; 0: never."""
     head: bytes = b""
@@ -83,7 +83,7 @@ class Pull:
     authorization: Authorization
     headers: CIMultiDictProxy[str]
     where: Where
-    """Whose manifests and blobs they are, for the caches."""
+    """The Registry of the manifests and blobs, for the caches."""
     current: Callable[[], Upstream]
     """The Registry's client as it is when this is called."""
     client: str
@@ -93,7 +93,7 @@ class Pull:
 
 
 class Kept(Protocol):
-    """What may be answered from."""
+    """The caches that an answer may come from."""
 
     manifests: ManifestCache
     blobs: BlobCache | None

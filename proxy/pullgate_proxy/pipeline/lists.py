@@ -123,7 +123,7 @@ class Referrers:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Of the manifests listed."""
+        """The digests of the listed manifests."""
         return tuple(d["digest"] for d in self.descriptors)
 
     def render(self) -> bytes:

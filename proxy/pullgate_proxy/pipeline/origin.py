@@ -1,4 +1,4 @@
-"""Who asked, and by which name and scheme: the only place that reads X-Forwarded-*, and only from a trusted proxy."""
+"""The client, and the host and scheme that it used. Only this module reads X-Forwarded-*: those of trusted proxies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Origin:
 
 
 def read_origin(headers: CIMultiDictProxy[str], peer: str, settings: ProxySettings) -> Origin:
-    """What the headers say, as far as `peer` may say it."""
+    """The origin by the headers. X-Forwarded-* and X-Request-Id count only if `peer` is a trusted proxy."""
     host, client, request_id = headers.get("Host", ""), peer, ""
     if settings.trusted_proxies and _is_trusted(peer, settings.trusted_proxies):
         host = _last(_joined(headers, "X-Forwarded-Host")) or host

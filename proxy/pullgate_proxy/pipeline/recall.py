@@ -1,9 +1,9 @@
 """The answer to the same request a moment ago, while nothing that it came from has changed.
 
-Who asks is identified and the License's validity looked at each time; after that the way through route, authorize and
-the manifest cache is a function of the License, the Registries, the request and what the cache holds. So its answer is
-kept with these very objects, and stands while they are the same and the manifest is young: a License that is changed
-is another object, and so no kept answer is its own.
+Each time, the client is identified and the License's validity is checked. After that, the answer of route, authorize
+and the manifest cache is a function of the License, the Registries, the request and the cache's content. So the answer
+is cached with these very objects. It is valid while they are the same and the manifest is fresh. A changed License is
+a new object, so it never matches a cached answer.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class Recall:
 def asked_of(
     key: bytes, request: PullRequest, raw_path: str, host: str, headers: CIMultiDictProxy[str]
 ) -> Asked | None:
-    """What tells one request from another, `key` being who asks; None where its answer is not kept.
+    """The cache key of a request by the client's license key `key`; None if its answer is not cached.
 
-    Cache-Control is that of a test, which wants the upstream to be asked.
+    A request with Cache-Control is never cached: a test sends it so that the upstream is asked.
     """
     if request.kind is not Kind.MANIFESTS or "Cache-Control" in headers:
         return None

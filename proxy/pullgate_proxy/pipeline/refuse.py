@@ -48,7 +48,7 @@ def refuse(fault: Fault, request: PullRequest | None, realm: str, service: str, 
 
 
 def _sentence(fault: Fault, request_id: str) -> str:
-    """What the body says. The vendor finds the refusal of its credentials by the reference, in the log."""
+    """The text of the body. By its reference the vendor finds the refusal of its credentials in the log."""
     if isinstance(fault, UpstreamUnauthorized):
         return f"{fault.sentence}; ref {request_id}"[:MESSAGE_LIMIT]
     return fault.sentence

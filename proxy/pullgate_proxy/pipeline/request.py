@@ -31,7 +31,7 @@ _NS = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?\Z")
 
 
 class Kind(StrEnum):
-    """What is asked for."""
+    """The kind of a request."""
 
     PING = "ping"
     TOKEN = "token"  # noqa: S105 - the endpoint's name
@@ -58,7 +58,7 @@ class PullRequest:
 
     @property
     def by_digest(self) -> bool:
-        """Whether the reference is a digest."""
+        """True if the reference is a digest."""
         return ":" in self.reference
 
 

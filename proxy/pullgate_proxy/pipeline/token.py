@@ -19,7 +19,7 @@ SCOPE_LIMIT = 32
 
 
 class TokenForm:
-    """What a token request asks: the scopes and the credentials, wherever they stand."""
+    """The scopes and the credentials of a token request, from its query or its form."""
 
     __slots__ = ("grant_type", "password", "scopes", "username")
 

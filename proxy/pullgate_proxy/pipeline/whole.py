@@ -34,12 +34,12 @@ class WholeAnswer(web.StreamResponse):
     """Sends itself when aiohttp prepares it."""
 
     def __init__(self, head: bytes, request_id: str, body: bytes) -> None:
-        """`head` of `render_head`. What the base class keeps is for answers that it builds itself."""
+        """`head` of `render_head`. The base class's own state is for answers that it builds itself."""
         self._head, self._request_id, self._rest = head, request_id, body
         self._keep_alive = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send it. Raises ConnectionResetError where the client is gone."""
+        """Send it. Raises ConnectionResetError if the client is gone."""
         if self._keep_alive is not None:
             return None
         self._keep_alive = alive = request.keep_alive

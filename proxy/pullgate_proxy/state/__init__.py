@@ -1,1 +1,1 @@
-"""What the proxy knows of the cluster (or folder): `snapshot` is pure, `watch` keeps it up to date."""
+"""The proxy's view of the cluster (or folder): `snapshot` is pure, `watch` keeps it up to date."""

@@ -1,4 +1,4 @@
-"""What the proxy knows of Registries, Licenses and Secrets. Pure: no I/O, no clock.
+"""The proxy's view of Registries, Licenses and Secrets. Pure: no I/O, no clock.
 
 One change alters one entry; nothing is rebuilt. Every look-up is O(1) in the number of resources.
 """
@@ -64,12 +64,12 @@ class Snapshot:
 
     def __init__(self) -> None:
         self.synced = False
-        """Whether the first full list is in."""
+        """True once the first full list was read."""
         self.signing_keys = SigningKeys()
         self.registries_version = 0
         """Another one after each change of a Registry, its credentials or the domains that it holds."""
         self._keys: dict[bytes, tuple[KeyEntry, ...]] = {}
-        """Of Licenses that name the same key each has its own entry: a status may be written by its tenant."""
+        """Each License that names a key has its own entry for it, as a tenant may write any key into its own status."""
         self._keys_of: dict[Name, tuple[bytes, ...]] = {}
         self._registries: dict[Name, RegistryEntry] = {}
         self._by_host: dict[Name, list[RegistryEntry]] = {}

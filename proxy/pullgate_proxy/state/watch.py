@@ -146,7 +146,7 @@ def _read_license(document: dict[str, Any]) -> Callable[[Snapshot], None]:
 def read_keys(resource: License) -> tuple[KeyFacts, ...]:
     """The keys that the License's status names, current and replaced ones.
 
-    What the spec says of revoked ones and the overlap holds at once, before the operator wrote it to the status.
+    The spec's `revoked` and `overlap` apply at once, before the operator has written them to the status.
     """
     return tuple(_read_key(resource.spec.keys, key) for key in resource.status.keys)
 

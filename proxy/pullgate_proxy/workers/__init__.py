@@ -1,5 +1,5 @@
 """Several processes that serve one port, by SO_REUSEPORT: one watch, one disk, one count of what Licenses use.
 
-The supervisor follows the cluster (or folder), keeps the disk and counts; each worker is a whole proxy that is told of
-changes, and asks the supervisor where a decision is one for all. What it may decide alone it decides alone.
+The supervisor follows the cluster (or folder), keeps the disk and counts; each worker is a complete proxy that receives
+the changes. A worker asks the supervisor only for decisions that affect all workers; it makes all others alone.
 """

@@ -1,4 +1,4 @@
-"""What Licenses use, for all workers: the worker's side counts a moment and tells, the supervisor's side decides."""
+"""The usage of Licenses for all workers: the worker's side counts and reports, the supervisor's side decides."""
 
 from __future__ import annotations
 

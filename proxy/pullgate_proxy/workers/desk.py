@@ -29,15 +29,15 @@ class Desk:
         self._pins: defaultdict[Worker, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def state(self) -> list[object]:
-        """What workers have to know of the disk: whether to ask at all, and the problem."""
+        """The state of the disk for the workers: True if it is usable, and the problem."""
         return [self._keeper.usable, self._keeper.problem]
 
     def lead(self, worker: Worker, place: Place) -> bool:
-        """Whether `worker` fetches the blob; else another does."""
+        """True if `worker` fetches the blob; False if another worker does."""
         return self._leaders.setdefault(place, worker) == worker
 
     async def join(self, place: Place) -> int | None:
-        """The size of a blob that another worker fetches, once it is known; None where it will not come."""
+        """The size of a blob that another worker fetches, once it is known; None if it will not come."""
         if place in self._claimed or place not in self._leaders:
             return self._claimed.get(place)
         waiter: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()

@@ -23,7 +23,7 @@ SUPERVISORS: Final = frozenset(
         "pullgate_worker_restarts",
     }
 )
-"""What there is one of, however many workers."""
+"""Metrics that exist once per replica, for any number of workers."""
 
 
 class _Merged(Collector):

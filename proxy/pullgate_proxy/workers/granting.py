@@ -1,4 +1,4 @@
-"""What one worker proved holds at the others: the supervisor keeps the grants of all, and asks the other replicas."""
+"""Grants shared by all workers: the supervisor keeps the grants of all, and asks the other replicas."""
 
 from __future__ import annotations
 

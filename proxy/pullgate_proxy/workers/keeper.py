@@ -11,17 +11,17 @@ from pullgate_proxy.workers.line import Line, LineLost
 
 
 class LineKeeper:
-    """See Keeping. Where the supervisor is gone nothing new is kept; this process ends soon, too."""
+    """See Keeping. If the supervisor is gone, nothing new is kept; this process ends soon, too."""
 
     def __init__(self, line: Callable[[], Line], directory: BlobDir) -> None:
         self._line, self.directory = line, directory
         self.usable = False
         self.problem = ""
         self.size = self.files = 0
-        """Told by the supervisor's own metrics."""
+        """Always 0 here: the supervisor's own metrics report them."""
 
     def take_state(self, usable: bool, problem: str) -> None:
-        """What the supervisor says of the disk."""
+        """Take the disk's state from the supervisor."""
         self.usable, self.problem = usable, problem
 
     async def start(self) -> None:

@@ -46,7 +46,7 @@ class Line:
     async def run(self) -> None:
         """Take calls in until the other end is gone."""
         try:
-            # Of a process that was killed a part of a line may come last.
+            # A killed process may leave a partial last line.
             while (line := await self._reader.readline()).endswith(b"\n"):
                 self._take(json.loads(line))
         except ConnectionError:
@@ -60,7 +60,7 @@ class Line:
             self._calls.clear()
 
     async def call(self, name: str, *arguments: Any) -> Any:
-        """What the other end answers. Raises LineLost."""
+        """Call `name` at the other end and return its answer. Raises LineLost."""
         number = next(self._ids)
         answer = self._calls[number] = asyncio.get_running_loop().create_future()
         self.tell([number, name, arguments])

@@ -1,4 +1,4 @@
-"""What the proxy needs of each document, as lines, for workers that come later: a third of the document's memory."""
+"""The parts of each document that a proxy reads, as lines for later workers: a third of the document's memory."""
 
 from __future__ import annotations
 

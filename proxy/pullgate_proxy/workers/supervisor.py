@@ -53,7 +53,7 @@ class Supervisor:
         self.settings = settings
         self.metrics = Metrics()
         self._snapshot = Snapshot()
-        """Of the signing keys alone; the workers know the rest."""
+        """Contains the signing keys alone; the workers know the rest."""
         self.own = Own(settings, self.metrics, lambda: self._snapshot.signing_keys)
         self._store, self._contact = store, contact
         self._desk = Desk(self.own.keeper) if self.own.keeper is not None else None
@@ -111,12 +111,12 @@ class Supervisor:
 
     @property
     def usage(self) -> UsageBook:
-        """What Licenses used at all workers."""
+        """The usage of the Licenses at all workers."""
         return self.own.usage
 
     @property
     def grant_peers(self) -> GrantPeers:
-        """What other replicas ask."""
+        """Answers the other replicas."""
         return self.own.grant_peers
 
     def known(self) -> dict[str, int]:
@@ -243,7 +243,7 @@ class Worker:
         self.line.note("hello", settings, self.number, own.usage.instance, stamp)
         if supervisor._desk is not None:
             self.line.note("disk", *supervisor._desk.state())
-        # What changes from here on comes after what is told of it now, or is told as it is then.
+        # From here on the worker receives each change: after the replayed state of its object, or in its place.
         supervisor._workers[self.number] = self
         for key, encoded in list(supervisor._replay.items()):
             if supervisor._replay.get(key) is encoded:
@@ -314,7 +314,7 @@ class Worker:
         self.how = f"signal {-code}" if code < 0 else f"exit code {code}"
 
     async def gone(self, desk: Desk | None) -> None:
-        """What it led and had on its way is over."""
+        """Release the fetches that the worker led and its requests in flight."""
         self._counter.gone()
         if desk is not None:
             await desk.gone(self.number)

@@ -12,7 +12,7 @@ from pullgate_proxy.settings import ProxySettings, parse_networks
 
 _PATHS: Final = frozenset({"tls_cert", "tls_key", "blob_cache"})
 _SHARED_OUT: Final = ("manifest_cache", "max_requests", "max_connections", "grant_limit")
-"""What all workers together may have."""
+"""Settings that are bounds for all workers together: each worker gets an equal share."""
 
 
 def settings_document(settings: ProxySettings, port: int) -> dict[str, Any]:
@@ -30,13 +30,13 @@ def settings_document(settings: ProxySettings, port: int) -> dict[str, Any]:
     for name in _SHARED_OUT:
         document[name] //= settings.workers
     memory = settings.max_memory or find_memory_limit()
-    # Each looks at its own memory; the supervisor counts for one more.
+    # Each process measures its own memory; the supervisor counts as one more.
     document["max_memory"] = memory // (settings.workers + 1) if memory is not None else None
     return {**document, "listen_port": port, "share_port": True, "peers": [], "workers": 1}
 
 
 def read_settings(document: dict[str, Any]) -> ProxySettings:
-    """What `settings_document` wrote."""
+    """The settings in a document of `settings_document`."""
     found = dict(document)
     for name in _PATHS:
         found[name] = Path(found[name]) if found[name] is not None else None

@@ -28,7 +28,7 @@ from pullgate_proxy.workers.told import read_settings
 
 
 class _Told:
-    """What the supervisor tells, as a store that can be watched."""
+    """The supervisor's changes, as a store that can be watched."""
 
     def __init__(self, on_synced: Callable[[], None]) -> None:
         """`on_synced` is called once the first full list was taken in."""
