@@ -63,7 +63,7 @@ def drain(url: str, authorization: str, count: int) -> dict[str, object]:
 
 
 def _read(client: Client, buffer: bytearray) -> bool:
-    """Whether the body has come to its end. SystemExit where it is none."""
+    """True if the body is complete. SystemExit where it is none."""
     if client.left < 0:
         client.head += client.sock.recv(64 * 1024)
         head, end, body = client.head.partition(b"\r\n\r\n")

@@ -299,7 +299,7 @@ class Operator:
 
     @property
     def healthy(self) -> bool:
-        """Whether a new process would not help."""
+        """True if a new process would not help."""
         return not self._watches.lost and max(self._deaf.values(), default=0) < DEAF_AUDITS
 
     async def _serve_admin(self, stack: contextlib.AsyncExitStack) -> None:

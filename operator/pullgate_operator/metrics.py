@@ -1,4 +1,4 @@
-"""What the operator counts. No label holds a License: series stay bounded by the number of Registries."""
+"""The operator's metrics. No label holds a License: series stay bounded by the number of Registries."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether everybody can pull everything."""
+        """True if everybody can pull everything."""
         return all(result.passed for run in self.runs for result in run.results)
 
     @property

@@ -98,7 +98,7 @@ class Folder:
         return PrivateFolder(self._directory).read_serving() if self.is_served() else ("", "")
 
     def is_served(self) -> bool:
-        """Whether a process serves it now."""
+        """True if a process serves it now."""
         return PrivateFolder(self._directory).is_held()
 
     # --- files ---

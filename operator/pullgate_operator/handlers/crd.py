@@ -11,7 +11,7 @@ from pullgate_operator.handlers.hub import HANDLERS, hub_of
 
 
 def is_ours(spec: kopf.Spec, **_: Any) -> bool:
-    """Whether it is of our group."""
+    """True if it is of our group."""
     return bool(spec.get("group") == API_VERSION.partition("/")[0])
 
 

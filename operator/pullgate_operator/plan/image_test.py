@@ -125,7 +125,7 @@ def plan_image_test(
 
 
 def _is_told(finished: Finished, last: RunStatus | None) -> bool:
-    """Whether the status tells of this run, or of a later one. Two runs may begin within one second."""
+    """True if the status reports this run or a later one. Two runs may begin within one second."""
     if last is None:
         return False
     run = RunStatus.model_validate(_tell(finished)["lastRun"])

@@ -1,4 +1,4 @@
-"""What a License's keys, Secrets and conditions shall be."""
+"""The desired keys, Secrets and conditions of a License."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def license_of_secret(secret_name: str) -> str | None:
 
 
 def is_ours(secret: Document) -> bool:
-    """Whether we made the Secret."""
+    """True if we made the Secret."""
     labels = secret["metadata"].get("labels") or {}
     return all(labels.get(name) == value for name, value in MANAGED_BY.items())
 

@@ -1,4 +1,4 @@
-"""What a Registry's credentials, handoff and conditions shall be."""
+"""The desired credentials, handoff and conditions of a Registry."""
 
 from __future__ import annotations
 

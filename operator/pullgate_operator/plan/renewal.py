@@ -40,7 +40,7 @@ class Renewal:
     """When a refusal last made it be asked for early."""
 
     def serves(self, now: datetime) -> bool:
-        """Whether there is a token that has not ended."""
+        """True if there is a token that has not expired."""
         if self.issued is None:
             return False
         end = self.issued.credentials.expires_at
