@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from pullgate_proxy.throttle import AT_ONCE
 from tests.support import gate
 from tests.support.background import in_background
 from tests.support.cluster.kubectl import Kubectl
@@ -132,7 +133,9 @@ def test_the_attack_was_as_large_as_the_proxy_lets_it_be(played: Played) -> None
     # Beyond the shares requests wait in line, and are refused after 20 s.
     waiting = metric(played.metrics, "pullgate_load", 'of="waiting"')
     assert waiting > 0 or "429 ShareReached" in played.answers("slow GETs")
-    assert "429 TooManyAttempts" in played.answers("wrong keys")
+    for seen in played.seen:  # on a busy machine a source comes not so often that it is refused
+        tried = seen.answers["wrong keys"]
+        assert "429 TooManyAttempts" in tried or 0 < sum(tried.values()) <= 2 * AT_ONCE
     assert "200" in played.answers("tag lists")
     assert "200" in played.answers("children")
     # 4 MiB each of what all share: it depends on what drips meanwhile.

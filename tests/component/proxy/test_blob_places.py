@@ -244,14 +244,15 @@ async def test_what_an_upstream_says_of_a_blobs_size_keeps_it_off_no_other_apps_
 async def test_a_proof_goes_with_its_blob(tmp_path: Path) -> None:
     async with world_of(tmp_path) as world:
         await world.pull()
-        assert (world.cache / "proofs").read_text().count(f"{LAYER} {APP} ") == 1
+        proofs = world.cache / "proofs"  # written after the last byte went out
+        await world.gate.until(lambda: proofs.exists() and proofs.read_text().count(f"{LAYER} {APP} ") == 1)
         for path in world.files():
             path.unlink()
         await world.gate.proxy.stop()
         world.gate.proxy = await world.ready(await world.gate.start_proxy())
         keeper: Any = world.gate.proxy.caches.blobs.keeper  # type: ignore[union-attr]  # it has a disk
         await world.gate.until(lambda: not len(keeper._proofs))
-        await world.gate.until(lambda: LAYER not in (world.cache / "proofs").read_text())
+        await world.gate.until(lambda: LAYER not in proofs.read_text())
         assert await world.pull() == (LAYER, "miss")
 
 

@@ -270,7 +270,10 @@ async def test_a_worker_that_is_killed_is_replaced_and_nothing_of_it_is_left(wor
 async def test_one_workers_death_costs_the_others_followers_nothing(world: World) -> None:
     gate = asyncio.Event()
     world.upstream.on("GET", "/blobs/", faults.hang_after(SIZE // 2, gate), times=1)
-    pulls_ = [asyncio.create_task(world.get(BLOB)) for _ in range(16)]
+    pulls_ = []
+    for _ in range(32):  # one after the other, so that no worker accepts all of them at once
+        pulls_.append(asyncio.create_task(world.get(BLOB)))
+        await asyncio.sleep(0.02)
     await world.gate.until(lambda: len(os.listdir(world.cache / "incoming")) == 1)
     await asyncio.sleep(0.5)
     desk = world.supervisor._desk
