@@ -27,7 +27,7 @@ from tests.support.hostile.good import GoodClient
 from tests.support.hostile.process import ALL, Seen
 from tests.support.hostile.stage import DOMAIN, IMAGES, MEMORY, REPOSITORY, Stage, key_of_license, stage_on
 
-SECONDS = 14.0
+SECONDS = 24.0
 """The attack's length at least: 6 s until all has begun, then shares are full."""
 PULLS = 3 * IMAGES
 """At least: each image by each of its names."""
