@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from pullgate_proxy.throttle import AT_ONCE
 from tests.support import gate
 from tests.support.background import in_background
 from tests.support.cluster.kubectl import Kubectl
@@ -33,9 +32,6 @@ PULLS = 3 * IMAGES
 """At least: each image by each of its names."""
 OPERATOR_MEMORY = 1024
 """MiB, as deploy/ gives it."""
-
-BUSY = ("429 ShareReached", "504 UpstreamTimeout")
-"""Refusals of requests that waited too long: for a share, or for a hostile server on a busy machine."""
 
 
 @dataclass(slots=True)
@@ -136,9 +132,7 @@ def test_the_attack_was_as_large_as_the_proxy_lets_it_be(played: Played) -> None
     # Beyond the shares requests wait in line, and are refused after 20 s.
     waiting = metric(played.metrics, "pullgate_load", 'of="waiting"')
     assert waiting > 0 or "429 ShareReached" in played.answers("slow GETs")
-    for seen in played.seen:  # on a busy machine a source comes not so often that it is refused
-        tried = seen.answers["wrong keys"]
-        assert "429 TooManyAttempts" in tried or 0 < sum(tried.values()) <= 2 * AT_ONCE
+    assert "429 TooManyAttempts" in played.answers("wrong keys")
     assert "200" in played.answers("tag lists")
     assert "200" in played.answers("children")
     # 4 MiB each of what all share: it depends on what drips meanwhile.
@@ -210,12 +204,12 @@ def test_no_request_with_a_token_comes_to_a_hostile_server(played: Played) -> No
 
 
 def test_nobody_has_an_answer_from_a_network_that_the_administrator_did_not_allow(played: Played) -> None:
-    refused = {"502 RedirectRefused", "502 UpstreamProtocol", *BUSY}
+    refused = {"502 RedirectRefused", "502 UpstreamProtocol", "429 ShareReached"}
     assert "502 RedirectRefused" in played.answers("private redirects")
     assert played.answers("private redirects") <= refused
     assert "503 UpstreamUnreachable" in played.answers("private hosts")
     not_known_yet = "403 NotEntitled"
-    assert played.answers("private hosts") <= {"503 UpstreamUnreachable", not_known_yet, *BUSY}
+    assert played.answers("private hosts") <= {"503 UpstreamUnreachable", "429 ShareReached", not_known_yet}
     for number in range(2):
         for name in PRIVATE_HOSTS:
             until_ready_says(played, number, name, "UpstreamUnreachable")
@@ -224,7 +218,7 @@ def test_nobody_has_an_answer_from_a_network_that_the_administrator_did_not_allo
 def test_nothing_that_is_no_manifest_is_answered_as_one(played: Played) -> None:
     for attack in ("odd answers: html", "odd answers: empty", "odd answers: interim", "JSON bombs"):
         assert "502 UpstreamProtocol" in played.answers(attack)
-        assert played.answers(attack) <= {"502 UpstreamProtocol", *BUSY}
+        assert played.answers(attack) <= {"502 UpstreamProtocol", "429 ShareReached"}
 
 
 def test_operator_and_proxy_live_within_their_memory(played: Played) -> None:
