@@ -17,7 +17,8 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-START = re.compile(r"(What|Who|Whose|Whether|Where|Which|Whatever|Whoever|Of)\b")
+WORDS = ("What", "Who", "Whose", "Whether", "Where", "Which", "Whatever", "Whoever", "Of")
+START = re.compile(rf"(?:{'|'.join(WORDS)})\b")
 CUT = re.compile(r"(?<=[.:;!?])\s+|\n\s*\n")
 PREFIX = re.compile(r"(?:[-*|>\s]|\d+\.\s)*")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
