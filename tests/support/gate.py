@@ -222,15 +222,17 @@ class Gate:
 
     async def until_status(self, path: str, key: str, status: int) -> Answer:
         """Ask until the answer has `status`; fails after WAIT_SECONDS."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            while (answer := await self.get(path, key)).status != status:
-                await asyncio.sleep(0.02)
-        return answer
+        return await self._ask_until(path, key, lambda answer: answer.status == status)
 
     async def until_message(self, path: str, key: str, beginning: str) -> Answer:
         """Ask until the answer's error begins with `beginning`; fails after WAIT_SECONDS."""
+        return await self._ask_until(
+            path, key, lambda answer: answer.status >= 400 and answer.message.startswith(beginning)
+        )
+
+    async def _ask_until(self, path: str, key: str, holds: Callable[[Answer], bool]) -> Answer:
         async with asyncio.timeout(WAIT_SECONDS):
-            while (answer := await self.get(path, key)).status < 400 or not answer.message.startswith(beginning):
+            while not holds(answer := await self.get(path, key)):
                 await asyncio.sleep(0.02)
         return answer
 
