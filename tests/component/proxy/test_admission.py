@@ -230,7 +230,12 @@ async def test_more_pulls_than_descriptors_are_refused_in_words_and_none_fails_f
                 # No first byte: a body that stalls ends after 30 s, and who waits for a seat is refused after 20.
                 upstream.on("GET", "/blobs/", faults.hang(gate_closed))
                 pulls = [(BLOB.replace(APP, app), key) for app, key in zip(apps, keys, strict=True) for _ in range(5)]
-                asked = [asyncio.create_task(status(session, proxy, path, key)) for path, key in pulls]
+                # Two apps' first, so that some wait for their app's share before the others have taken all room.
+                asked = [asyncio.create_task(status(session, proxy, path, key)) for path, key in pulls[:10]]
+                async with asyncio.timeout(10):
+                    while not await level(session, proxy, 'pullgate_load{of="waiting"}'):
+                        await asyncio.sleep(0.05)
+                asked += [asyncio.create_task(status(session, proxy, path, key)) for path, key in pulls[10:]]
                 limit = await level(session, proxy, 'pullgate_load_limit{of="requests"}')
                 async with asyncio.timeout(60):
                     while sum(not task.done() for task in asked) > limit:
