@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from pullgate.store.port import Change, Key
-from pullgate_proxy.state.large import LargeChanges
+from pullgate_proxy.state.large import LONGEST_REST, REST, LargeChanges
 
 
 class Reader:
@@ -40,7 +41,50 @@ async def test_a_document_that_is_written_again_and_again_is_read_in_its_last_fo
         reader.large.put(change("hostile", "large", turn))
         await asyncio.sleep(0)
     await reader.let(50)
+    async with asyncio.timeout(10):
+        while len(reader.applied) < 2:
+            await asyncio.sleep(0.01)
     assert reader.applied == ["hostile/large 0", "hostile/large 49"]
+
+
+async def test_a_document_that_was_read_rests_and_the_first_reading_of_another_does_not_wait_for_that() -> None:
+    reader, took = Reader(), 0.05
+    reader.large.put(change("hostile", "large", 0))
+    await asyncio.sleep(took)
+    await reader.let(3)
+    ended = time.monotonic()
+    reader.large.put(change("hostile", "large", 1))
+    reader.large.put(change("hostile", "other", 0))
+    await reader.let(0)
+    assert reader.applied == ["hostile/large 0", "hostile/other 0"]
+    async with asyncio.timeout(LONGEST_REST + 5):
+        while len(reader.applied) < 3:
+            await asyncio.sleep(0.01)
+    assert reader.applied[2] == "hostile/large 1"
+    assert time.monotonic() - ended > took * REST / 2
+
+
+async def test_a_change_that_was_applied_at_once_while_the_document_rests_is_not_undone() -> None:
+    reader = Reader()
+    reader.large.put(change("good", "acme", 0))
+    await reader.let(2)
+    reader.large.put(change("good", "acme", 1))
+    reader.large.drop(Key("License", "good", "acme"))
+    async with asyncio.timeout(LONGEST_REST + 5):
+        while reader.large._resting:
+            await asyncio.sleep(0.01)
+    await reader.let(1)
+    assert reader.applied == ["good/acme 0"]
+
+
+async def test_nothing_is_read_after_a_stop() -> None:
+    reader = Reader()
+    reader.large.put(change("good", "acme", 0))
+    await reader.let(2)
+    reader.large.put(change("good", "acme", 1))
+    reader.large.stop()
+    await asyncio.sleep(0.2)
+    assert reader.read == ["good/acme 0"]
 
 
 async def test_the_namespaces_are_served_in_turn() -> None:
