@@ -33,7 +33,12 @@ class KeptPage:
     """A page, and what tag rules said of its tags."""
 
     page: TagPage
+    cost: int = field(init=False)
+    """Bytes, about, with all verdicts that may be kept."""
     _verdicts: OrderedDict[bytes, bytearray] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.cost = sum(map(len, self.page.tags)) + len(self.page.tags) * (TAG_COST + RULES)
 
     def verdicts(self, rule: bytes) -> bytearray:
         """For each tag 0 where `rule` was not asked yet, else `ALLOWED` or `REFUSED`; the caller fills it."""
@@ -44,11 +49,6 @@ class KeptPage:
         if len(self._verdicts) > RULES:
             self._verdicts.popitem(last=False)
         return found
-
-    @property
-    def cost(self) -> int:
-        """Bytes, about, with all verdicts that may be kept."""
-        return sum(map(len, self.page.tags)) + len(self.page.tags) * (TAG_COST + RULES)
 
 
 ALLOWED: Final = 1

@@ -8,13 +8,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import StreamReader
 
 from pullgate import faults
 from pullgate.policy.tenancy import LOOPBACK
 from pullgate.shares import Shares
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.config import Timeouts, UpstreamConfig
-from pullgate.upstream.heads import INTERIM_LIMIT
+from pullgate.upstream.heads import INTERIM_LIMIT, STEP, BoundedHeads
 from pullgate.upstream.request import UpstreamRequest
 
 MANIFEST = UpstreamRequest("GET", "a/b", "manifests", "1")
@@ -73,6 +76,46 @@ async def test_a_flood_of_interim_answers_ends_its_connection_before_its_answer(
         fault, seconds = await fault_and_seconds(upstream.fetch_manifest(MANIFEST))
     assert isinstance(fault, faults.UpstreamProtocol)
     assert seconds < QUICK.first_byte
+
+
+class Counted(BoundedHeads):
+    """Counts the heads that aiohttp has parsed."""
+
+    heads = 0
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        self.heads += 1
+        super().feed_data(data, size)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"HTTP/1.1 103 Early Hints\r\n\r\n", id="interim answers"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", id="answers that nobody asked for"),
+    ],
+)
+async def test_of_a_flood_of_heads_in_one_read_few_are_parsed(head: bytes) -> None:
+    protocol = Counted(asyncio.get_running_loop())
+    protocol.set_response_params(skip_payload=False, read_until_eof=True)
+    protocol.data_received(head * 10_000)
+    assert protocol.heads <= STEP // len(head) + 1
+    assert isinstance(protocol.exception(), HttpProcessingError)
+
+
+@pytest.mark.parametrize("size", [0, 1, STEP, 3 * STEP, 300_000])
+@pytest.mark.parametrize("filler", [0, 2 * STEP])
+async def test_an_answer_is_read_whole_however_long_its_head_and_its_body(size: int, filler: int) -> None:
+    body, fields = b"x" * size, b"X-Filler: %s\r\n" % (b"y" * (filler // 4)) * 4
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n" % (fields, size) + body)
+        await writer.drain()
+
+    async with upstream_that(answer) as upstream:
+        for _ in range(3):
+            response = await upstream.send(TAGS)
+            assert await response.read(1_000_000) == body
 
 
 async def test_as_many_interim_answers_as_are_allowed_harm_no_answer() -> None:
