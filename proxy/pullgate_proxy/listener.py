@@ -11,13 +11,18 @@ import errno
 import logging
 import socket
 import time
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
+
+from pullgate_proxy.pipeline.origin import source_of
 
 BACKLOG: Final = 1024
 """Connections that the kernel keeps while none is accepted; net.core.somaxconn may make it fewer."""
 AT_ONCE: Final = 4
-"""Connections that are accepted before anything else gets its turn."""
+"""Connections that begin before anything else gets its turn: each costs 0.15 ms."""
+LOBBY: Final = 64
+"""Connections that wait to begin, at least `AT_ONCE` of them. To accept one costs 0.01 ms."""
 PAUSE: Final = 0.1
 """Seconds without accepting, after there was no descriptor or memory for it."""
 MOMENT: Final = 0.02
@@ -32,8 +37,37 @@ Take = Callable[[socket.socket, str], None]
 """Takes over an accepted socket and the address that it comes from. The receiver owns the socket."""
 
 
+class _Lobby:
+    """Accepted connections that wait to begin. The sources are served in turn: a crowd from one delays no other."""
+
+    def __init__(self) -> None:
+        self._sources: OrderedDict[str, deque[tuple[socket.socket, str]]] = OrderedDict()
+        """The source that is served next is first."""
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, sock: socket.socket, address: str) -> None:
+        """Add a connection that comes from `address`."""
+        self._sources.setdefault(source_of(address), deque()).append((sock, address))
+        self._count += 1
+
+    def take(self) -> tuple[socket.socket, str]:
+        """The next one. Raises KeyError if none waits."""
+        source, waiting = self._sources.popitem(last=False)
+        taken = waiting.popleft()
+        self._count -= 1
+        if waiting:
+            self._sources[source] = waiting
+        return taken
+
+
 class Listener:
-    """Accepts connections and hands them on."""
+    """Accepts connections and hands them on.
+
+    The kernel's queue knows no sources. So connections leave it as fast as they can, and wait here for their turn.
+    """
 
     def __init__(
         self,
@@ -42,13 +76,16 @@ class Listener:
         on_lack: Callable[[], None],
         *,
         stall_seconds: float,
+        lobby: int = AT_ONCE,
     ) -> None:
         """`has_room` says whether one may be accepted; `on_lack` makes room if no descriptor is free.
 
         The kernel ends a connection on which a client has taken no byte for `stall_seconds` while some wait to be sent
-        (tcp(7), TCP_USER_TIMEOUT).
+        (tcp(7), TCP_USER_TIMEOUT). `lobby` connections may wait to begin; each has a descriptor.
         """
         self._take, self._has_room, self._on_lack, self._stall = take, has_room, on_lack, stall_seconds
+        self._lobby, self._lobby_limit = _Lobby(), max(min(lobby, LOBBY), AT_ONCE)
+        self._beginning = False
         self._sockets: list[socket.socket] = []
         self._resuming: dict[socket.socket, asyncio.TimerHandle] = {}
         self._quiet_until = 0.0
@@ -83,24 +120,42 @@ class Listener:
             loop.remove_reader(listening)
             listening.close()
         self._sockets, self._resuming = [], {}
+        while self._lobby:
+            self._take(*self._lobby.take())
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(AT_ONCE):
-            if not self._has_room():
-                self._pause(listening, MOMENT)
-                return
+        if not self._has_room():
+            self._pause(listening, MOMENT)
+            return
+        for _ in range(self._lobby_limit - len(self._lobby)):
             try:
                 sock, address = listening.accept()
             except BlockingIOError:
-                return
+                break
             except OSError as error:
                 if error.errno in _LACK:
                     self._pause(listening, PAUSE)
                     self._tell(error)
                     self._on_lack()
-                    return
+                    break
                 continue  # a client that is gone already, or an error of the network (accept(2))
-            self._take(sock, str(address[0]))
+            self._lobby.put(sock, str(address[0]))
+        if not self._beginning:
+            self._begin()
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(AT_ONCE):
+            if not self._lobby:
+                break
+            if not self._has_room():
+                self._beginning = True
+                loop.call_later(MOMENT, self._begin)
+                return
+            self._take(*self._lobby.take())
+        self._beginning = bool(self._lobby)
+        if self._beginning:
+            loop.call_soon(self._begin)
 
     def _pause(self, listening: socket.socket, seconds: float) -> None:
         loop = asyncio.get_running_loop()

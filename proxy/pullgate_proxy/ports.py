@@ -21,6 +21,8 @@ SIDE_CONNECTIONS: Final = 32
 
 So a client that forgets to close its connections keeps no probe out.
 """
+LOBBY_PART: Final = 32
+"""Connections that wait to begin are at most this part of those that may be open."""
 
 
 class CannotListen(OSError):
@@ -52,6 +54,7 @@ class CustomersPort:
             self._server.has_room,
             self._admission.make_room,
             stall_seconds=self._settings.stall_timeout,
+            lobby=self._server.limit // LOBBY_PART,
         )
         host, port = self._settings.listen_host, self._settings.listen_port
         try:
