@@ -21,8 +21,10 @@ BACKLOG: Final = 1024
 """Connections that the kernel keeps while none is accepted; net.core.somaxconn may make it fewer."""
 AT_ONCE: Final = 4
 """Connections that begin before anything else gets its turn: each costs 0.15 ms."""
-LOBBY: Final = 64
-"""Connections that wait to begin, at least `AT_ONCE` of them. To accept one costs 0.01 ms."""
+ACCEPT_AT_ONCE: Final = 64
+"""Connections that are accepted before anything else gets its turn: each costs 0.01 ms."""
+LOBBY: Final = 512
+"""Most connections that were accepted and wait to begin."""
 PAUSE: Final = 0.1
 """Seconds without accepting, after there was no descriptor or memory for it."""
 MOMENT: Final = 0.02
@@ -127,7 +129,7 @@ class Listener:
         if not self._has_room():
             self._pause(listening, MOMENT)
             return
-        for _ in range(self._lobby_limit - len(self._lobby)):
+        for _ in range(min(self._lobby_limit - len(self._lobby), ACCEPT_AT_ONCE)):
             try:
                 sock, address = listening.accept()
             except BlockingIOError:

@@ -21,7 +21,7 @@ SIDE_CONNECTIONS: Final = 32
 
 So a client that forgets to close its connections keeps no probe out.
 """
-LOBBY_PART: Final = 32
+LOBBY_PART: Final = 8
 """Connections that wait to begin are at most this part of those that may be open."""
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from pullgate_proxy.listener import AT_ONCE, LOBBY, Listener
+from pullgate_proxy.listener import ACCEPT_AT_ONCE, AT_ONCE, Listener
 
+LOBBY = ACCEPT_AT_ONCE
 CROWD = 3 * LOBBY
 
 
