@@ -161,13 +161,6 @@ _SERVING: Final = (
         help="Memory near whose end new pulls are refused.  [default: what the cgroup allows]",
     ),
     click.option(
-        "--workers",
-        type=click.IntRange(1, 64),
-        default=1,
-        show_default=True,
-        help="Processes that serve: one for each core.",
-    ),
-    click.option(
         "--drain-seconds",
         type=click.FloatRange(0, 3600),
         default=30.0,

@@ -19,8 +19,8 @@ from pullgate_operator.plan.signing import read_license_key
 from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
 from pullgate_operator.reconcile.signing import LICENSE_KEY
+from pullgate_proxy.app import Proxy
 from pullgate_proxy.connections import raise_descriptor_limit
-from pullgate_proxy.server import Server, build_server
 from pullgate_proxy.settings import InvalidSettings, ProxySettings
 from pullgate_proxy.stop import stop_on_signals
 
@@ -39,7 +39,7 @@ class Served:
     """A folder that is being served."""
 
     store: FolderStore
-    proxy: Server
+    proxy: Proxy
     board: Board
 
 
@@ -77,7 +77,7 @@ async def serve_folder(
             ),
         )
         await stack.enter_async_context(_background(reconciler.run()))
-        proxy = build_server(settings, store)
+        proxy = Proxy(settings, store)
         stack.push_async_callback(proxy.stop)
         await _start(proxy)
         await _note_addresses(directory, settings, proxy)
@@ -113,14 +113,14 @@ async def serve_until_signal(
         served.board.line("Draining; Ctrl-C again ends it at once.")
 
 
-async def _start(proxy: Server) -> None:
+async def _start(proxy: Proxy) -> None:
     try:
         await proxy.start()
     except (OSError, InvalidSettings) as error:
         raise CannotServe(str(error)) from error
 
 
-async def _note_addresses(directory: Path, settings: ProxySettings, proxy: Server) -> None:
+async def _note_addresses(directory: Path, settings: ProxySettings, proxy: Proxy) -> None:
     """Let `pullgate doctor` find this process. It works without."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.admin_host, settings.admin_host)  # noqa: S104
     with contextlib.suppress(OSError):
@@ -171,7 +171,7 @@ async def _write_public_key(store: FolderStore, directory: Path) -> None:
             await asyncio.to_thread(path.write_text, read_license_key(document)[1])
 
 
-async def _count(proxy: Server, reconciler: Reconciler) -> None:
+async def _count(proxy: Proxy, reconciler: Reconciler) -> None:
     """What the proxy counted goes into each License's status."""
     last, more = 0, False
     while True:

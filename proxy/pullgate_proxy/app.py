@@ -31,7 +31,7 @@ from pullgate.store.cluster.reflector import Contact
 from pullgate_proxy.admin import Readiness, build_admin
 from pullgate_proxy.admission import Admission
 from pullgate_proxy.caches import Caches
-from pullgate_proxy.lineage.grants import Children, Grants
+from pullgate_proxy.lineage.grants import Children
 from pullgate_proxy.lineage.proof import Prover
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.peers.grants import GrantPeers
@@ -49,8 +49,8 @@ from pullgate_proxy.pipeline.token import BODY_LIMIT, TokenForm, answer_token
 from pullgate_proxy.ports import CustomersPort, SidePort
 from pullgate_proxy.pull_log import PullLog, Record
 from pullgate_proxy.rates import Asks, Rates
+from pullgate_proxy.replica import Replica
 from pullgate_proxy.settings import ProxySettings
-from pullgate_proxy.shared import Own, Shared
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.state.watch import Watched, follow
 from pullgate_proxy.throttle import Throttle
@@ -76,12 +76,8 @@ class Proxy:
         store: Watched,
         pull_log: PullLog | None = None,
         contact: Contact | None = None,
-        shared: Shared | None = None,
     ) -> None:
-        """`contact` reports the connection to the cluster; None without a cluster.
-
-        `shared` is what this worker has in common with others; without it the proxy is alone, and has an admin port.
-        """
+        """`contact` reports the connection to the cluster; None without a cluster."""
         self.settings = settings
         self.snapshot = Snapshot()
         self.metrics = Metrics()
@@ -89,16 +85,14 @@ class Proxy:
         self.throttle = Throttle(time.monotonic)
         self.rates = Rates(time.monotonic)
         self.metrics.wrong_key_sources.set_function(lambda: len(self.throttle))
-        self.own = Own(settings, self.metrics, lambda: self.snapshot.signing_keys) if shared is None else None
-        self._shared = shared or self.own.shared  # type: ignore[union-attr]  # one of them is there
+        self.replica = Replica(settings, lambda: self.snapshot.signing_keys)
         self._store, self._contact = store, contact
         self._log = pull_log or PullLog(style=settings.log_format)
         self._upstreams = Upstreams(self.snapshot, settings, self.admission.bodies)
-        elsewhere = self._shared.elsewhere
-        self._grants = Grants(settings.grant_limit, on_add=elsewhere.note) if self.own is None else self.own.grants
-        self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self._shared)
+        self._grants = self.replica.grants
+        self.caches = Caches(settings, self.metrics, self.snapshot, self._upstreams, self.replica.usage.instance)
         lists = ListRoom(self.admission.room.lists)
-        prover = Prover(self._grants, Children(), time.monotonic, lists, elsewhere.find)
+        prover = Prover(self._grants, Children(), time.monotonic, lists, self.replica.grant_peers.find)
         self._forwarder = Forwarder(prover, self.caches, Cursors(lambda: self.snapshot.signing_keys), lists)
         self._logins = Logins()
         self._recall = Recall()
@@ -127,12 +121,11 @@ class Proxy:
         if peers is not None:
             side = SidePort(peers, settings, PEER_CONNECTIONS)
             self._sides.append(side)
-            await side.open(*settings.peer_listen, "--peer-listen", reuse_port=settings.share_port)
-        if self.own is not None:
-            self.own.start()
-            side = SidePort(build_admin(self, self._contact), settings)
-            self._sides.append(side)
-            self.admin_port = await side.open(settings.admin_host, settings.admin_port, "--admin")
+            await side.open(*settings.peer_listen, "--peer-listen")
+        self.replica.start()
+        side = SidePort(build_admin(self, self._contact), settings)
+        self._sides.append(side)
+        self.admin_port = await side.open(settings.admin_host, settings.admin_port, "--admin")
 
     async def stop(self) -> None:
         """Stop accepting, let bodies finish up to the drain bound, close everything."""
@@ -141,8 +134,7 @@ class Proxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.own is not None:
-            await self.own.close()
+        await self.replica.close()
         await self._forwarder.close()
         await self.caches.close()
         await self._upstreams.close()
@@ -152,17 +144,13 @@ class Proxy:
 
     @property
     def usage(self) -> UsageBook:
-        """The usage that a single-process proxy counted."""
-        if self.own is None:
-            raise RuntimeError("it is counted by the supervisor")
-        return self.own.usage
+        """The usage that this replica counted."""
+        return self.replica.usage
 
     @property
     def grant_peers(self) -> GrantPeers:
-        """Answers the other replicas of a single-process proxy."""
-        if self.own is None:
-            raise RuntimeError("the supervisor answers them")
-        return self.own.grant_peers
+        """Answers the other replicas."""
+        return self.replica.grant_peers
 
     def readiness(self) -> Readiness:
         """Ready from the first full list until the drain; a cluster that is away stops no pull."""
@@ -197,7 +185,7 @@ class Proxy:
         finally:
             self.admission.leave(record)
             self._note(record, time.monotonic() - started)
-            self._shared.gate.leave(record)
+            self.replica.gate.leave(record)
 
     async def _answer(self, http: web.BaseRequest, origin: Origin, record: Record) -> web.StreamResponse:
         request: PullRequest | None = None
@@ -214,7 +202,7 @@ class Proxy:
             self.admission.connections.hold(http, len(answer.body), *holders)
             if record.test:
                 answer = dataclasses.replace(answer, headers={**answer.headers, **_test_headers(record)})
-            gate = self._shared.gate
+            gate = self.replica.gate
             reserve = functools.partial(gate.reserve, record) if gate.counts_bytes(record) else None
             return await relay(http, answer, record, reserve)
         except Fault as fault:
@@ -276,7 +264,7 @@ class Proxy:
             if http.transport is None:
                 raise ClientGone
             return await self._pull(request, http, origin, record)  # the License may have ended while it waited
-        await self._shared.gate.enter(license_, request, record)
+        self.replica.gate.enter(license_, request, record)
         upstream = self._upstreams.get(route.registry)
         where = self._upstreams.where(route.registry)
         current = functools.partial(self._upstreams.get, route.registry)
@@ -313,7 +301,7 @@ class Proxy:
         """The operator is told of it, and renews a token that it issued."""
         issued = self._upstreams.token_time(registry)
         if issued is not None:
-            self._shared.book.note_refused(registry, issued)
+            self.replica.usage.note_refused(registry, issued)
 
     def _note(self, record: Record, seconds: float) -> None:
         record.duration = seconds
@@ -322,10 +310,10 @@ class Proxy:
         if record.license:
             name = (record.app, record.license)
             if record.test:  # nor did the customer use its key
-                self._shared.book.note(name, Counts(tests=1), "", now)
+                self.replica.usage.note(name, Counts(tests=1), "", now)
             else:
                 counts = Counts(int(record.pull), record.bytes, int(record.status in DENIALS))
-                self._shared.book.note(name, counts, record.key, now)
+                self.replica.usage.note(name, counts, record.key, now)
         self._log.write(record, now)
 
 

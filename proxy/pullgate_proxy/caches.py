@@ -12,7 +12,7 @@ from pullgate.providers.exchange import ExchangeFailed
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.disk import BlobDir
-from pullgate_proxy.cache.keeping import Keeping
+from pullgate_proxy.cache.keeper import Bounds, Keeper
 from pullgate_proxy.cache.manifests import RESULTS, ManifestCache
 from pullgate_proxy.cache.objects import ObjectStore
 from pullgate_proxy.cache.prefetch import Prefetcher
@@ -21,7 +21,6 @@ from pullgate_proxy.peers.client import PeerClient
 from pullgate_proxy.peers.server import build_peer_server
 from pullgate_proxy.peers.ticket import Wanted
 from pullgate_proxy.settings import InvalidSettings, ProxySettings
-from pullgate_proxy.shared import Shared
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.tokens import SigningKeys
 from pullgate_proxy.upstreams import Upstreams
@@ -31,17 +30,18 @@ class Caches:
     """Manifests in memory; blobs on a disk, if there is one."""
 
     def __init__(
-        self, settings: ProxySettings, metrics: Metrics, snapshot: Snapshot, upstreams: Upstreams, shared: Shared
+        self, settings: ProxySettings, metrics: Metrics, snapshot: Snapshot, upstreams: Upstreams, instance: str
     ) -> None:
+        """`instance` is the id of this run of the replica."""
         self._settings, self._metrics, self._snapshot, self._upstreams = settings, metrics, snapshot, upstreams
-        self._instance = shared.book.instance
+        self._instance = instance
         self._manifest_results = {name: metrics.manifests.labels(name) for name in RESULTS}
         self.manifests = ManifestCache(settings.manifest_cache, time.monotonic, self._count_manifest)
         metrics.manifest_bytes.set_function(lambda: self.manifests.size)
         self._peers = PeerClient(settings.peer_fetch, self._instance, self._keys) if settings.peer_fetch else None
         if self._peers is not None:
             metrics.follow_peers(self._peers.membership)
-        self.blobs = self._build_blobs(shared.keeper)
+        self.blobs = self._build_blobs()
         self.prefetcher = Prefetcher(self.blobs) if self.blobs is not None else None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -77,10 +77,16 @@ class Caches:
         app.router.add_get("/peer/{path:.+}", handler, allow_head=False)
         return app
 
-    def _build_blobs(self, keeper: Keeping | None) -> BlobCache | None:
-        metrics = self._metrics
-        if keeper is None:
+    def _build_blobs(self) -> BlobCache | None:
+        metrics, settings = self._metrics, self._settings
+        if settings.blob_cache is None:
             return None
+        keeper = Keeper(
+            BlobDir(settings.blob_cache),
+            Bounds(settings.blob_cache_size, settings.blob_cache_files),
+            lambda why: metrics.blob_removals.labels(why).inc(),
+        )
+        metrics.follow_keeper(keeper)
         blobs = BlobCache(
             keeper,
             time.monotonic,

@@ -9,8 +9,8 @@ from pullgate.providers.handoff import SYSTEM_NAMESPACE
 from pullgate.store.cluster.api import Api
 from pullgate.store.cluster.reflector import Contact, reflect
 from pullgate.store.cluster.store import ClusterStore
+from pullgate_proxy.app import Proxy
 from pullgate_proxy.connections import raise_descriptor_limit
-from pullgate_proxy.server import build_server
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.stop import stop_on_signals
 
@@ -27,7 +27,7 @@ async def serve_cluster(settings: ProxySettings, kubeconfig: Path | None) -> Non
     raise_descriptor_limit()
     async with await Api.load(kubeconfig) as api:
         store, contact = ClusterStore(api, SCOPES, "pullgate-proxy", lean=True), Contact()
-        proxy = build_server(settings, store, contact)
+        proxy = Proxy(settings, store, contact=contact)
         await proxy.start()
         following = [asyncio.create_task(reflect(api, store, kind, contact)) for kind in SCOPES]
         try:

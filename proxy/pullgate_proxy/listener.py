@@ -97,13 +97,13 @@ class Listener:
         """The port of the first address."""
         return int(self._sockets[0].getsockname()[1])
 
-    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> None:
+    async def start(self, host: str, port: int) -> None:
         """Listen on each address of `host`. Raises OSError."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
             for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
-                listening = socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=reuse_port)
+                listening = socket.create_server(address, family=family, backlog=BACKLOG)
                 self._sockets.append(listening)
                 listening.setblocking(False)
                 listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stall * 1000))

@@ -119,11 +119,6 @@ class Metrics:
         self.peers_down = Gauge(
             "pullgate_peers_down", "Replicas that failed and are not asked for a while.", registry=None
         )
-        self.worker_restarts = Counter(
-            "pullgate_worker_restarts",
-            "Workers that ended and were started again (of --workers).",
-            registry=self.registry,
-        )
         self.aborted = Counter(
             "pullgate_aborted_bodies",
             "Bodies that failed after their header was out.",

@@ -58,7 +58,7 @@ class CustomersPort:
         )
         host, port = self._settings.listen_host, self._settings.listen_port
         try:
-            await self._listener.start(host, port, reuse_port=self._settings.share_port)
+            await self._listener.start(host, port)
         except OSError as error:
             raise cannot_listen(host, port, error, "--listen") from error
         return self._listener.port
@@ -81,7 +81,7 @@ class SidePort:
         self._runner: web.ServerRunner | None = None
         self._listener: Listener | None = None
 
-    async def open(self, host: str, port: int, option: str, *, reuse_port: bool = False) -> int:
+    async def open(self, host: str, port: int, option: str) -> int:
         """Listen; the port. Raises CannotListen, which names `option`."""
         hide_versions()
         keep_content_out_of_logs(server_logger)
@@ -97,7 +97,7 @@ class SidePort:
             stall_seconds=self._settings.stall_timeout,
         )
         try:
-            await self._listener.start(host, port, reuse_port=reuse_port)
+            await self._listener.start(host, port)
         except OSError as error:
             raise cannot_listen(host, port, error, option) from error
         return self._listener.port

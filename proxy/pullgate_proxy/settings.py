@@ -63,10 +63,6 @@ class ProxySettings:
     """
     peer_listen: tuple[str, int] = ("127.0.0.1", 8082)
     """The address at which this replica answers the others."""
-    workers: int = 1
-    """Processes that serve; more than one have a supervisor beside them."""
-    share_port: bool = False
-    """True if several processes listen on the same ports (SO_REUSEPORT)."""
     manifest_cache: int = 64 * 1024 * 1024
     """Bytes of manifests that are kept in memory; 0 keeps none."""
     blob_cache: Path | None = None

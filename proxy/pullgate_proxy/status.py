@@ -1,6 +1,6 @@
 """The report of the admin port's /status for `pullgate doctor`: the watch, the disk, the peers, the object store. Pure.
 
-The figures are those of /metrics, as there they are already one sum of all workers.
+The figures are those of /metrics.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _usable(figures: Mapping[str, list[float]], name: str) -> dict[str, Any] | N
 
 
 def _read_figures(metrics: str) -> dict[str, list[float]]:
-    """Sample name -> its value at each worker."""
+    """Sample name -> the value of each of its samples."""
     found: dict[str, list[float]] = {}
     for family in text_string_to_metric_families(metrics):
         for sample in family.samples:

@@ -20,7 +20,7 @@ from pullgate_proxy.cache.disk import Found, open_file
 from pullgate_proxy.cache.fetches import Elsewhere, Fetches
 from pullgate_proxy.cache.flight import Flight
 from pullgate_proxy.cache.held import Held
-from pullgate_proxy.cache.keeping import Keeping
+from pullgate_proxy.cache.keeper import Keeper
 from pullgate_proxy.cache.objects import ObjectStore
 from pullgate_proxy.cache.suspicion import Suspicion
 from pullgate_proxy.cache.together import Together
@@ -35,7 +35,7 @@ class BlobCache:
 
     def __init__(
         self,
-        keeper: Keeping,
+        keeper: Keeper,
         clock: Callable[[], float],
         *,
         on_result: Callable[[str], None],
@@ -109,7 +109,7 @@ class BlobCache:
 
     async def _is_proven(self, place: Place) -> bool:
         """True if the upstream of `place` has delivered the blob once, whole."""
-        if self._places.told(place) is not None or await self.keeper.is_proven(place):
+        if self._places.told(place) is not None or self.keeper.is_proven(place):
             return True
         return self._places.told(place) is not None  # since the keeper was asked, which may be in another process
 
@@ -124,7 +124,7 @@ class BlobCache:
         flight.readers += 1
         try:
             if await asyncio.shield(flight.opened):
-                if is_first and not flight.is_shadow:
+                if is_first:
                     result = "miss"
                 else:
                     # A flight that is over is whole, and only not in its place yet.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 from collections import OrderedDict
@@ -18,7 +17,7 @@ from pullgate.upstream.hashing import FileSink
 from pullgate.upstream.request import UpstreamResponse
 from pullgate_proxy.cache.ask import Ask, Place
 from pullgate_proxy.cache.flight import Flight, Lost
-from pullgate_proxy.cache.keeping import Keeping
+from pullgate_proxy.cache.keeper import Keeper
 
 LINGER: Final = 10.0
 """Seconds for which a fetch goes on that nobody reads; with half of it there it is brought to its end."""
@@ -31,8 +30,6 @@ UNREAD_SECONDS: Final = 600.0
 """After which also such a fetch is given up: its upstream may drip."""
 AT_ONCE: Final = 1024
 """Fetches at once. Beyond a Registry's or an app's share of them its blobs are streamed past the disk."""
-LOOK_SECONDS: Final = 0.01
-"""Between two looks at a file that another process writes."""
 
 Count = Callable[[int], None]
 
@@ -57,7 +54,7 @@ class Fetches:
 
     def __init__(
         self,
-        keeper: Keeping,
+        keeper: Keeper,
         clock: Callable[[], float],
         *,
         check_place: Callable[[Ask], Awaitable[object]],
@@ -134,10 +131,7 @@ class Fetches:
     async def _fly(self, ask: Ask, flight: Flight) -> None:
         why: faults.Fault | Lost = Lost()
         try:
-            if await self._keeper.lead(flight.place):
-                await self._fetch(ask, flight)
-            else:
-                await self._shadow(flight)
+            await self._fetch(ask, flight)
         except faults.Fault as fault:
             if isinstance(fault, faults.DigestMismatch):
                 self._note(self._distrusted, flight.place, DISTRUSTED_SECONDS)
@@ -172,41 +166,6 @@ class Fetches:
                 await asyncio.shield(self._keeper.abandon(flight.place))
         if kept:
             self._on_kept(flight.place)
-
-    async def _shadow(self, flight: Flight) -> None:
-        """Follow the file that another process fetches from the same place, by looking at it. Raises OSError."""
-        flight.is_shadow = True
-        size = await self._keeper.join(flight.place)
-        descriptor = await self._open_coming(flight.place) if size is not None else None
-        if size is None or descriptor is None:
-            return
-        flight.open(size, descriptor)
-        directory = self._keeper.directory
-        while True:
-            stat = os.fstat(descriptor)
-            if directory.is_proven(stat):
-                flight.finish()
-                self._on_proven(flight.place)
-                return
-            if not stat.st_nlink:
-                return
-            flight.advance(stat.st_size, wake=stat.st_size > flight.written)
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _open_coming(self, place: Place) -> int | None:
-        """The file that another process fetches from `place`; None if it ended meanwhile, and is not kept."""
-        directory = self._keeper.directory
-        with contextlib.suppress(FileNotFoundError):
-            return await asyncio.to_thread(os.open, directory.incoming(place), os.O_RDONLY | os.O_CLOEXEC)
-        # It is in the blob's own place by now, or it failed, and the file there is what another place delivered.
-        if not await self._keeper.is_proven(place):
-            return None
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = await asyncio.to_thread(os.open, directory.path(place.digest), os.O_RDONLY | os.O_CLOEXEC)
-            if directory.is_proven(os.fstat(descriptor)):
-                return descriptor
-            os.close(descriptor)
-        return None
 
     async def _send(self, ask: Ask) -> tuple[str, UpstreamResponse]:
         """Whence the blob comes, and its answer."""

@@ -14,7 +14,7 @@ from pullgate.upstream.blob import BlobStream, stream_blob, stream_part, stream_
 from pullgate_proxy.cache.ask import Ask
 from pullgate_proxy.cache.disk import Found, hasher_of_file
 from pullgate_proxy.cache.flight import Flight, Lost
-from pullgate_proxy.cache.keeping import Keeping
+from pullgate_proxy.cache.keeper import Keeper
 
 PART: Final = 8 * 1024 * 1024
 """Bytes that are sent in one go."""
@@ -48,7 +48,7 @@ class Held(AsyncIterator[Part]):
     """
 
     def __init__(
-        self, ask: Ask, source: Found | Flight, result: str, keeper: Keeping, on_end: Callable[[Held], None]
+        self, ask: Ask, source: Found | Flight, result: str, keeper: Keeper, on_end: Callable[[Held], None]
     ) -> None:
         self.ask, self.result = ask, result
         self.flight = source if isinstance(source, Flight) else None

@@ -43,7 +43,7 @@ class Bounds:
 
 
 class Keeper:
-    """The index of one BlobDir, for one process or (see workers.desk) for several. Blocking calls run in threads."""
+    """The index of one BlobDir. Blocking calls run in threads."""
 
     def __init__(
         self,
@@ -132,20 +132,12 @@ class Keeper:
 
     # --- claims ---
 
-    async def is_proven(self, place: Place) -> bool:
-        """See Keeping."""
+    def is_proven(self, place: Place) -> bool:
+        """True if the upstream of `place` has delivered the blob once, whole and verified."""
         return place in self._proofs
 
-    async def lead(self, place: Place) -> bool:
-        """See Keeping: of one process its own flights are all there are."""
-        return True
-
-    async def join(self, place: Place) -> int | None:
-        """See Keeping."""
-        return None
-
     async def claim(self, place: Place, size: int) -> Path | None:
-        """See Keeping."""
+        """A file for a blob of `size` bytes; `commit` or `abandon` must follow. None: the blob is not kept."""
         if size > self._bounds.size * LARGEST_SHARE or not self.usable or place in self._incoming:
             return None
         async with self._room:
@@ -162,7 +154,7 @@ class Keeper:
             return path
 
     async def commit(self, place: Place) -> bool:
-        """See Keeping."""
+        """Keep the claimed blob, complete, verified and sealed: `place` is proven. True if it is kept."""
         size = self._incoming[place]
         self._proofs.add(place)  # before its file can be met under the blob's own name
         try:
@@ -183,7 +175,7 @@ class Keeper:
         return True
 
     async def abandon(self, place: Place) -> None:
-        """See Keeping."""
+        """The blob will not come, or is not kept."""
         if place not in self._incoming:
             return
         # A file that cannot be removed from a disk that fails goes with the next start.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from pullgate.policy.facts import RegistryFacts
 from pullgate.shares import registry_holders
@@ -38,13 +38,9 @@ class Scope:
 class Grants:
     """The proven digests. At most `limit`; the one that was proven longest ago goes first."""
 
-    def __init__(
-        self, limit: int, lifetime: float = LIFETIME, on_add: Callable[[list[bytes]], None] | None = None
-    ) -> None:
-        """`on_add` receives the entries that were proven here, each at most twice in a lifetime."""
+    def __init__(self, limit: int, lifetime: float = LIFETIME) -> None:
         self._limit = limit
         self._lifetime = lifetime
-        self._on_add = on_add
         self._until: dict[bytes, float] = {}
 
     def __len__(self) -> int:
@@ -60,14 +56,10 @@ class Grants:
 
     def add(self, scope: Scope, digests: tuple[str, ...], now: float) -> None:
         """Note a proof of `digests`, and drop the oldest ones beyond the limit."""
-        entries = [scope.entry(digest) for digest in digests]
-        news = [entry for entry in entries if self.left(entry, now) < self._lifetime / 2]
-        self.take(entries, self._lifetime, now)
-        if news and self._on_add is not None:
-            self._on_add(news)
+        self.take((scope.entry(digest) for digest in digests), self._lifetime, now)
 
     def take(self, entries: Iterable[bytes], seconds: float, now: float) -> None:
-        """Note grants that another process or replica proved, for the `seconds` that they hold there."""
+        """Note grants that another replica proved, for the `seconds` that they hold there."""
         for entry in entries:
             until = max(self._until.pop(entry, 0.0), now + min(seconds, self._lifetime))
             self._until[entry] = until

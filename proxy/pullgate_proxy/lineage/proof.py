@@ -49,7 +49,7 @@ _GRANTS_AT_ONCE = 500
 
 Clock = Callable[[], float]
 Find = Callable[[bytes], Awaitable[float]]
-"""Seconds for which another worker or replica holds the grant of an entry; 0 without one."""
+"""Seconds for which another replica holds the grant of an entry; 0 without one."""
 
 
 _OF_ONE_DIGEST = (
@@ -100,7 +100,7 @@ class Prover:
     def __init__(
         self, grants: Grants, children: Children, clock: Clock, lists: ListRoom, find: Find | None = None
     ) -> None:
-        """`find` asks the other workers and replicas."""
+        """`find` asks the other replicas."""
         self._lists = lists
         self._grants = grants
         self._children = children

@@ -35,7 +35,7 @@ async def relay(http: web.BaseRequest, answer: Answer, record: Record, reserve: 
     try:
         body = Reservation(reserve) if reserve is not None else None
         if body is not None:
-            await body.begin(_length(http, answer))
+            body.begin(_length(http, answer))
         record.status, record.pull, record.cache = answer.status, answer.is_pull, answer.cache
         if stream is None:
             return _small(http, answer, record)
@@ -70,14 +70,14 @@ async def _send_stream(
     async for chunk in stream:
         if isinstance(chunk, FilePart):
             if body is not None:
-                await body.cover(record.bytes + chunk.count)
+                body.cover(record.bytes + chunk.count)
             sent = await send_part(http, response, chunk, record)
             if sent < chunk.count:
                 await chunk.broken(chunk.count - sent)
             await asyncio.sleep(0)  # of many who ask at once each has a first part before one has a second
             continue
         if body is not None:
-            await body.cover(record.bytes + len(chunk))
+            body.cover(record.bytes + len(chunk))
         await response.write(chunk)
         if transport.get_write_buffer_size():
             await http.writer.drain()  # the chunk's buffer is filled again: nothing may still point to it

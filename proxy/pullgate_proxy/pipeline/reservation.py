@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 STEP: Final = 1024 * 1024
 """Bytes that a body without a length reserves at a time: a few chunks, so that not each of them asks."""
 
-Reserve = Callable[[int, int], Awaitable[int]]
+Reserve = Callable[[int, int], int]
 """(least, most) bytes -> how many of them may be sent beside the earlier ones. Raises a fault for less than `least`."""
 
 
@@ -19,15 +19,15 @@ class Reservation:
         self._reserve = reserve
         self._size = 0
 
-    async def begin(self, length: int | None) -> None:
+    def begin(self, length: int | None) -> None:
         """Reserve all `length` bytes; None: a first step, of at least one byte. Raises what `reserve` does."""
         if length is None:
-            self._size = await self._reserve(1, STEP)
+            self._size = self._reserve(1, STEP)
         elif length:
-            self._size = await self._reserve(length, length)
+            self._size = self._reserve(length, length)
 
-    async def cover(self, size: int) -> None:
+    def cover(self, size: int) -> None:
         """Have `size` bytes reserved, counted from the body's beginning. Raises what `reserve` does."""
         missing = size - self._size
         if missing > 0:
-            self._size += await self._reserve(missing, max(missing, STEP))
+            self._size += self._reserve(missing, max(missing, STEP))
