@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import BOTH_CORES, MANY, Contender, Stage, staged
-from benchmarks.measures import blob, both_cores, fan_out, manifests, ready_memory, revocations, spread
+from benchmarks.contenders import MANY, Contender, Stage, staged
+from benchmarks.measures import blob, fan_out, manifests, ready_memory, revocations, spread
 from benchmarks.report import Results, render
 from benchmarks.servers import free_port
 
@@ -86,15 +86,6 @@ def measure_replicas(stage: Stage, results: Results) -> None:
             replica.server.process.terminate()
 
 
-def measure_workers(stage: Stage, results: Results, rounds: int, seconds: int) -> None:
-    """One worker and two, on all cores."""
-    for workers in (1, 2):
-        name = f"{workers} worker{'s' if workers > 1 else ''}"
-        contender = stage.pullgate(name, core=BOTH_CORES, workers=workers)
-        for _ in range(rounds):
-            results.add("manifest by digest, both cores", name, both_cores(contender, stage.seeded.manifest, seconds))
-
-
 def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
@@ -108,7 +99,6 @@ def main() -> None:
     ):
         results = measure(stage, arguments.rounds, arguments.seconds)
         measure_replicas(stage, results)
-        measure_workers(stage, results, arguments.rounds, arguments.seconds)
     page = render(results, arguments.rounds, arguments.seconds)
     print("\n" + page)
     if not arguments.no_write:

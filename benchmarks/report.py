@@ -102,7 +102,6 @@ def _aims(results: Results) -> Iterator[str]:
             "pullgate",
             0.93,
         ),
-        ("two workers: 1.8 x one", "manifest by digest, both cores", "2 workers", "1 worker", 1.8),
     ):
         if measure in results.figures:
             value = results.ratio(measure, contender, base)

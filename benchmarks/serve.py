@@ -25,7 +25,6 @@ from pullgate.store.port import Change, Key, Synced
 from pullgate_proxy.app import Proxy
 from pullgate_proxy.pull_log import PullLog
 from pullgate_proxy.settings import ProxySettings
-from pullgate_proxy.workers.supervisor import Supervisor
 
 APP = "my-app"
 
@@ -142,7 +141,7 @@ async def main(config: dict[str, Any]) -> None:
     documents = build_documents(config["upstream"], config["licenses"], config["keys"])
     with Path("/dev/null").open("w") as sink:
         store = MemoryStore(documents)
-        proxy = Proxy(settings, store, PullLog(sink, "json")) if settings.workers == 1 else Supervisor(settings, store)
+        proxy = Proxy(settings, store, PullLog(sink, "json"))
         await proxy.start()
         await _listen_for_revocations(config, store)
         stopped = asyncio.Event()

@@ -1,15 +1,13 @@
-"""Faults between the processes of one Pullgate, and around it: peers, workers, the object store, certificates."""
+"""Faults between the processes of one Pullgate, and around it: peers, the object store, certificates."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import ssl
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 
@@ -116,38 +114,6 @@ async def _peer_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
 
     await while_loaded(loader, seconds, work)
     yield loader
-
-
-# --- workers ---
-
-
-@scenario("workers", "one of two is killed by SIGKILL, again and again")
-@contextlib.asynccontextmanager
-async def _workers_killed(stage: Stage, seconds: float) -> AsyncIterator[Loader]:
-    """Its requests break; their clients retry and reach the other worker."""
-    async with up(stage.caching("workers", "--workers", "2")) as process:
-        loader = stage.loader(base=process.base)
-
-        def workers() -> list[int]:
-            found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-            return [int(pid) for pid in found.split()]
-
-        def listening() -> int:
-            return Path("/proc/net/tcp").read_text().count(f":{process.port:04X} 00000000:0000 0A")
-
-        async def work() -> None:
-            end = time.monotonic() + seconds / 2
-            while time.monotonic() < end:
-                killed = workers()[0]
-
-                async def is_replaced(killed: int = killed) -> bool:
-                    return killed not in workers() and listening() == 2
-
-                os.kill(killed, signal.SIGKILL)
-                await until(is_replaced, "the worker is not replaced")
-
-        await while_loaded(loader, seconds, work)
-        yield loader
 
 
 # --- the object store ---

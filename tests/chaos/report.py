@@ -27,8 +27,8 @@ that is smaller than the images: blobs are evicted and fetched again all the tim
 - **again after**: seconds from the end of the toxic until every image could be pulled; a pull that is lost after that
   ({recovery:g} s are waited for) fails the run.
 
-A fault of a disk, a peer, a worker, a store or a certificate has to show that it was met: a damaged file was found,
-the disk was given up and is used again, a worker was replaced. In what the processes wrote (logs, metrics, caches) no
+A fault of a disk, a peer, a store or a certificate has to show that it was met: a damaged file was found,
+the disk was given up and is used again. In what the processes wrote (logs, metrics, caches) no
 secret may stand. The API server is not here: that no pull fails while it is away, and that a License ends on time then,
 is shown by `tests/cluster/test_operator.py`,
 `test_no_pull_fails_while_the_api_server_is_away_and_a_license_still_ends_on_time`.

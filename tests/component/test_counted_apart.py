@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import dataclasses
 import json
 import shutil
-import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,13 +38,11 @@ from pullgate_operator.reconcile.usage import UsageLedger
 from pullgate_proxy.limits import Gatekeeper, PeerUsage
 from pullgate_proxy.pipeline.request import Kind
 from pullgate_proxy.pull_log import PullLog, Record
-from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.usage import UsageBook
-from pullgate_proxy.workers.supervisor import Supervisor
 from tests.support.catalog import API, STABLE, WORKER, catalog, seed
 from tests.support.cli import Ran, pullgate
 from tests.support.folder import condition, eventually
-from tests.support.gate import ACCEPT, API_VERSION, APP, Gate, basic, license_, registry, running, secret
+from tests.support.gate import API_VERSION, APP, Gate, license_, registry, running, secret
 from tests.support.ports import free_port
 from tests.support.upstreams import S3Like, ScriptedRegistry
 
@@ -376,8 +372,7 @@ async def test_an_answer_that_is_remembered_goes_past_no_bound(gate: Gate) -> No
     key = gate.key("other")
     for _ in range(3):
         assert (await gate.get(MANIFEST, key, proxy=replica)).status == 200
-    assert replica.own is not None
-    replica.own.gatekeeper._tests_per_hour = 0
+    replica.replica.gatekeeper._tests_per_hour = 0
     refused = await gate.get(MANIFEST, key, proxy=replica, headers=await mark(gate, "other"))
     assert (refused.status, refused.fault) == (429, "TooManyTests")
     assert "tests as license other made 0 requests this hour; wait, or test fewer images" in refused.message
@@ -398,47 +393,6 @@ async def test_a_peer_of_an_earlier_version_counted_no_tests_and_it_reads_what_i
     assert book.tally((APP, "acme")).total(time.time()).tests == 1  # type: ignore[union-attr]
     rows = json.loads(book.render())["licenses"][0]["hours"]
     assert all(len(row) == 4 for row in rows), "an earlier version takes rows of four"
-
-
-async def test_workers_count_tests_apart_and_report_a_limit(gate: Gate) -> None:
-    settings = ProxySettings(listen_host="127.0.0.1", listen_port=0, admin_port=0, workers=2, manifest_cache=0)
-    supervisor = Supervisor(settings, gate.store)
-    await supervisor.start()
-    try:
-        await gate.until(lambda: [w.synced for w in supervisor._workers.values()] == [True, True])
-
-        async def get(extra: dict[str, str]) -> Any:
-            headers = {"Authorization": basic("acme", gate.key("acme")), "Accept": ACCEPT, **extra}
-            async with gate.session.get(f"http://127.0.0.1:{supervisor.port}{MANIFEST}", headers=headers) as response:
-                return response.status, response.headers.get(LIMIT_HEADER)
-
-        marked = await mark(gate)
-        await gate.until(_listens(supervisor.port))
-        assert [await get(marked) for _ in range(3)] == [(200, None)] * 3
-        assert await get({}) == (200, None)
-        assert await get(marked) == (200, "license acme used its 1 pull this hour")
-        assert (await get({}))[0] == 429
-        await gate.until(_counted(supervisor.own.usage, Counts(pulls=1, tests=4, denied=1)))
-    finally:
-        await supervisor.stop()
-
-
-def _listens(port: int) -> Callable[[], bool]:
-    def holds() -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-        return False
-
-    return holds
-
-
-def _counted(book: UsageBook, wanted: Counts) -> Callable[[], bool]:
-    def holds() -> bool:
-        tally = book.tally((APP, "acme"))
-        found = tally.total(time.time()) if tally is not None else Counts()
-        return (found.pulls, found.tests, found.denied) == (wanted.pulls, wanted.tests, wanted.denied)
-
-    return holds
 
 
 def test_a_terminal_shows_that_it_was_a_test() -> None:

@@ -83,13 +83,11 @@ async def test_the_admin_port_of_an_operator_tells_no_version(tmp_path: Path) ->
         await process.wait()
 
 
-async def test_standalone_and_its_workers_tell_no_version(tmp_path: Path) -> None:
+async def test_standalone_tells_no_version(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "folder")
     folder.write("registry.yaml", registry_text("registry.test"))
-    for workers in ("1", "2"):
-        async with standalone(folder, "--workers", workers) as running:
-            await eventually(functools.partial(listens, running.port))  # workers begin to listen by themselves
-            admin = json.loads((folder.path / ".pullgate" / "serving.json").read_text())["admin"]
-            for request in REQUESTS.values():
-                check(await answer_of(running.port, request))
-                check(await answer_of(int(admin.rpartition(":")[2]), request))
+    async with standalone(folder) as running:
+        admin = json.loads((folder.path / ".pullgate" / "serving.json").read_text())["admin"]
+        for request in REQUESTS.values():
+            check(await answer_of(running.port, request))
+            check(await answer_of(int(admin.rpartition(":")[2]), request))

@@ -143,34 +143,12 @@ async def test_a_signal_ends_it_cleanly(folder: Folder, number: signal.Signals) 
         assert "Traceback" not in running.said
 
 
-async def test_workers_serve_the_same_and_end_with_their_supervisor(folder: Folder) -> None:
-    async with standalone(folder, "--workers", "2") as running:
-        key = running.key
-
-        async def served() -> bool:
-            with contextlib.suppress(aiohttp.ClientError):
-                return {await running.status(key) for _ in range(8)} == {200}
-            return False
-
-        await eventually(served)
-        children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
-        assert len(children) == 2
-        running.process.kill()
-        await running.process.wait()
-
-        async def gone() -> bool:
-            return not any(Path(f"/proc/{child}").exists() for child in children)
-
-        await eventually(gone)
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_taken_port_is_told_with_what_to_do(folder: Folder, workers: str) -> None:
-    async with standalone(folder, "--workers", workers) as running:
+async def test_a_taken_port_is_told_with_what_to_do(folder: Folder) -> None:
+    async with standalone(folder) as running:
         other = folder.path.with_name("other")
         other.mkdir()
         command = [sys.executable, "-m", "pullgate_cli", "standalone", str(other)]
-        arguments = ["--listen", f"127.0.0.1:{running.port}", "--admin", "127.0.0.1:0", "--workers", workers]
+        arguments = ["--listen", f"127.0.0.1:{running.port}", "--admin", "127.0.0.1:0"]
         done = await asyncio.to_thread(
             subprocess.run, [*command, *arguments], capture_output=True, text=True, check=False
         )
@@ -220,9 +198,8 @@ def test_a_command_imports_nothing_that_it_does_not_need(
 LARGE = large_image(8 * 2**20)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_user_without_rights_whose_memory_is_private_uses_the_disk(
-    docker_registry_basic: DockerRegistry, workers: str
+    docker_registry_basic: DockerRegistry,
 ) -> None:
     await docker_registry_basic.push("my-org/large", "1", LARGE)
     digest = next(iter(LARGE.streams))
@@ -236,7 +213,7 @@ async def test_a_user_without_rights_whose_memory_is_private_uses_the_disk(
             shutil.chown(path, USER, USER)
         (home / "empty").mkdir()
         admin = free_port()
-        options = ["--workers", workers, "--blob-cache", str(home / "cache"), "--admin", f"127.0.0.1:{admin}"]
+        options = ["--blob-cache", str(home / "cache"), "--admin", f"127.0.0.1:{admin}"]
         async with standalone(folder, *options, under=unprivileged(home / "empty")) as running:
             status = Path(f"/proc/{running.process.pid}/status").read_text()
             assert f"Uid:\t{USER}\t{USER}\t{USER}" in status
@@ -270,12 +247,9 @@ async def test_a_user_without_rights_whose_memory_is_private_uses_the_disk(
 
             for name in ("blobs", "incoming"):
                 assert stat.S_IMODE((home / "cache" / name).stat().st_mode) == 0o700, "its own user's alone"
-            # Nor may the user itself, in another process, read their memory or take their sockets.
-            workers_ = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
-            assert len(workers_) == (int(workers) if int(workers) > 1 else 0)
-            for pid in (running.process.pid, *workers_):
-                for file in ("fd", "mem"):
-                    looked = [*unprivileged(home / "empty"), "head", "-c1", f"/proc/{pid}/{file}"]
-                    done = await asyncio.create_subprocess_exec(*looked, stderr=subprocess.PIPE)
-                    _, said = await done.communicate()
-                    assert b"Permission denied" in said
+            # Nor may the user itself, in another process, read its memory or take its sockets.
+            for file in ("fd", "mem"):
+                looked = [*unprivileged(home / "empty"), "head", "-c1", f"/proc/{running.process.pid}/{file}"]
+                done = await asyncio.create_subprocess_exec(*looked, stderr=subprocess.PIPE)
+                _, said = await done.communicate()
+                assert b"Permission denied" in said

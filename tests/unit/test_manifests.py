@@ -230,12 +230,11 @@ def size(quantity: str) -> int:
 
 def test_each_component_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = proxy_settings(manifests(), monkeypatch)
-    assert (alone.peer_fetch, alone.workers, alone.tls_cert) == ((), 1, None)
-    built = build(write_overlay(tmp_path, DEPLOY / "manifests", ["peers", "tls", "workers"]))
+    assert (alone.peer_fetch, alone.tls_cert) == ((), None)
+    built = build(write_overlay(tmp_path, DEPLOY / "manifests", ["peers", "tls"]))
     settings = proxy_settings(built, monkeypatch)
     assert settings.peer_fetch == (("pullgate-proxy-peers", 8082),)
     assert settings.peer_listen == ("0.0.0.0", 8082)
-    assert settings.workers == 2
     assert settings.tls_cert == Path("/tls/tls.crt")
 
 

@@ -124,11 +124,8 @@ class BlobCache:
         flight.readers += 1
         try:
             if await asyncio.shield(flight.opened):
-                if is_first:
-                    result = "miss"
-                else:
-                    # A flight that is over is whole, and only not in its place yet.
-                    result = "hit" if flight.is_over and not is_first else "shared"
+                # A flight that is over is whole, and only not in its place yet.
+                result = "miss" if is_first else "hit" if flight.is_over else "shared"
                 return self._hold(ask, flight, result)
         except BaseException:
             self.fetches.leave(flight)

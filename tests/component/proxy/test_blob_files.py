@@ -198,15 +198,15 @@ async def test_a_blob_that_is_evicted_takes_its_proofs_with_it_and_a_second_copy
     first, *others = (f"sha256:{number:064x}" for number in range(3))
     places = [await keep(first, "0", 300), await keep(first, "1", 300)]
     assert (keeper.size, keeper.files) == (300, 1)
-    assert [await keeper.is_proven(place) for place in places] == [True, True]
+    assert [keeper.is_proven(place) for place in places] == [True, True]
     for digest in others:
         await keep(digest, "0", 400)
         keeper.pin(digest)
     assert not keeper.directory.path(first).exists()
-    assert [await keeper.is_proven(place) for place in places] == [False, False]
+    assert [keeper.is_proven(place) for place in places] == [False, False]
     await keeper.stop()
     again = Keeper(BlobDir(tmp_path), Bounds(1000, 16), nothing)
     await again.start()
-    assert [await again.is_proven(place) for place in places] == [False, False]
-    assert await again.is_proven(Place(others[-1], "my-app", "0" * 32))
+    assert [again.is_proven(place) for place in places] == [False, False]
+    assert again.is_proven(Place(others[-1], "my-app", "0" * 32))
     await again.stop()

@@ -21,8 +21,6 @@ from pullgate.oci.digest import digest_of
 from pullgate_proxy.app import Proxy
 from pullgate_proxy.cache.objects import Location
 from pullgate_proxy.peers.ticket import path_of
-from pullgate_proxy.settings import ProxySettings
-from pullgate_proxy.workers.supervisor import Supervisor
 from tests.component.proxy.test_object_store import s3  # noqa: F401 - a fixture
 from tests.component.proxy.test_peers import LARGE, LAYER, SIZE, ask_of, ready
 from tests.support.content import Noise, Part
@@ -254,39 +252,6 @@ async def test_a_proof_goes_with_its_blob(tmp_path: Path) -> None:
         await world.gate.until(lambda: not len(keeper._proofs))
         await world.gate.until(lambda: LAYER not in proofs.read_text())
         assert await world.pull() == (LAYER, "miss")
-
-
-# --- workers
-
-
-async def test_nor_from_any_worker_that_shares_the_disk(world: World, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"listen_port": 0, "admin_port": 0, "workers": 2, "blob_cache": tmp_path / "shared"}
-    supervisor = Supervisor(ProxySettings(**settings, first_byte_timeout=0.5), world.gate.store)
-    await supervisor.start()
-    try:
-        async with asyncio.timeout(30):
-            while [worker.synced for worker in supervisor._workers.values()] != [True, True]:
-                await asyncio.sleep(0.02)
-        world.claim(NOT_FOUND)
-        port, cache = supervisor.port, replace(world, cache=tmp_path / "shared")
-        headers = {"Authorization": basic("acme", world.gate.key("acme"))}
-        for _ in range(6):
-            async with aiohttp.ClientSession() as session:
-                async with session.get(f"http://127.0.0.1:{port}{OURS}", headers=headers) as response:
-                    assert digest_of(await response.read()) == LAYER
-            await world.gate.until(lambda: not cache.coming())
-        assert got(world.ours) == 1
-        for _ in range(4):
-            await cache.expect_nothing(port=port)
-        world.theirs.heal()
-        before = got(world.theirs)
-        taken = await asyncio.gather(*(world.take(port=port, seconds=20.0) for _ in range(24)))
-        assert {(status, digest_of(body)) for status, body, _ in taken} == {(200, LAYER)}
-        await world.gate.until(lambda: not cache.coming())
-        assert {result for *_, result in [await world.take(port=port) for _ in range(8)]} <= {"hit", "revalidated"}
-        assert got(world.theirs) == before + 1
-    finally:
-        await supervisor.stop()
 
 
 # --- peers

@@ -101,9 +101,7 @@ async def test_replicas_add_up_what_each_of_them_let_through(
         assert await pulls(gate, 2) == [200, 200]
         gate._settings["admin_port"] = ports[1]
         replica = await gate.start_proxy()
-        await gate.until(
-            lambda: replica.snapshot.synced and replica.own is not None and any(replica.own.peers.of((APP, "acme")))
-        )
+        await gate.until(lambda: replica.snapshot.synced and any(replica.replica.peers.of((APP, "acme"))))
         key = gate.key("acme")
         found = [(await gate.get(f"{PATH}/manifests/1.0.0", key, proxy=replica)).status for _ in range(3)]
         assert found == [200, 200, 429]

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from pullgate.oci.digest import digest_of
-from pullgate_proxy.cache.ask import Place
-from pullgate_proxy.workers import desk
 from tests.component.proxy.test_peers import LARGE, LAYER, world_of
 from tests.support.gate import APP, license_, registry, running
 from tests.support.upstreams import ScriptedRegistry, faults
@@ -73,14 +71,3 @@ async def test_a_slow_layer_is_pulled_by_whom_its_replica_keeps_waiting_and_the_
         peers = stranger.caches._peers
         assert peers is not None
         assert peers.membership.owner(LAYER) == world.owner().settings.peer_listen, "it is still asked for its blobs"
-
-
-async def test_a_worker_that_waits_for_anothers_slow_blob_goes_on_by_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(desk, "JOIN_SECONDS", 0.1)
-    counter = desk.Desk(None)  # type: ignore[arg-type]  # neither call touches the disk
-    place = Place(LAYER, APP, "0" * 32)
-    assert counter.lead(1, place)
-    assert not counter.lead(2, place)
-    assert await counter.join(place) is None

@@ -11,12 +11,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from pullgate.store.cluster.reflector import Contact
 from pullgate_proxy.admin import build_admin
 from pullgate_proxy.app import Proxy
-from pullgate_proxy.workers.supervisor import Supervisor
 from tests.support.gate import Gate, license_, registry, running
 from tests.support.ports import free_port
 
 
-async def status_of(gate: Gate, proxy: Proxy | Supervisor) -> dict[str, Any]:
+async def status_of(gate: Gate, proxy: Proxy) -> dict[str, Any]:
     async with gate.session.get(f"http://127.0.0.1:{proxy.admin_port}/status") as answer:
         assert answer.status == 200
         found: dict[str, Any] = await answer.json()
@@ -37,7 +36,7 @@ async def test_a_proxy_without_parts_tells_none(tmp_path: Path) -> None:
         }
 
 
-async def test_disk_peers_and_workers_are_told(tmp_path: Path) -> None:
+async def test_the_disk_and_the_peers_are_shown(tmp_path: Path) -> None:
     port, gone = free_port(), free_port()
     peers = {"peer_fetch": (("127.0.0.1", port), ("127.0.0.1", gone)), "peer_listen": ("127.0.0.1", port)}
     async with running(tmp_path / "r", blob_cache=tmp_path / "cache", **peers) as gate:

@@ -15,10 +15,7 @@ import aiohttp
 from pullgate.licensing.marks import TEST_HEADER, TEST_KEY_NAME, Marker, decode_mark_key
 from pullgate.providers.handoff import secret_data
 from pullgate.store.port import Key
-from pullgate_proxy.admission import WAIT_SECONDS, Admission
-from pullgate_proxy.settings import ProxySettings
-from pullgate_proxy.shared import Own, OwnGate
-from pullgate_proxy.workers.supervisor import Supervisor
+from pullgate_proxy.admission import Admission
 from tests.support.catalog import WORKER, catalog, seed
 from tests.support.gate import ACCEPT, APP, Gate, basic, license_, registry, running
 from tests.support.upstreams import ScriptedRegistry, faults
@@ -149,39 +146,11 @@ async def test_after_a_storm_one_process_holds_nothing(tmp_path: Path) -> None:
         reasons = await storm(gate, proxy.port, await marks(gate))
         assert reasons >= {"", "LimitReached", "ShareReached", "NotEntitled", "KeyMalformed"}, reasons
         await gate.until(lambda: holds_nothing(proxy.admission))
-        assert isinstance(proxy.own, Own)
-        assert not proxy.own.gatekeeper._running
-        assert isinstance(proxy._shared.gate, OwnGate)
-        assert not proxy._shared.gate._inside
+        assert not proxy.replica.gatekeeper._running
+        assert not proxy.replica.gate._inside
         blobs = proxy.caches.blobs
         assert blobs is not None
         await gate.until(lambda: len(blobs.fetches) == 0)
         assert (blobs.fetches._shares.used, blobs.fetches._shares.holders) == (0, 0)
         await gate.until(lambda: not proxy._forwarder._prover._locks)
         assert proxy._forwarder._lists.used == 0
-
-
-async def test_after_a_storm_two_workers_hold_nothing(tmp_path: Path) -> None:
-    async with gate_of(tmp_path) as gate:
-        settings = ProxySettings(listen_port=0, admin_port=0, workers=2, blob_cache=tmp_path / "blobs", max_requests=24)
-        supervisor = Supervisor(settings, gate.store)
-        await supervisor.start()
-        try:
-            await gate.until(lambda: [worker.synced for worker in supervisor._workers.values()] == [True, True])
-            reasons = await storm(gate, supervisor.port, await marks(gate))
-            assert reasons >= {"", "LimitReached"}, reasons
-            await gate.until(lambda: not supervisor.own.gatekeeper._running)
-            async with asyncio.timeout(WAIT_SECONDS + 30):  # a request may still stand in line, and an upstream be idle
-                while any((await levels(gate, supervisor.admin_port)).values()):
-                    await asyncio.sleep(0.05)
-        finally:
-            await supervisor.stop()
-
-
-async def levels(gate: Gate, admin_port: int) -> dict[str, float]:
-    """The levels of both workers, by their metrics."""
-    async with gate.session.get(f"http://127.0.0.1:{admin_port}/metrics") as answer:
-        page = await answer.text()
-    wanted = ("requests", "waiting", "bodies")
-    lines = [line for line in page.splitlines() if line.startswith("pullgate_load{")]
-    return {line: float(line.split()[-1]) for line in lines if any(f'of="{name}"' in line for name in wanted)}

@@ -15,7 +15,6 @@ from pullgate_proxy.memory import count_descriptors, read_resident
 from pullgate_proxy.metrics import Metrics
 from pullgate_proxy.pipeline.request import Kind
 from pullgate_proxy.settings import ProxySettings
-from pullgate_proxy.workers.told import read_settings, settings_document
 
 MIB = 2**20
 
@@ -41,14 +40,6 @@ def test_what_pulls_and_bodies_take_is_in_the_memory(memory: int) -> None:
 def test_settings_bound_it_where_the_kernel_does_not() -> None:
     room = plan_room(1_048_576, 10, None, ProxySettings(max_requests=7, max_connections=30))
     assert (room.requests, room.connections) == (7, 30)
-
-
-@pytest.mark.parametrize("workers", [2, 3, 8])
-def test_workers_and_their_supervisor_share_the_memory(workers: int) -> None:
-    settings = ProxySettings(workers=workers, max_memory=1024 * MIB)
-    given = read_settings(settings_document(settings, 8080)).max_memory
-    assert given is not None
-    assert 1024 * MIB - workers * MIB < (workers + 1) * given <= 1024 * MIB
 
 
 async def unused(_: web.BaseRequest) -> web.StreamResponse:
