@@ -51,11 +51,11 @@ class Found:
 
 
 class BlobDir:
-    """One directory of blobs; `stamp` (seconds) is that of this run, the same in all its processes."""
+    """One directory of blobs."""
 
-    def __init__(self, root: Path, stamp: int | None = None) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self.stamp = stamp if stamp is not None else _FIRST_STAMP + secrets.randbelow(_STAMPS)
+        self.stamp = _FIRST_STAMP + secrets.randbelow(_STAMPS)
         self._lock: int | None = None
 
     # --- by the process that keeps it ---

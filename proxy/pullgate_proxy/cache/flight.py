@@ -31,8 +31,6 @@ class Flight:
         self.size = 0
         self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         """True when the size is known and bytes come; False if the blob is not kept in a file; or a fault."""
-        self.is_shadow = False
-        """True if another process fetches it."""
         self.readers = 0
         self.idle_since = 0.0
         """When the last reader left (monotonic)."""

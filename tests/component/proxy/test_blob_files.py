@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import threading
@@ -13,7 +12,6 @@ from pullgate.upstream.client import Upstream
 from pullgate_proxy.cache.ask import Ask, Place
 from pullgate_proxy.cache.blobs import BlobCache
 from pullgate_proxy.cache.disk import BlobDir, open_file
-from pullgate_proxy.cache.fetches import Fetches
 from pullgate_proxy.cache.keeper import Bounds, Keeper
 from pullgate_proxy.cache.where import Where
 
@@ -117,69 +115,6 @@ async def test_a_file_that_takes_the_place_of_one_that_was_verified_is_not_serve
     cache.note_there(ask.place)
     assert await cache.open(ask, begin=False) is None
     await cache.close()
-
-
-async def test_a_blob_of_another_process_that_came_and_went_is_no_failure_of_the_disk(tmp_path: Path) -> None:
-    class Another(Keeper):
-        """The keeper of a process that does not fetch the blob itself."""
-
-        async def lead(self, place: Place) -> bool:
-            return False
-
-        async def join(self, place: Place) -> int | None:
-            return 100
-
-    def current() -> Upstream:
-        raise AssertionError("nothing is asked")
-
-    async def check(_: Ask) -> None: ...
-
-    def nothing(*_: Any) -> None: ...
-
-    keeper = Another(BlobDir(tmp_path), Bounds(2**20, 16), nothing)
-    await keeper.start()
-    fetches = Fetches(keeper, lambda: 0.0, check_place=check, on_proven=nothing, on_received=nothing, on_kept=nothing)
-    where = Where(("ns", "name", "uid"), "host", 0.0, 0.0)
-    flight = fetches.begin(Ask(where, "a/b", f"sha256:{'0' * 64}", current))
-    async with asyncio.timeout(5):
-        assert not await flight.opened
-    assert keeper.problem == ""
-    await keeper.stop()
-
-
-async def test_a_file_that_another_place_delivered_is_not_followed_when_a_fetch_of_another_process_fails(
-    tmp_path: Path,
-) -> None:
-    class Failed(Keeper):
-        """The keeper of a process that waits for another process's fetch, which has failed."""
-
-        async def lead(self, place: Place) -> bool:
-            return False
-
-        async def join(self, place: Place) -> int | None:
-            return len(content)
-
-    def current() -> Upstream:
-        raise AssertionError("nothing is asked")
-
-    async def check(_: Ask) -> None: ...
-
-    def nothing(*_: Any) -> None: ...
-
-    content = b"of another app"
-    digest, path = kept(BlobDir(tmp_path), content)
-    keeper = Failed(BlobDir(tmp_path), Bounds(2**20, 16), nothing)
-    await keeper.start()
-    with path.open("rb") as file:
-        keeper.directory.seal(file.fileno())
-    fetches = Fetches(keeper, lambda: 0.0, check_place=check, on_proven=nothing, on_received=nothing, on_kept=nothing)
-    ask = Ask(Where(("ns", "name", "uid"), "host", 0.0, 0.0), "a/b", digest, current)
-    for proven in (False, True):
-        async with asyncio.timeout(5):
-            assert await fetches.begin(ask).opened == proven
-        keeper._proofs.add(ask.place)
-    await fetches.close()
-    await keeper.stop()
 
 
 async def test_a_blob_that_is_evicted_takes_its_proofs_with_it_and_a_second_copy_counts_once(tmp_path: Path) -> None:
