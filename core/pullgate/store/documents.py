@@ -96,7 +96,7 @@ def _add(loaded: Any, path: tuple[str | int, ...], chunk: _Chunk, file: str, con
 
 
 def _is_ours(document: Mapping[str, Any]) -> bool:
-    """True if it is, or means to be, a resource of Pullgate: a misspelt kind of our group counts, another group's not."""
+    """True if it is, or means to be, a resource of Pullgate. A misspelt kind counts in our group, not in another."""
     kind, version = document.get("kind"), document.get("apiVersion")
     return not isinstance(kind, str) or kind in KINDS or version is None or str(version).partition("/")[0] == _GROUP
 

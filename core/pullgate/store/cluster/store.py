@@ -1,6 +1,6 @@
 """A cluster as a Store: what was last seen of it in memory, writes straight to the API server.
 
-The reflector feeds the memory: `relist` takes in a whole list, `take` one event.
+The caller feeds the memory: `relist` takes in a whole list, `take` one event.
 """
 
 from __future__ import annotations
