@@ -55,7 +55,7 @@ _READ_FIELDS: Final = (
     "WWW-Authenticate",
     "X-Pullgate-Reason",
 )
-"""Headers of an answer that are kept. All others are dropped, whatever they hold."""
+"""Headers of an answer that are read, and so checked. Nobody reads any other."""
 
 
 def is_sendable(value: str) -> bool:
