@@ -1,4 +1,4 @@
-"""What the operator, the proxy and the command line all know. Imports neither of them.
+"""Code that the operator, the proxy and the command line share. Imports none of them.
 
-Pure rooms (no I/O, no clock, no environment): faults, oci, resources, policy. I/O rooms: upstream, store.
+Pure packages (no I/O, no clock, no environment): faults, oci, resources, policy. I/O: upstream, store.
 """

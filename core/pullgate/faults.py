@@ -28,7 +28,7 @@ _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2212"
 
 
 class Actor(StrEnum):
-    """Whose move it is."""
+    """The party that must act."""
 
     CUSTOMER = "customer"
     VENDOR = "vendor"
@@ -80,7 +80,7 @@ class Fault(Exception):
     step: str = ""
     """The vendor's next step, if this fault knows it better than the hints of its reason."""
     cause: str = ""
-    """Of what there was too little, where the proxy itself has no room; for the metric."""
+    """The exhausted resource, if the proxy itself has no room; used as the metric label."""
     no_connection: bool = False
     """True if no connection to the server came about: refused, no route, no name, or not in time."""
     elsewhere: bool = False

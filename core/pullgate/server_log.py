@@ -1,6 +1,6 @@
-"""What aiohttp's server logs of requests that are no HTTP: that there was one, and none of what it said.
+"""Keep the content of malformed HTTP requests out of the log of aiohttp's server.
 
-Its parser's exceptions repeat the line or the chunk that they broke at, and what stood around it: an Authorization
+Its parser's exceptions repeat the line or the chunk that they failed at, and its surroundings: an Authorization
 header, a token request's form. So they are logged by name alone, without a traceback.
 """
 
@@ -24,7 +24,7 @@ class _NoContent(logging.Filter):
 
 
 def _repeats_content(error: BaseException | None) -> bool:
-    """Whether it, or what it came from, is of the parser."""
+    """True if it, or one of its causes, is an error of the parser."""
     while error is not None:
         if isinstance(error, _OF_CONTENT):
             return True

@@ -1,9 +1,9 @@
 """A pool that many share, so that nobody can hold all of it: dynamic thresholds.
 
 Nobody may hold more than is still free for all others (Choudhury and Hahne, "Dynamic queue length thresholds for
-shared-memory packet switches", 1998). One app alone may use much, half of the pool. Of n apps that take all they can,
-each holds 1/(n+1), and as much stays free: somebody new always finds room. Within an app the same holds among its
-Licenses, and among its Registries, of what the app may still have. Nothing is configured.
+shared-memory packet switches", 1998). One app alone may use half of the pool. If n apps take all they can, each holds
+1/(n+1), and as much stays free: a new app always finds room. The same rule splits an app's part among its Licenses,
+and among its Registries. Nothing is configured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a License was used for, by the hour: counted by each proxy, added up by the operator.
+"""Usage of a License by the hour: counted by each proxy, added up by the operator.
 
 A pull is a GET of an image's manifest that was answered; an index is not counted, since what it names follows. A
 request with a test mark counts as a request of tests and as nothing else: the rest is the customer's own.
@@ -20,7 +20,7 @@ _PARTS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Of one request, one hour, or a day."""
+    """Counts of one request, one hour, or a day."""
 
     pulls: int = 0
     bytes: int = 0
@@ -35,12 +35,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What all proxies together know of one License."""
+    """One License's usage, added up over all proxies."""
 
     last_pull: int
     """Unix time, 0 for never."""
     counts: Counts
-    """Of the last 24 hours, the running one included."""
+    """Counts of the last 24 hours, the running one included."""
     key_used: Mapping[str, int] = field(default_factory=dict)
     """Id of a key -> Unix time of its last use."""
 
@@ -73,12 +73,12 @@ class Tally:
                 del self.key_used[min(self.key_used, key=self.key_used.__getitem__)]
 
     def total(self, now: float) -> Counts:
-        """Of the 24 hours that end with the hour of `now`; hours after it (a clock was set back) count, too."""
+        """Counts of the 24 hours that end with the hour of `now`; hours after it (a clock was set back) count, too."""
         first = int(now) // HOUR - HOURS + 1
         return sum((self._of(hour) for hour in self._hours() if hour >= first), Counts())
 
     def between(self, first: int, last: int) -> Counts:
-        """Of the hours `first` to `last` (Unix time / 3600), as far as they are kept."""
+        """Counts of the hours `first` to `last` (Unix time / 3600), as far as they are kept."""
         kept = range(max(first, self._hour - HOURS + 1, 0), min(last, self._hour) + 1)
         return sum((self._of(hour) for hour in kept), Counts())
 
@@ -129,7 +129,7 @@ def read_tally(document: Mapping[str, Any]) -> Tally:
 
 
 def add_up(tallies: Iterable[Tally], now: float) -> Usage:
-    """What several proxies saw of one License."""
+    """Add up one License's usage over several proxies."""
     last, counts, keys = 0, Counts(), dict[str, int]()
     for tally in tallies:
         last, counts = max(last, tally.last_pull), counts + tally.total(now)

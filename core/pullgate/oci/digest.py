@@ -20,11 +20,11 @@ class Hasher(Protocol):
         """Take more bytes in."""
 
     def hexdigest(self) -> str:
-        """What came in so far, as hexadecimal digits."""
+        """The digest of the bytes so far, as hexadecimal digits."""
 
 
 def is_digest(text: str) -> bool:
-    """Whether `text` has the exact form of a digest; a form is all that a path may hold (CVE-2024-3727)."""
+    """True if `text` has the exact form of a digest; nothing else may enter a path (CVE-2024-3727)."""
     return _FORM.match(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""What a manifest names: its children, blobs and subject (image-spec; Docker's schema 1 and 2; artifact manifests)."""
+"""A manifest's children, blobs and subject (image-spec; Docker's schema 1 and 2; artifact manifests)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_LIST})
 MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
-"""What a client of today takes; GHCR answers 404 to one that lacks the type of what is there."""
+"""Types that current clients accept; GHCR answers 404 to a client that does not accept the stored type."""
 
 _FOREIGN = ("foreign.diff.tar", ".layer.nondistributable.")
 
@@ -47,11 +47,11 @@ class Manifest:
     blobs: tuple[str, ...] = ()
     """Config and layers; without a repetition."""
     subject: str | None = None
-    """What a signature or an SBOM is about."""
+    """Digest of the manifest that a signature or an SBOM refers to."""
     platforms: tuple[Platform | None, ...] = ()
-    """Of `children`, in their order."""
+    """Platforms of `children`, in their order."""
     config: str | None = None
-    """Of an image or an artifact; it is among the blobs."""
+    """Config of an image or an artifact; it is among the blobs."""
     sizes: tuple[int | None, ...] = ()
     """Bytes of `blobs`, in their order; None where the manifest does not say."""
     foreign: frozenset[str] = frozenset()
@@ -59,7 +59,7 @@ class Manifest:
 
     @property
     def is_index(self) -> bool:
-        """Whether it names manifests."""
+        """True if it names manifests."""
         return bool(self.children) or self.media_type in INDEX_TYPES
 
 

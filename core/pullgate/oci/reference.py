@@ -42,7 +42,7 @@ class Reference:
 
     @property
     def target(self) -> str:
-        """What a manifest is asked by: the digest, else the tag, else latest."""
+        """The reference in a request for the manifest: the digest, else the tag, else latest."""
         return self.digest or self.tag or "latest"
 
 
@@ -64,7 +64,7 @@ def is_host(text: str) -> bool:
 
 
 def is_ipv6(text: str) -> bool:
-    """Whether `text`, without brackets, is an IPv6 address (RFC 4291, section 2.2) without a zone."""
+    """True if `text`, without brackets, is an IPv6 address (RFC 4291, section 2.2) without a zone."""
     try:
         return ipaddress.IPv6Address(text).scope_id is None
     except ValueError:

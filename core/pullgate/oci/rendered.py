@@ -42,10 +42,10 @@ _PATH = re.compile(r"(?:([A-Z][A-Za-z0-9]{0,62}):)?([A-Za-z0-9_-]+(?:\[\])*(?:\.
 
 @dataclass(frozen=True, slots=True)
 class ImagePath:
-    """Where images stand in resources of a kind."""
+    """The path of image fields in resources of a kind."""
 
     kind: str | None
-    """None: of every kind."""
+    """None: every kind."""
     steps: tuple[str, ...]
     """Fields to go down by; `[]` is each element of a list."""
 
@@ -126,7 +126,7 @@ class _Full(Exception):
 
 
 class _Reader:
-    """What was found so far."""
+    """Collects the images and problems of rendered manifests or of a list of images."""
 
     def __init__(self, paths: tuple[ImagePath, ...]) -> None:
         self._paths = paths

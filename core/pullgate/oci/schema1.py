@@ -17,7 +17,7 @@ SCHEMA1_TYPES: Final = frozenset({SCHEMA1, SCHEMA1_SIGNED})
 
 
 def is_schema1(body: bytes) -> bool:
-    """Whether `body` is a manifest of schema 1."""
+    """True if `body` is a manifest of schema 1."""
     try:
         document = read_json(body)
     except ValueError:

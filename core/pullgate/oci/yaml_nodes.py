@@ -41,11 +41,11 @@ class Node:
     line: int
     """From 1."""
     text: str | None = None
-    """Of a scalar."""
+    """A scalar's text."""
     is_text: bool = False
-    """Whether the scalar is a string, and not a number, a truth value, a date or null."""
+    """True if the scalar is a string, and not a number, a truth value, a date or null."""
     items: list[Node] | None = field(default=None, repr=False)
-    """Of a list; of a mapping, where keys and values take turns."""
+    """Elements of a list, or a mapping's keys and values in turn."""
     is_mapping: bool = False
 
     def get(self, key: str) -> Node | None:
@@ -88,7 +88,7 @@ def load_plain(text: str, loader: Any) -> Any:
     except RecursionError:
         raise BrokenYAML(1, "is nested too deep") from None
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
-        # What PyYAML's constructors raise of `!!int x`, `0x_` or 2026-99-99.
+        # PyYAML's constructors raise these for `!!int x`, `0x_` or 2026-99-99.
         raise BrokenYAML(1, "holds a value that is not what it looks like or what its tag says") from None
     if "*" in text:
         _require_bounded(value)
@@ -191,7 +191,7 @@ def _build(event: yaml.NodeEvent, line: int, anchors: dict[str, Node]) -> Node:
 
 
 def _is_text(plain: str) -> bool:
-    """Whether YAML takes a scalar without quotes for a string."""
+    """True if YAML reads the unquoted scalar `plain` as a string."""
     resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(plain[:1], ())
     return not any(pattern.match(plain) for _, pattern in resolvers)
 

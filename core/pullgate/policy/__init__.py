@@ -1,1 +1,1 @@
-"""Who may pull what from where: pure decisions over facts. No I/O of any kind is done here, no clock is read."""
+"""Decisions on pulls (license, image, registry): pure functions of facts, without I/O and without a clock."""

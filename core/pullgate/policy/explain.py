@@ -27,9 +27,9 @@ class Step:
     rule: str = ""
     """The field that decided."""
     reason: str = ""
-    """Of the faults table, where it is refused."""
+    """The reason in the faults table, if the step is refused."""
     next: str = ""
-    """Whose move it is, and which."""
+    """The next action, and who must take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Explanation:
 
     @property
     def passed(self) -> bool:
-        """Whether no step was refused."""
+        """True if no step was refused."""
         return all(step.passed is not False for step in self.steps)
 
 
@@ -51,7 +51,7 @@ def explain(
     reference: Reference,
     now: datetime,
 ) -> Explanation:
-    """What the proxy decides for `license` and `reference` (as a customer writes it) at `now`."""
+    """Explain the proxy's decision for `license` and `reference` (as a customer writes it) at `now`."""
     steps = [_license(license, now)]
     if not steps[-1].passed:
         return Explanation(tuple(steps))

@@ -1,4 +1,4 @@
-"""What a decision needs to know of a License and a Registry, compiled once when the resource changes.
+"""A License and a Registry as decisions need them, compiled once when the resource changes.
 
 The proxy holds one of these for each resource (100,000 Licenses are in reach), so they are small and share what is
 equal.
@@ -50,19 +50,19 @@ class RegistryFacts:
     host: str
     """Canonical host[:port] as a reference names it (docker.io, not registry-1.docker.io), lower case."""
     repositories: Globs
-    """What the proxy may ask of it at all."""
+    """The only repositories that the proxy may request from it."""
     domains: tuple[str, ...] = ()
     suspended: bool = False
     delivery: str = "Stream"
     """Stream, or Redirect: hand the upstream's signed blob URL to the client."""
     tag_ttl: float = 30.0
-    """Seconds for which a tag is not asked for again."""
+    """Seconds for which a tag is not requested again."""
     stale_if_error: float = 86400.0
-    """Seconds for which a copy may stand in for an upstream that does not answer."""
+    """Seconds for which a stale copy may be served while the upstream does not answer."""
     keeps_blobs: bool = True
-    """Whether its blobs may be kept on a disk."""
+    """True if its blobs may be cached on disk."""
     prefetches: bool = False
-    """Whether a manifest's blobs are fetched as soon as the manifest is."""
+    """True if a manifest's blobs are fetched as soon as the manifest is."""
 
 
 class RegistryDirectory(Protocol):

@@ -19,13 +19,13 @@ _PROXY = "proxy/"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes."""
+    """The Registry and repository that a request goes to."""
 
     registry: RegistryFacts
     repository: str
     """As the upstream knows it."""
     prefix: str
-    """What stands before it in the client's own path: `proxy/my-app/quay.io/` or nothing."""
+    """The part before the repository in the client's own path: `proxy/my-app/quay.io/` or empty."""
 
 
 def find_route(

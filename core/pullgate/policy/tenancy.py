@@ -1,8 +1,8 @@
 """The rules that a cluster's administrator sets for the apps of a namespace. Pure.
 
-A tenant writes Registries and Licenses in its namespace. What it may not decide alone stands in annotations of the
-Namespace, which a tenant cannot write, or in flags of the operator, which hold where an annotation is absent.
-An annotation that cannot be read allows nothing.
+A tenant writes Registries and Licenses in its namespace. Settings that it may not decide alone are annotations of the
+Namespace, which a tenant cannot write. If an annotation is absent, the operator's flag applies.
+An unreadable annotation allows nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an upstream is shown: a user and a password, whatever exchange they came from."""
+"""Credentials for an upstream: a user and a password, whatever exchange they came from."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ TOKENS: Mapping[str, tuple[str, str]] = {
     "AKCp": ("Artifactory", "Artifactory"),
     "cmVmdGtuOj": ("Artifactory", "Artifactory"),
 }
-"""What tokens begin with -> the registry type that takes them, and whose they are."""
+"""Prefix of a token -> the registry type that accepts it, and the provider's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One user and password of an upstream. Where a Registry is anonymous there is None instead."""
+    """One user and password of an upstream. An anonymous Registry has None instead."""
 
     username: str = field(repr=False)
-    """May be a secret, too: some providers take a token as the user. To be shown, there is `account`."""
+    """May be a secret, too: some providers take a token as the user. Show `account` instead."""
     password: str = field(repr=False)
     expires_at: datetime | None = None
-    """When the upstream stops taking them; None where they have no end of their own."""
+    """When the upstream stops accepting them; None if they do not expire."""
 
     @property
     def account(self) -> str:

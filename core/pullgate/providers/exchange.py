@@ -1,7 +1,7 @@
 """Credentials that must be asked for: a cloud gives a token for a key or an identity, with an end, again and again.
 
-An `Exchange` is a value: equal ones bring the same token, so one is kept for all Registries that share it. It is what
-a Secret or a workload identity comes to; `issue` is its only I/O.
+An `Exchange` is a value: equal ones issue the same token, so one is kept for all Registries that share it. It is
+resolved from a Secret or a workload identity; `issue` is its only I/O.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Issued:
 
     credentials: Credentials
     kind: str
-    """What it is, for status.credentials.kind: ECRToken, GoogleAccessToken, ACRRefreshToken, GitHubAppToken …"""
+    """Kind of token, for status.credentials.kind: ECRToken, GoogleAccessToken, ACRRefreshToken, GitHubAppToken …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Http(Protocol):
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: Mapping[str, str] | bytes | None = None
     ) -> Reply:
-        """Whatever was answered. Raises ExchangeFailed (ExchangeUnreachable) where nothing was.
+        """Return the answer, whatever its status. Raises ExchangeFailed (ExchangeUnreachable) if there is none.
 
         `body` is a form, or bytes whose Content-Type `headers` name.
         """
@@ -104,7 +104,7 @@ class Http(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What an exchange may use."""
+    """Tools that an exchange may use."""
 
     http: Http
     now: Callable[[], datetime]
@@ -117,7 +117,7 @@ class Exchange(Protocol):
 
     @property
     def source(self) -> str:
-        """What it goes by, in words and without a secret: "access key AKIA…"."""
+        """The key or identity that it uses, in words and without a secret: "access key AKIA…"."""
         ...
 
     @property
@@ -144,7 +144,7 @@ _LIBRARIES: Final = {"aws": "botocore", "azure": "azure-identity", "gcp": "googl
 
 def load_extra(module: str, extra: str) -> Any:
     """The module of a cloud's library. Raises ExchangeFailed where it is not installed."""
-    # What these libraries log may hold what was sent; the condition tells what is to be known.
+    # These libraries may log what was sent, secrets included; the condition reports the cause instead.
     logging.getLogger(module.partition(".")[0]).setLevel(logging.CRITICAL)
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""What a vendor does at a provider so that Pullgate can pull from it, by type, ready to fill in. Pure.
+"""Steps at a provider that let Pullgate pull from it, by registry type, ready to fill in. Pure.
 
 A type's guide is in `pullgate.providers.types`; the same text is `pullgate registry guide TYPE` and docs/registries.
 """
@@ -30,10 +30,10 @@ class Identity:
     cloud: str
     """The field of spec.credentials.workloadIdentity."""
     fields: str
-    """What stands there, as YAML in one line."""
+    """The field's value, as YAML in one line."""
     steps: tuple[str, ...]
     trust: Mapping[str, str] = field(default_factory=dict)
-    """What the provider is told: what it is -> ready to paste."""
+    """Trust policies or commands for the provider: heading -> text, ready to paste."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,14 @@ class Guide:
     steps: tuple[str, ...]
     """At the provider, in order."""
     secret: Mapping[str, str]
-    """What the Secret holds: key -> placeholder; empty for anonymous."""
+    """Keys of the Secret -> placeholders; empty for anonymous."""
     secret_type: str = "Opaque"  # noqa: S105 - a type's name
     permission: str = ""
     """The least that is needed, ready to paste."""
     policies: Mapping[str, str] = field(default_factory=dict)
-    """What more may be needed: when -> what, ready to paste."""
+    """Further policies that may be needed: when -> policy, ready to paste."""
     commands: tuple[str, ...] = ()
-    """Of the provider's own command line, or of its API."""
+    """Commands of the provider's own command line, or of its API."""
     host: str = ""
     """An example, where the type does not fix it."""
     troubles: tuple[Trouble, ...] = ()
@@ -85,7 +85,7 @@ GENERAL = (
     Trouble("UpstreamTLS", "its certificate is not trusted", "name its CA in spec.tls.caSecretRef"),
     Trouble("UpstreamRateLimited", "the provider limits the account", "wait, or use an account with a higher limit"),
 )
-"""Of every type."""
+"""Troubles of every type."""
 
 WRONG_LOGIN = Trouble("UpstreamUnauthorized", "the user or the password is wrong, or was renewed", "change the Secret")
 

@@ -1,4 +1,4 @@
-"""What the operator hands to the proxy: Secrets in the system namespace, so that the proxy reads no app's own. Pure.
+"""Secrets that the operator writes for the proxy in the system namespace; the proxy reads no app's Secrets. Pure.
 
 - `registry.<namespace>.<name>`, type `pullgate.dev/registry-credentials`, data `upstream.json`.
 - `proxy-signing-keys`, data `keys.json`: the keys of the proxy's own tokens, newest first, shared by all replicas.
@@ -43,12 +43,12 @@ class Handoff:
     """None: anonymous."""
     ca_pem: str | None = None
     kind: str = ""
-    """Of a token that was issued: ECRToken …"""
+    """Kind of an issued token: ECRToken …"""
     source: str = ""
     """Fingerprint of the exchange that issued it."""
     refreshed_at: datetime | None = None
     networks: Networks = ()
-    """Private networks that the administrator lets this Registry's upstream be in."""
+    """Private networks where the administrator allows this Registry's upstream."""
     host: str = ""
     """spec.host that an issued token is for; empty for other credentials, and from an older operator."""
     max_requests: int | None = None

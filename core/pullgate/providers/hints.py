@@ -36,9 +36,9 @@ _REFUSED = (
 def hint(
     registry_type: str, fault: Fault, *, username: str = "", repository: str = "", was_issued: bool = False
 ) -> str:
-    """What to do next, in at most 200 characters; empty where there is nothing to say.
+    """The vendor's next step, in at most 200 characters; may be empty.
 
-    `was_issued`: the credentials are a token that was asked for, so they are not what the vendor wrote.
+    `was_issued`: the credentials are a token that a provider issued, so the vendor did not write them.
     """
     if was_issued and fault.reason == "UpstreamUnauthorized":
         return _REFUSED

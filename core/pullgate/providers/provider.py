@@ -1,4 +1,4 @@
-"""What Pullgate knows of one registry type: a row for each in `pullgate.providers.types`. Pure."""
+"""The description of one registry type; `pullgate.providers.types` has one for each. Pure."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def resolve_credentials(registry_type: str, secret_type: str, data: Data, host: 
 
 
 def resolve_identity(registry_type: str, identity: WorkloadIdentity, subject: Subject) -> Exchange:
-    """What to ask for the token of a workload identity. Raises CredentialsInvalid."""
+    """The exchange that issues the token of a workload identity. Raises CredentialsInvalid."""
     way = PROVIDERS[registry_type].identity
     if way is None:
         raise CredentialsInvalid(

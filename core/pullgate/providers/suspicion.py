@@ -18,7 +18,7 @@ _REAL = {"$oauthtoken", "$token", "$app"}
 
 
 def suspect(registry_type: str, credentials: Credentials, host: str = "") -> str | None:
-    """What the user name and password look like instead, and what is wanted; None where they look right.
+    """Describe why the user name and password look wrong, and what is expected; None if they look right.
 
     `host` is the registry's.
     """

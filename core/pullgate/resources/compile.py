@@ -14,7 +14,7 @@ from pullgate.resources.registry_type import host_names
 
 
 def license_facts(resource: License) -> LicenseFacts:
-    """What authorizing a pull needs to know of a License."""
+    """Compile a License to the facts that authorize a pull."""
     spec = resource.spec
     return LicenseFacts(
         namespace=resource.metadata.namespace,
@@ -28,7 +28,7 @@ def license_facts(resource: License) -> LicenseFacts:
 
 
 def registry_facts(resource: Registry) -> RegistryFacts:
-    """What routing needs to know of a Registry."""
+    """Compile a Registry to the facts that routing needs."""
     spec = resource.spec
     return RegistryFacts(
         namespace=resource.metadata.namespace,

@@ -84,12 +84,12 @@ DOCKER_HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io", "reg
 
 
 def is_label(text: str) -> bool:
-    """Whether `text` is a DNS label (RFC 1123): no dots, so a path segment is never ambiguous."""
+    """True if `text` is a DNS label (RFC 1123): no dots, so a path segment is never ambiguous."""
     return bool(_LABEL.fullmatch(text))
 
 
 def is_subdomain(text: str) -> bool:
-    """Whether `text` is a DNS subdomain (RFC 1123), as names of most Kubernetes objects are."""
+    """True if `text` is a DNS subdomain (RFC 1123), as names of most Kubernetes objects are."""
     return len(text) <= 253 and all(_LABEL.fullmatch(part) for part in text.split("."))
 
 

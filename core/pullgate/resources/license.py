@@ -17,7 +17,7 @@ DEFAULT_OVERLAP = timedelta(days=7)
 
 
 class Customer(Part):
-    """Who it is for; all of it public."""
+    """The customer of the License; all fields are public."""
 
     name: Annotated[str, Field(max_length=200), OneLine] = ""
     email: Annotated[str, Field(max_length=200), OneLine] = ""
@@ -31,7 +31,7 @@ class Suspended(Part):
 
 
 class TagsSpec(Part):
-    """Which tags. Both given: either is enough."""
+    """The tags that may be pulled. If both fields are given, either match is enough."""
 
     match: Annotated[tuple[Glob, ...], Unique, Field(min_length=1, max_length=64)] | None = None
     semver: SemverText | None = None
@@ -83,7 +83,7 @@ class PullSecretSpec(Part):
 
 
 class LicenseSpec(Part):
-    """What the vendor wrote."""
+    """The spec, written by the vendor."""
 
     customer: Customer = Customer()
     not_before: Time | None = None
@@ -132,20 +132,20 @@ class SecretsStatus(Reported):
 
 
 class UsageStatus(Reported):
-    """What was pulled, as the proxies count it."""
+    """Usage, as the proxies count it."""
 
     last_pull_at: Time | None = None
     pulls24h: Annotated[int, Field(alias="pulls24h")] = 0
     bytes24h: Annotated[int, Field(alias="bytes24h")] = 0
     denied24h: Annotated[int, Field(alias="denied24h")] = 0
     tests24h: Annotated[int | None, Field(alias="tests24h")] = None
-    """Requests of tests as this customer; they are in none of the other figures. None: none."""
+    """Requests of tests as this customer; the other figures exclude them. None: none."""
     counted_at: Time
     """When these figures were taken."""
 
 
 class LicenseStatus(ResourceStatus):
-    """What the operator made of it."""
+    """The status, written by the operator."""
 
     keys: tuple[KeyStatus, ...] = ()
     """The current key first, then replaced ones, newest first."""
@@ -153,7 +153,7 @@ class LicenseStatus(ResourceStatus):
     rotate_key: str = ""
     """The last value of the annotation pullgate.dev/rotate-key that was acted on."""
     warned_days: int | None = None
-    """The last of 30, 7, 1 days before the end that an Event told of."""
+    """The last of 30, 7, 1 days before the end that an Event warned of."""
     usage: UsageStatus | None = None
 
 

@@ -1,4 +1,4 @@
-"""What all resources share: strict models in camelCase, and their metadata."""
+"""Base models of all resources: strict, in camelCase, and their metadata."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LabelMeta(ObjectMeta):
 
 
 class ResourceStatus(Reported):
-    """What every status has."""
+    """Fields of every status."""
 
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()

@@ -51,5 +51,5 @@ def host_names(host: str) -> tuple[str, ...]:
 
 
 def wire_host(host: str) -> str:
-    """Where the upstream at `host` (canonical) listens: Docker Hub's API is at another name than its references."""
+    """The host on which the upstream at `host` (canonical) listens: Docker Hub's API has another name."""
     return "registry-1.docker.io" if host == "docker.io" else host

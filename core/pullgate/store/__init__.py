@@ -1,1 +1,1 @@
-"""Where resources and Secrets live: the port that reconcilers and the proxy share, and its folder. I/O."""
+"""Storage of resources and Secrets: the port that reconcilers and the proxy share, a folder, a cluster. I/O."""

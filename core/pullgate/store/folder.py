@@ -50,7 +50,7 @@ class FolderStore:
     ) -> None:
         self.directory = directory
         self.problems: tuple[FileProblem, ...] = ()
-        """What is wrong in the files now."""
+        """The problems that the files have now."""
         self.writes = 0
         """Files written or removed so far, events aside."""
         self._on_problem, self._on_mended, self._on_event = on_problem, on_mended, on_event
@@ -65,10 +65,10 @@ class FolderStore:
         self._feeds = Feeds()
         self._writing = asyncio.Lock()
         self._behind = True
-        """Whether the files say something that readers do not see yet."""
+        """True if the files hold a change that readers do not see yet."""
         self._looks = 0
         self._loss: tuple[FileProblem, ...] = ()
-        """The problems of a folder that lost all at once. Its documents are served on."""
+        """The problems of a folder that lost all Licenses, or everything, at once. It still serves them."""
         self._poller: asyncio.Task[None] | None = None
 
     # --- life ---

@@ -1,4 +1,4 @@
-"""What the files say together: each resource once, the last good version of what is wrong now. Pure."""
+"""The merged content of all files: each resource once; if it is invalid now, its last good version. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FolderContent:
         return self._owners.get(key, "")
 
     def in_doubt(self, key: Key, file: str) -> bool:
-        """Whether `file`, which held `key`, cannot be read well enough to say that it is gone."""
+        """True if `file`, which held `key`, is too broken to tell whether `key` is gone."""
         content = self._files.get(file)
         return content is not None and (content.unreadable or key in content.bad)
 

@@ -18,7 +18,7 @@ KINDS: Final = frozenset({"Registry", "License", "ImageTest", "Secret", "ConfigM
 
 
 class Key(NamedTuple):
-    """What names a document."""
+    """The key of a document."""
 
     kind: str
     namespace: str
@@ -56,9 +56,9 @@ class Store(Protocol):
     """Read, watch and write. Every write is idempotent: one that changes nothing writes nothing."""
 
     def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
-        """What is there, then `Synced`, then each change, for ever.
+        """Yield the present documents, then `Synced`, then each change, without end.
 
-        A slow reader costs no more than one entry a document: of several changes of one document it sees the last.
+        A slow reader costs at most one entry a document: it sees only the last of several changes of a document.
         """
         ...
 

@@ -85,7 +85,7 @@ class PrivateFolder:
             self._lock = None
 
     def is_held(self) -> bool:
-        """Whether a process serves the folder now."""
+        """True if a process serves the folder now."""
         try:
             descriptor = os.open(self.path / "lock", os.O_RDONLY)
         except OSError:

@@ -22,14 +22,14 @@ class _Seen:
     signature: Signature | None
     """None: the file is missing."""
     folder: Signature | None = None
-    """Of the folder that it is missing in: the same one twice means that nothing came and went in between."""
+    """Signature of the folder that lacks it: if equal twice, the folder did not change in between."""
     looks: int = 1
 
 
 class FolderScanner:
-    """What the files of a folder say, and which of them changed since the last look.
+    """Finds the files of a folder that changed since the last scan, and reads them.
 
-    A change is believed when a second look finds the same: editors truncate or remove a file for a moment before they
+    A change counts when a second scan finds the same: editors truncate or remove a file for a moment before they
     write it anew, and a License that is gone for a moment would lose its key.
     """
 
@@ -41,7 +41,7 @@ class FolderScanner:
 
     @property
     def unsettled(self) -> bool:
-        """Whether a change was seen that a second look must confirm."""
+        """True if a second scan must confirm a change."""
         return bool(self._unsettled)
 
     def scan(self, *, at_once: bool = False) -> dict[str, FileContent | None]:

@@ -40,7 +40,7 @@ def encode_secret(document: Document) -> str:
 
 
 def same_secret(before: Document | None, after: Document) -> bool:
-    """Whether applying `after` would change nothing."""
+    """True if applying `after` would change nothing."""
     return before is not None and all(before.get(part) == after.get(part) for part in ("type", "data", "metadata"))
 
 

@@ -1,5 +1,5 @@
-"""The client of a registry. I/O with upstreams happens here and nowhere else; aiohttp's exceptions die in this room.
+"""The client of a registry. Only this package does I/O with upstreams; aiohttp's exceptions do not leave it.
 
-Whatever goes wrong leaves as a fault of `pullgate.faults`. A credential is sent to the upstream itself and to the token
-server that `guard` allows, and to nobody else.
+Every error leaves as a fault of `pullgate.faults`. A credential is sent only to the upstream itself and to the token
+server that `guard` allows.
 """

@@ -46,7 +46,7 @@ _STANDARD_CODES = frozenset(
 _ADDRESS = re.compile(r"client with IP\b|\bIP address\b.*\b(?:allowed|blocked|denied|authorized)\b", re.I)
 _TOKEN_CODES = frozenset({"DENIED", "UNAUTHORIZED"})
 _NO_REFERRERS_API = frozenset({400, 405, 406, 410, 501})
-"""What registries without the referrers API answer beside 404 (Artifactory: 406, go-containerregistry#1962, #2026)."""
+"""Statuses beside 404 of registries without the referrers API (Artifactory: 406, go-containerregistry#1962, #2026)."""
 
 Errors = list[tuple[str, str]]
 """Code and message of each error of a body."""

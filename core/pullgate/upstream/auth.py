@@ -59,7 +59,7 @@ def basic_header(credentials: Credentials) -> str:
 
 
 class Authorizer:
-    """What one upstream asked for so far, with one set of credentials."""
+    """Authorizes requests to one upstream with one set of credentials, by the challenges that it sent so far."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Authorizer:
         self._ways: OrderedDict[Place, Way] = OrderedDict()
 
     async def authorize(self, repository: str, kind: str = "manifests") -> Authorization | None:
-        """What to send for `repository` ("" is the ping) by what worked last; None is nothing."""
+        """The authorization for `repository` ("" is the ping) by the way that worked last; None: send none."""
         way = self._ways.get(_place(repository, kind))
         if way is None:
             if self._usual is None:
@@ -101,9 +101,9 @@ class Authorizer:
         since: float,
         kind: str = "manifests",
     ) -> Authorization | None:
-        """What to send after a refusal; None if nothing better than the `refused` is known.
+        """The authorization to send after a refusal; None if no better one than `refused` is known.
 
-        `challenges` are the WWW-Authenticate values; none (ECR Public's 400) means: as before, with a new token.
+        `challenges` are the WWW-Authenticate values; if empty (ECR Public's 400), retry the same way with a new token.
         `since` is when the caller's request began: a token that is younger was refused fresh, and is not renewed.
         Raises RealmRefused, and the faults of a token server.
         """
@@ -124,7 +124,7 @@ class Authorizer:
         return await self._renewed(way, repository, old, since)
 
     async def introduce(self, repository: str, challenges: Iterable[str]) -> Authorization:
-        """What to send where a stranger was answered 404; `challenges` are those of the ping. Credentials are there."""
+        """The authorization to send after an anonymous 404. `challenges` are the ping's. Needs credentials."""
         challenge = _choose(parse_challenges(challenges))
         if challenge is None or challenge.scheme == "basic":
             return await self._authorization(BASIC, repository)

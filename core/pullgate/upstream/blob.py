@@ -96,7 +96,7 @@ class BlobStream(AsyncIterator[bytes | memoryview]):
         self._position = self._first
         """The offset behind the last byte that came in."""
         self._held: bytes | memoryview = b""
-        """What may be the last chunk: it goes out once the next is here, or the digest is right."""
+        """The chunk that may be the last: it is sent once the next is here, or the digest matches."""
         self._marks: deque[int] = deque()
         """For each part that the response lent, how far the hash must be before it can be given back."""
         self._resumes = 0
@@ -147,7 +147,7 @@ class BlobStream(AsyncIterator[bytes | memoryview]):
                 await self._resume(faults.UpstreamProtocol(self._response.host, "the body ended early"))
                 continue
             if self._end is not None and self._position + len(chunk) > self._end:
-                # The rest after a break has its own length. What is too much would push out what is held back.
+                # The rest after a break has its own length. A surplus would push out the chunk that is held back.
                 raise faults.UpstreamProtocol(self._response.host, "it sent more of a blob than it said")
             if self._hash is not None:
                 await self._hash.update(chunk)

@@ -40,16 +40,16 @@ class Breaker:
         """Different requests in a row that got 5xx; `FAILURES` at most."""
         self._pause = FIRST_PAUSE
         self._until: float | None = None
-        """Open until then; from then on one may ask. None: closed."""
+        """Open until then; after that, one request may ask. None: closed."""
         self._asking = False
-        """Whether that one is on its way."""
+        """True while that request is in flight."""
         self._last: _Key | None = None
         """The request that asked last while it was open, and got 5xx."""
         self._fault: faults.Fault | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether the upstream is left alone."""
+        """True if the breaker is open: the upstream gets no requests but single tries."""
         return self._until is not None
 
     def enter(self, request: UpstreamRequest | None = None) -> None:
@@ -95,7 +95,7 @@ class Breaker:
             self._note(fault)
 
     def left(self) -> None:
-        """Whoever asked is gone, without an answer that says anything of the upstream."""
+        """The request ended without an answer that tells the upstream's state."""
         self._asking = False
 
     def _note(self, fault: faults.Fault) -> None:

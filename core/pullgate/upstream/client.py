@@ -146,7 +146,7 @@ class Upstream:
 
     @property
     def is_down(self) -> bool:
-        """Whether it is left alone for a while, since it did not answer."""
+        """True if the breaker is open, since the upstream did not answer."""
         return self._breaker.is_open
 
     @property
@@ -215,7 +215,7 @@ class Upstream:
         return refused
 
     async def _is_login_good(self, request: UpstreamRequest, shown: Authorization) -> bool | None:
-        """Whether the upstream takes the login that it refused for a repository; None if nothing tells."""
+        """True if the upstream accepts the login that it refused for a repository; None if nothing tells."""
         try:
             realm = self._auth.realm_of(request.repository, request.kind, shown)
             if realm is not None:
@@ -269,7 +269,7 @@ class Upstream:
     async def _better(
         self, request: UpstreamRequest, response: UpstreamResponse, shown: Authorization | None, since: float
     ) -> Authorization | None:
-        """What to show instead after `response`; None if it stands. Raises a fault of the login."""
+        """The authorization to retry with after `response`; None if it is final. Raises a fault of the login."""
         status, failed = response.status, shown.failed if shown is not None else None
         if origin_of(response.url) != self._origin or status < 400:
             return None

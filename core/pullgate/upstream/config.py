@@ -1,4 +1,4 @@
-"""What this room needs to know of a Registry."""
+"""A Registry as the upstream client needs it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class UpstreamConfig:
     """True: redirects and token servers may lead there, too. Else the upstream's own host alone."""
     timeouts: Timeouts = Timeouts()
     pullgate: bool = False
-    """Whether it is a Pullgate proxy, whose faults are taken at their word: reason, message and hint."""
+    """True if it is a Pullgate proxy, whose faults are passed on with their reason, message and hint."""
     own_anywhere: bool = False
     """True: the upstream's own name may have any private address. For a host that no tenant chose."""
     marker: Marker | None = None

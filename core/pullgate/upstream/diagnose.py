@@ -1,6 +1,6 @@
 """Step by step to a registry: name, connection, TLS, ping, challenge, login, scope, an image. Stops at the first fault.
 
-What a Registry's check tells in one condition, this tells to a person who waits in front of a terminal.
+A Registry's check reports the same in one condition; these steps are for a person at a terminal.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What is asked for at the end."""
+    """The image that the last step requests."""
 
     repository: str
     reference: str
@@ -45,11 +45,11 @@ class DiagnosedStep:
     text: str = ""
     fault: faults.Fault | None = None
     unproven: bool = False
-    """Nothing tells whether it went well; `text` says why. The next steps are done all the same."""
+    """Nothing tells whether the step succeeded; `text` says why. The next steps still run."""
 
     @property
     def passed(self) -> bool:
-        """Whether it went well."""
+        """True if the step succeeded."""
         return self.fault is None and not self.unproven
 
 

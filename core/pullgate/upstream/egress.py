@@ -45,7 +45,7 @@ class EgressProxy:
 
 
 class Egress:
-    """Which proxy a URL is asked through."""
+    """Finds the egress proxy of a URL."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ

@@ -39,7 +39,7 @@ class ExchangeHttp:
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: Mapping[str, str] | bytes | None = None
     ) -> Reply:
-        """Whatever was answered; no redirect is followed. Raises ExchangeFailed where nothing was."""
+        """Return the answer, whatever its status; follows no redirect. Raises ExchangeFailed if there is none."""
         target = URL(url)
         host = target.authority
         if target.scheme != "https" and not (target.scheme == "http" and self._config.plain_http):

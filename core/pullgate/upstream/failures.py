@@ -26,7 +26,7 @@ _CAUSES: Mapping[int, str] = {
     errno.ETIMEDOUT: "connection timed out",
 }
 _OWN_LACK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-"""What says nothing of the upstream: there is no descriptor or memory for a connection to it."""
+"""Errors of this process, not of the upstream: no descriptor or memory for a connection."""
 
 # OpenSSL's X509_V_ERR_*, of x509_vfy.h.
 _CERTIFICATE_CAUSES: Mapping[int, str] = {
@@ -143,7 +143,7 @@ def _own_lack() -> faults.Fault:
 
 
 def certificate_cause(error: BaseException) -> str:
-    """What is wrong with the certificate that `error` refuses, with OpenSSL's own reason."""
+    """Describe why `error` refuses the certificate, with OpenSSL's own reason."""
     words = _CERTIFICATE_CAUSES.get(getattr(error, "verify_code", 0), "certificate is not valid")
     reason = getattr(error, "verify_message", "")
     return f"{words} ({reason.rstrip('.')})" if reason else words
@@ -162,7 +162,7 @@ def connection_cause(error: OSError) -> str:
     number = inner.errno
     if number is None and isinstance(inner, ConnectionResetError):
         number = errno.ECONNRESET
-    # Where several addresses failed in several ways, the number is gone and the text names them all.
+    # If several addresses failed in several ways, errno is lost and the text names them all.
     fallback = "connection refused" if "refused" in str(inner).lower() else "the connection failed"
     return _CAUSES.get(number or 0, fallback)
 

@@ -1,8 +1,8 @@
-"""Where the client may go: which token server sees the credentials, which redirect and which address is followed.
+"""Limits where the client goes: the token servers that see the credentials, the redirects and the addresses.
 
-An upstream's answer names token servers and redirects, so each is an attempt to make the proxy send a credential, or a
-request, to where it should not (CVE-2020-15157, CVE-2026-33540, CVE-2026-48978). The addresses are judged after the
-name was resolved and the very same ones are dialled, so a name that changes its address in between gains nothing.
+An upstream's answer names token servers and redirects, so each may be an attempt to misdirect a credential or a
+request (CVE-2020-15157, CVE-2026-33540, CVE-2026-48978). The addresses are judged after the name was resolved, and
+the very same ones are dialled, so a name that changes its address in between gains nothing.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Guard:
         self._own_name = name_of(self.origin)
 
     def is_own(self, host: str) -> bool:
-        """Whether `host` (no port) is the upstream's own name."""
+        """True if `host` (no port) is the upstream's own name."""
         return host.rstrip(".").lower() == self._own_name
 
     def realm(self, text: str) -> URL:
@@ -124,7 +124,7 @@ class Guard:
         return fault
 
     def redirect(self, source: URL, location: str | None) -> URL:
-        """Where a redirect from `source` leads. Raises RedirectRefused where that is no place to follow to."""
+        """The target of a redirect from `source`. Raises RedirectRefused if it must not be followed."""
         url = parse_url(location or "")
         if url is None:
             raise faults.RedirectRefused(self._config.host, "the address is not well-formed")
@@ -167,7 +167,7 @@ class Guard:
         return self.may_dial(host, host)
 
     def name_is_allowed(self, url: URL) -> bool:
-        """Whether an egress proxy may be asked for the host of `url`. It resolves the name, so the name is judged.
+        """True if an egress proxy may be asked for the host of `url`. It resolves the name, so the name is judged.
 
         A name of a private network is asked for where the administrator allows any: its address is then judged by the
         egress proxy's own rules.
@@ -209,7 +209,7 @@ class Guard:
 
 
 def same_registered_domain(one: str, other: str) -> bool:
-    """Whether both names belong to one owner by the public suffix list; never for IP addresses or bare suffixes."""
+    """True if both names belong to one owner by the public suffix list; never for IP addresses or bare suffixes."""
     if _is_address(one) or _is_address(other):
         return False
     if any(f".{one}".endswith(shared) for shared in _SHARED):

@@ -31,7 +31,7 @@ _lanes = itertools.count()
 
 
 class FileSink:
-    """Where the thread writes a body before it hashes it."""
+    """The file to which the thread writes a body before it hashes it."""
 
     def __init__(self, descriptor: int, on_progress: Callable[[], None]) -> None:
         """`descriptor` of an empty file. `on_progress` is called in the loop when the thread has caught up."""
@@ -88,7 +88,7 @@ class BodyHash:
             await self.settle()
 
     async def matches(self) -> bool:
-        """Whether all that came in is what the digest names. Raises OSError where it could not be written."""
+        """True if the bytes so far match the digest. Raises OSError if they could not be written."""
         if self.fed != self.done:
             await self.settle()
         if self._sink is not None and self._sink.error is not None:

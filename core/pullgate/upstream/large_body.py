@@ -59,10 +59,10 @@ class LargeBody(asyncio.BufferedProtocol):
         return len(self._lent)
 
     async def next_chunk(self) -> memoryview | None:
-        """What has come in, None at the end.
+        """The bytes that have arrived; None at the end.
 
         Raises TimeoutError when it stalls, OSError or aiohttp.ClientPayloadError when it breaks off.
-        With `BUFFERS` chunks lent there is none to fill: give one back first.
+        If `BUFFERS` chunks are lent, no buffer is free: give one back first.
         """
         while True:
             if self._full:
@@ -84,7 +84,7 @@ class LargeBody(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def stop(self) -> None:
-        """Nobody reads any more. Whoever made it calls this in the end."""
+        """Free the buffers; nobody reads any more. The creator must call this in the end."""
         # It may be part of a cycle that is found late: its buffers do not wait for that.
         self._free.clear()
         self._full.clear()
@@ -97,7 +97,7 @@ class LargeBody(asyncio.BufferedProtocol):
     # --- asyncio.BufferedProtocol ---
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes go; never beyond the body's end."""
+        """The buffer for the next bytes; it never reaches beyond the body's end."""
         if self._filling is None:
             self._filling, self._fill = self._take_buffer(), 0
         return self._filling[self._fill : self._fill + self._left]
@@ -168,7 +168,7 @@ class LargeBody(asyncio.BufferedProtocol):
 
 
 def take_over(raw: aiohttp.ClientResponse, length: int, idle: float) -> tuple[bytes, LargeBody | None]:
-    """What came in of the body of `raw` so far, and the rest; None where aiohttp has to read it.
+    """The bytes of the body of `raw` so far, and the rest; None if aiohttp has to read the rest.
 
     Nothing of the body may have been read. `length` is its Content-Length.
     Raises what aiohttp's reader raises for a body that is broken already.
@@ -177,7 +177,7 @@ def take_over(raw: aiohttp.ClientResponse, length: int, idle: float) -> tuple[by
     if connection is None or connection.protocol is None or raw.headers.get("Transfer-Encoding"):
         return b"", None
     parts = []
-    # What the parser holds back while it is paused comes with the next read.
+    # The parser holds bytes back while it is paused; they come with the next read.
     while chunk := content.read_nowait():
         parts.append(chunk)
     before = b"".join(parts)

@@ -1,4 +1,4 @@
-"""Is a Registry there, and does it take the credentials? What the operator asks for a Registry's conditions."""
+"""Checks for a Registry's conditions: does it answer, and does it accept the credentials?"""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LoginResult:
 
     @property
     def reachable(self) -> bool:
-        """Whether the registry answered at all, if only to refuse."""
+        """True if the registry answered at all, if only to refuse."""
         return self.fault is None or isinstance(self.fault, _ANSWERED)
 
     @property

@@ -35,7 +35,7 @@ class FetchedManifest:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedManifest:
-    """What a HEAD of a manifest tells."""
+    """The answer to a HEAD of a manifest."""
 
     status: int
     digest: str

@@ -13,7 +13,7 @@ _TYPE = re.compile(r'multipart/byteranges\s*;\s*boundary="?[\w\'()+,./:=? -]{1,7
 
 
 def is_multipart(response: UpstreamResponse) -> bool:
-    """Whether `response` is 206 with several parts."""
+    """True if `response` is 206 with several parts."""
     return response.status == 206 and _TYPE.match(response.headers.get("Content-Type", "")) is not None
 
 

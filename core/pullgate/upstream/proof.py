@@ -30,7 +30,7 @@ class LoginProof:
         self._lock = asyncio.Lock()
         self._granted: dict[Realm, float] = {}
         self.proven = False
-        """Whether these credentials, and not just anybody, were let in once."""
+        """True once a token server accepted these credentials, and not just an anonymous request."""
 
     async def fetch(self, realm: Realm, scope: str, repository: str) -> Grant:
         """A token for `scope`. Raises UpstreamUnauthorized for a bad login, UpstreamForbidden for a permission."""
@@ -49,7 +49,7 @@ class LoginProof:
         return grant
 
     async def is_good(self, realm: Realm) -> bool | None:
-        """Whether `realm` grants the login without a scope; None: nothing tells."""
+        """True if `realm` grants the login without a scope; None: nothing tells."""
         async with self._lock:
             granted = self._granted.get(realm)
             if granted is not None and self._clock() - granted < RECENT:

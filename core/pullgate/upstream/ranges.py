@@ -76,7 +76,7 @@ def parse_content_range(text: str) -> ContentRange | None:
 
 
 def answers_range(asked: str, got: ContentRange) -> bool:
-    """Whether `got` begins where the Range value `asked` does, and holds no byte beyond it."""
+    """True if `got` begins where the Range value `asked` does, and holds no byte beyond it."""
     if "," in asked:  # a server may send one range that covers several (RFC 9110, section 15.3.7.2)
         return True
     match = _RANGE.match(asked)

@@ -34,7 +34,7 @@ class _Refused:
 
 
 class Refusals:
-    """What upstreams refused, by upstream, credentials and, where only one repository is known to refuse, by that."""
+    """Refusals by upstream and credentials and, if only one repository is known to refuse, by repository."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -64,7 +64,7 @@ class Refusals:
         return None
 
     def holds(self, login: str) -> bool:
-        """Whether the last try of the login was refused."""
+        """True if the last try of the login was refused."""
         return (login, "") in self._refused
 
     def note(self, login: str, repository: str, fault: faults.Fault) -> None:
@@ -88,7 +88,7 @@ class LoginRefusals:
         self._refusals, self._login = refusals, login
         self._tried = False
         self._trying: tuple[asyncio.Task[object] | None, asyncio.Event] | None = None
-        """Who shows the login for the first time, and when that ended."""
+        """The task that shows the login for the first time, and the event that ends its try."""
 
     async def wait_for_first_try(self) -> None:
         """Return at once in the task that shows the login first; all others wait for its outcome, for a while."""
@@ -121,7 +121,7 @@ class LoginRefusals:
 
     @property
     def held(self) -> bool:
-        """Whether the last try was refused, so that the login itself is asked for first."""
+        """True if the last try was refused, so that the login itself must be tried first."""
         return self._refusals.holds(self._login)
 
     def note(self, fault: faults.Fault, repository: str = "") -> None:

@@ -30,7 +30,7 @@ READ_AT_ONCE = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """One read of the distribution-spec. Repository, reference, range and query are checked by who builds it."""
+    """One read of the distribution-spec. The caller checks repository, reference, range and query."""
 
     method: Method
     repository: str
@@ -46,7 +46,7 @@ class UpstreamRequest:
     query: str = ""
     """Encoded, without the question mark."""
     fresh: bool = False
-    """Whether caches on the way are to be passed by (RFC 9111, section 5.2.1.4)."""
+    """True: caches on the way must be bypassed (RFC 9111, section 5.2.1.4)."""
     follow_redirects: bool = True
     """False: a redirect to another origin is handed back (see `UpstreamResponse.location`)."""
 
@@ -62,7 +62,7 @@ class UpstreamRequest:
 class UpstreamResponse:
     """An upstream's answer whose headers are here and whose body, for a GET, may still be on its way.
 
-    Whoever holds it reads it to its end, or calls `release`.
+    The holder must read it to its end or call `release`.
     """
 
     __slots__ = (
@@ -99,15 +99,15 @@ class UpstreamResponse:
         """200, 206, 304, 416, or a redirect's when `location` is set."""
         self.headers: CIMultiDictProxy[str] = raw.headers
         self.url: URL = raw.url
-        """Where the answer came from, after redirects; its query may hold a signature: never log it."""
+        """The URL that answered, after redirects; its query may hold a signature: never log it."""
         self.location: URL | None = location
-        """Where a redirect leads that was not followed: a signed URL on another origin, safe to hand out."""
+        """Target of a redirect that was not followed: a signed URL on another origin, safe to hand out."""
         self.shown: Authorization | None = None
         """The login that the upstream was shown; None for a stranger."""
         self._begun = False
         self._large: LargeBody | None = None
         self.broken = False
-        """Whether the body ended before its end."""
+        """True if reading the body failed."""
         connection = raw.connection
         if connection is not None and connection.protocol is not None:
             # aiohttp has one time-out between bytes; until here it bounded the first byte.
@@ -121,12 +121,12 @@ class UpstreamResponse:
 
     @property
     def host(self) -> str:
-        """Who answered, in words."""
+        """The host that answered, in words."""
         return self._host
 
     @property
     def is_page(self) -> bool:
-        """Whether it is a web page: another program listens there (Nexus' own port shows its UI)."""
+        """True if it is a web page: another program listens there (Nexus' own port shows its UI)."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
 
     def refuse_page(self) -> None:
@@ -189,7 +189,7 @@ class UpstreamResponse:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def next_chunk(self) -> bytes:
-        """What has come in of the body, at least a byte; empty at its end.
+        """The bytes of the body that have arrived, at least one; empty at its end.
 
         Raises UpstreamTimeout when it stalls, UpstreamProtocol when it breaks off; the connection is closed then.
         """

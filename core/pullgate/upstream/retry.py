@@ -23,9 +23,9 @@ def wait_before(retry: int) -> float:
 
 
 async def with_retries(attempt: Callable[[], Awaitable[T]], *, host: str, total: float, retries: int = RETRIES) -> T:
-    """What `attempt` returns, tried again while it raises `Transient`; only for what changes nothing upstream.
+    """Return the result of `attempt`; retry while it raises `Transient`. `attempt` must change nothing upstream.
 
-    Raises the last fault after `retries` new tries or `total` seconds; UpstreamTimeout where there was none by then.
+    Raises the last fault after `retries` retries or `total` seconds; UpstreamTimeout if there was none by then.
     """
     last: faults.Fault | None = None
     tries = 0

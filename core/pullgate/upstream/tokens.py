@@ -45,7 +45,7 @@ class Token:
     """From here on it does not serve; a little before its real end."""
 
     def is_of(self, realm: Realm, scope: str) -> bool:
-        """Whether asking `realm` for `scope` brought it."""
+        """True if `realm` issued it for `scope`."""
         return self.realm == realm and self.scope == scope
 
 

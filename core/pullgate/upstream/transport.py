@@ -55,11 +55,11 @@ _READ_FIELDS: Final = (
     "WWW-Authenticate",
     "X-Pullgate-Reason",
 )
-"""Of an answer. Any other may hold what it likes: nobody sees it."""
+"""Headers of an answer that are read, and so checked. Nobody reads any other."""
 
 
 def is_sendable(value: str) -> bool:
-    """Whether a header may hold `value`: no control but the tab, no bidi character, and it is UTF-8."""
+    """True if a header may hold `value`: no control but the tab, no bidi character, and it is UTF-8."""
     return clean(value, lines=True) == value
 
 
@@ -210,7 +210,7 @@ class Transport:
 
 
 def _is_of_proxy(error: Exception, proxy: EgressProxy) -> bool:
-    """Whether `error` speaks of the egress proxy, and not of the server behind it."""
+    """True if `error` is about the egress proxy, and not about the server behind it."""
     if isinstance(error, (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError)):
         return True
     return isinstance(error, aiohttp.ClientConnectorError) and (error.host, error.port) == (

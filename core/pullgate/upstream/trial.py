@@ -47,7 +47,7 @@ class Trial:
 
 
 def places_of(host: str, image: str | None, repositories: Sequence[str]) -> tuple[Place, ...]:
-    """Where to try a login: at the image that is named, then at the repositories that are named without wildcards."""
+    """Places to try a login: the named image, then the repositories that are named without wildcards."""
     places: list[Place] = []
     if image is not None:
         try:

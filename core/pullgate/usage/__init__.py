@@ -1,1 +1,1 @@
-"""What proxies counted, asked for over HTTP."""
+"""Polls the proxies' usage counts over HTTP."""

@@ -19,12 +19,12 @@ PROXIES: Final = 256
 
 
 class InvalidUsage(ValueError):
-    """What a proxy answered is no usage."""
+    """A proxy's answer is not a usage document."""
 
 
 Address = tuple[str, int]
 Take = Callable[[bytes], Awaitable[tuple[str, int, bool]]]
-"""Takes in an answer: whose it is, its last number, whether there is more. Raises InvalidUsage."""
+"""Takes in an answer. Returns the proxy's instance, its last number, and True if more follows. Raises InvalidUsage."""
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class UsagePoller:
     def __init__(self, names: Sequence[Address], take: Take, seconds: float) -> None:
         self._names, self._take, self._seconds = names, take, seconds
         self._seen: dict[Address, tuple[str, int]] = {}
-        """Which run of a proxy answered there last, and its last number."""
+        """Address -> the proxy instance that answered there last, and its last number."""
         self._failed: dict[Address, str] = {}
 
     async def run(self) -> None:
@@ -72,7 +72,7 @@ class UsagePoller:
             self._mended(address)
 
     async def _ask(self, session: aiohttp.ClientSession, address: Address) -> bool:
-        """Whether there is more."""
+        """Poll one page. True if more follows."""
         instance, after = self._seen.get(address, ("", 0))
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         url = f"http://{host}:{address[1]}/usage?instance={instance}&after={after}"

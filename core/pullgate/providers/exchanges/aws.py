@@ -57,7 +57,7 @@ _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d\Z")
 
 @dataclass(frozen=True, slots=True)
 class EcrHost:
-    """What the name of a private registry says (ECR's documentation, "Registry concepts")."""
+    """The parts of a private registry's name (ECR's documentation, "Registry concepts")."""
 
     region: str
     account: str = ""
@@ -75,7 +75,7 @@ def parse_ecr_host(host: str) -> EcrHost | None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which of ECR's endpoints is asked."""
+    """The endpoint of ECR that issues the token."""
 
     service: str
     """ecr or ecr-public."""
@@ -85,7 +85,7 @@ class Place:
 
     @property
     def kind(self) -> str:
-        """Of the token, for status.credentials.kind."""
+        """Kind of the token, for status.credentials.kind."""
         return "ECRToken" if self.service == "ecr" else "ECRPublicToken"
 
 
@@ -165,7 +165,7 @@ class EcrIdentity:
     def _by_own_identity(self) -> Issued:
         if self.role_arn is None:
             return _ask_ecr(self.place, None)
-        # Whoever may write a Registry names the role: the external id, which is not theirs to name, tells AWS for whom
+        # The author of a Registry names the role. The external id, which the author cannot choose, tells AWS for whom
         # the operator asks (the confused deputy, IAM's user guide).
         answered = build_client("sts", self.place, None).assume_role(
             RoleArn=self.role_arn,
@@ -181,7 +181,7 @@ class EcrIdentity:
 
 
 def external_id(namespace: str) -> str:
-    """What a trust policy may ask for, so that no other namespace can use the role."""
+    """The external id of `namespace`. A trust policy that requires it lets no other namespace use the role."""
     return f"pullgate/{namespace}"
 
 
@@ -213,7 +213,7 @@ def exchange_of_identity(registry_type: str) -> Callable[[WorkloadIdentity, Subj
 
 @dataclass(frozen=True, slots=True)
 class StaticKeys:
-    """Of a user, or (with a token) of a role."""
+    """Access key of a user, or (with a token) of a role."""
 
     id: str
     secret: str = field(repr=False)

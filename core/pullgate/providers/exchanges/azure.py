@@ -133,7 +133,7 @@ def exchange_of_identity(identity: WorkloadIdentity, subject: Subject) -> AcrIde
 
 
 def _options(host: str) -> dict[str, Any]:
-    """Where Entra ID is for this registry; AZURE_AUTHORITY_HOST is read by the library where none is said here."""
+    """Options of Entra ID's client for `host`: time-outs, and the authority unless AZURE_AUTHORITY_HOST names one."""
     options: dict[str, Any] = {"retry_total": 1, "connection_timeout": 5, "read_timeout": 10}
     if "AZURE_AUTHORITY_HOST" in os.environ:
         return {**options, "disable_instance_discovery": True}

@@ -34,7 +34,7 @@ class GoogleIdentity:
 
     namespace: str
     service_account: str | None
-    """Of Kubernetes."""
+    """ServiceAccount of Kubernetes."""
     provider: str | None
     """projects/…/providers/… of the pool."""
     target: str | None

@@ -285,12 +285,12 @@ def _pod_namespace() -> str:
 
 
 def _is_there(path: str) -> bool:
-    """Whether there is any of the files of a kubeconfig's path, which may be a list."""
+    """True if any file of a kubeconfig's path, which may be a list, exists."""
     return any(Path(part).expanduser().exists() for part in path.split(os.pathsep) if part)
 
 
 def _has_content(path: str) -> bool:
-    """Whether any file of a kubeconfig's path holds more than white space."""
+    """True if any file of a kubeconfig's path holds more than white space."""
     files = [Path(part).expanduser() for part in path.split(os.pathsep) if part]
     return any(file.read_bytes().strip() for file in files if file.is_file())
 

@@ -1,4 +1,4 @@
-"""Where each kind is in the API."""
+"""API paths and versions of each kind."""
 
 from __future__ import annotations
 

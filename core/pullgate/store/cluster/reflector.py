@@ -21,16 +21,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Contact:
-    """Whether the API server is heard, for each kind."""
+    """State of the contact with the API server, for each kind."""
 
     lost: dict[str, str] = field(default_factory=dict)
-    """Kind -> why it is not heard."""
+    """Kind -> why the API server does not answer."""
     heard: float = field(default_factory=time.monotonic)
-    """When anything was last heard."""
+    """Monotonic time of its last answer."""
 
     @property
     def problem(self) -> str:
-        """Why it is not heard, empty where it is."""
+        """Why it does not answer; empty if it does."""
         return "; ".join(sorted(set(self.lost.values())))
 
     @property

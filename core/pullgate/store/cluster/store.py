@@ -1,6 +1,6 @@
 """A cluster as a Store: what was last seen of it in memory, writes straight to the API server.
 
-Who feeds the memory is no concern of this file: `relist` takes in a whole list, `take` one event.
+The caller feeds the memory: `relist` takes in a whole list, `take` one event.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pullgate.store.port import Change, Document, Key, StoreUnavailable, Synced
 FIELD_MANAGER: Final = "pullgate"
 MESSAGE_LIMIT: Final = 1024
 TOKEN_SECONDS: Final = 600
-"""Of a ServiceAccount's token: it is shown to a cloud at once. The API server gives no shorter one."""
+"""Life of a ServiceAccount's token, which is used at once. The API server issues no shorter one."""
 FOREIGN_SECRETS: Final = frozenset({"helm.sh/release.v1", "kubernetes.io/service-account-token"})
 """Types of Secrets that no Registry can refer to: large, many, and never kept in memory."""
 
@@ -45,7 +45,7 @@ class ClusterStore:
     # --- taking in ---
 
     def path_of(self, kind: str) -> str:
-        """Where `kind` is listed and watched."""
+        """The path on which `kind` is listed and watched."""
         return collection_path(kind, self._scopes[kind])
 
     async def relist(self, kind: str) -> tuple[str, int]:
@@ -64,7 +64,7 @@ class ClusterStore:
             params = {"limit": str(PAGE), "continue": page["metadata"]["continue"]}
         version = str(page["metadata"]["resourceVersion"])
         for key, document in list(self._documents[kind].items()):
-            # What is newer than the list came by a watch meanwhile.
+            # A document newer than the list came by a watch meanwhile.
             if key not in seen and _version(document) <= int(version):
                 changes += self._remove(document)
         self._listed[kind].set()
@@ -109,7 +109,7 @@ class ClusterStore:
         return True
 
     def _keep(self, document: Document) -> bool:
-        """Whether it is newer than what was there."""
+        """Keep `document` if it is newer than the stored one. Returns True if it was kept."""
         key = Key.of(document)
         before = self._documents[key.kind].get(key)
         if before is not None and _version(before) >= _version(document):
@@ -240,12 +240,12 @@ class ClusterStore:
 
 
 def _listed_mark(kind: str) -> Key:
-    """What tells watchers, after its documents, that a whole list is in."""
+    """The key that tells watchers, after a list's documents, that the list is complete."""
     return Key(kind, "", "")
 
 
 def _stub(document: Document) -> Document:
-    """What says whether another is newer."""
+    """The part of `document` that tells whether another version is newer."""
     metadata = document["metadata"]
     kept = {name: metadata[name] for name in ("name", "namespace", "resourceVersion") if name in metadata}
     return {"kind": document["kind"], "metadata": kept}

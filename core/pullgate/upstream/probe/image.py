@@ -62,7 +62,7 @@ async def _probe_image(run: Run, target: ProbeTarget, upstream: Upstream) -> Ima
 
 
 def matches(platform: Platform, wanted: str) -> bool:
-    """Whether a node of the `wanted` platform runs it; without a variant any will do. arm64 and arm64/v8 are one."""
+    """True if a node of the `wanted` platform runs it; without a variant any matches. arm64 is arm64/v8."""
     system, _, rest = wanted.partition("/")
     architecture, _, variant = rest.partition("/")
     if (platform.os, platform.architecture) != (system, architecture):
@@ -72,7 +72,7 @@ def matches(platform: Platform, wanted: str) -> bool:
 
 
 class _Walk:
-    """What is below one image's root."""
+    """Examines all manifests and blobs below one image's root."""
 
     def __init__(self, run: Run, target: ProbeTarget, source: Source) -> None:
         self._run, self._target, self._source = run, target, source

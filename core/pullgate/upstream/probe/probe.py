@@ -23,9 +23,9 @@ async def probe(target: ProbeTarget, options: ProbeOptions, client: Upstream) ->
 async def probe_all(
     targets: Sequence[ProbeTarget], options: ProbeOptions, *, on_result: OnResult | None = None
 ) -> list[ImageResult]:
-    """How each of `targets` fares, in their order; `on_result` hears of each as soon as it is known.
+    """The result of each of `targets`, in their order; `on_result` receives each as soon as it is known.
 
-    What is not finished after `options.timeout` seconds fails with UpstreamTimeout.
+    An image that is not finished after `options.timeout` seconds fails with UpstreamTimeout.
     """
     async with contextlib.AsyncExitStack() as stack:
         clients: dict[UpstreamConfig, Upstream] = {}

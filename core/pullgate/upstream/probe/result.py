@@ -1,4 +1,4 @@
-"""What is probed, how, and what came of it."""
+"""Targets, options and results of a probe."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ImageResult:
     image: str
     passed: bool
     digest: str = ""
-    """What the tag stands for: of the index, or of the manifest."""
+    """Digest that the tag resolves to: the index's, or the manifest's."""
     platforms: tuple[PlatformResult, ...] = ()
     size: int = 0
     """Bytes of config and layers of all platforms; a blob counts for each that has it."""

@@ -1,4 +1,4 @@
-"""What one run asks: bounded in number and time, tried again where that helps, and each thing once."""
+"""Requests of one run: bounded in number and time, retried if the error may be temporary, and each made once."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Run:
             raise faults.UpstreamProtocol(source.host, str(error)) from None
 
     async def _patiently(self, source: Source, ask: Callable[[], Awaitable[T]]) -> T:
-        """What `ask` brings, tried again while its fault may pass and there is time."""
+        """Return the result of `ask`; retry it while its fault may be temporary and time is left."""
         config = source.upstream.config
         for tries in itertools.count():
             fault: faults.Fault
