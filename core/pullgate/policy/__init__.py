@@ -1,1 +1,1 @@
-"""Who may pull what from where: pure decisions over facts. No I/O of any kind is done here, no clock is read."""
+"""Pure decisions over facts: may a client pull this from there? They do no I/O and read no clock."""

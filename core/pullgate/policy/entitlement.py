@@ -1,4 +1,4 @@
-"""License -> may it? Default deny: what no entitlement names is not covered."""
+"""A License's right to pull. Default deny: anything that no entitlement names is not covered."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TagRule:
-    """Which tags: those that match a pattern or lie in the range."""
+    """The tags that match a pattern or lie in the range."""
 
     match: Globs | None = None
     semver: SemverRange | None = None
 
     def allows(self, tag: str) -> bool:
-        """Whether `tag` is one of them."""
+        """True if the rule covers `tag`."""
         if self.match is not None and self.match.match(tag):
             return True
         return self.semver is not None and self.semver.match(tag)
@@ -49,7 +49,7 @@ class Entitlement:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryAccess:
-    """What a license may pull of one repository."""
+    """A license's access to one repository."""
 
     tags: tuple[TagRule, ...] | None
     """None: every tag and digest."""
@@ -58,16 +58,16 @@ class RepositoryAccess:
 
     @property
     def allows_every_reference(self) -> bool:
-        """Whether no tag rule stands."""
+        """True if no tag rule applies."""
         return self.tags is None
 
     def allows_tag(self, tag: str) -> bool:
-        """Whether `tag` may be pulled."""
+        """True if `tag` may be pulled."""
         return self.tags is None or any(rule.allows(tag) for rule in self.tags)
 
     @property
     def exact_tags(self) -> tuple[str, ...] | None:
-        """All tags that may be pulled, where the rules name them; None where a pattern or range decides."""
+        """All tags that may be pulled, if the rules name each; None if all may, or a pattern or range decides."""
         names: list[str] = []
         for rule in self.tags or ():
             exact = rule.match.exact if rule.match is not None else ()
@@ -88,7 +88,7 @@ def covering(license: LicenseFacts, registry_name: str, repository: str) -> Iter
 
 
 def access(license: LicenseFacts, registry_name: str, repository: str) -> RepositoryAccess | None:  # noqa: A002
-    """What `license` may pull of `repository` on the Registry; None: nothing. Several entitlements add up."""
+    """The access of `license` to `repository` on the Registry; None: no access. Several entitlements add up."""
     rules: list[TagRule] = []
     for _, entitlement in covering(license, registry_name, repository):
         if entitlement.tags is None:

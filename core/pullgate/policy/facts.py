@@ -1,4 +1,4 @@
-"""What a decision needs to know of a License and a Registry, compiled once when the resource changes.
+"""The facts of a License and a Registry that a decision needs, compiled once when the resource changes.
 
 The proxy holds one of these for each resource (100,000 Licenses are in reach), so they are small and share what is
 equal.
@@ -31,11 +31,11 @@ class LicenseFacts:
     namespace: str
     name: str
     entitlements: tuple[Entitlement, ...]
-    """None means: nothing may be pulled."""
+    """Empty: nothing may be pulled."""
     not_before: datetime | None = None
     expires_at: datetime | None = None
     suspended: str | None = None
-    """The reason ("" where none was given) while suspended."""
+    """The reason while suspended ("" if none was given); None: not suspended."""
     limits: Limits | None = None
     """None: without limits, which costs nothing."""
 
@@ -50,7 +50,7 @@ class RegistryFacts:
     host: str
     """Canonical host[:port] as a reference names it (docker.io, not registry-1.docker.io), lower case."""
     repositories: Globs
-    """What the proxy may ask of it at all."""
+    """The repositories that the proxy may request from it."""
     domains: tuple[str, ...] = ()
     suspended: bool = False
     delivery: str = "Stream"
@@ -60,9 +60,9 @@ class RegistryFacts:
     stale_if_error: float = 86400.0
     """Seconds for which a copy may stand in for an upstream that does not answer."""
     keeps_blobs: bool = True
-    """Whether its blobs may be kept on a disk."""
+    """True if its blobs may be kept on a disk."""
     prefetches: bool = False
-    """Whether a manifest's blobs are fetched as soon as the manifest is."""
+    """True if a manifest's blobs are fetched as soon as the manifest is."""
 
 
 class RegistryDirectory(Protocol):

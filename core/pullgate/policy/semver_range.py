@@ -25,7 +25,7 @@ _VERSION = re.compile(
 
 
 def validate_semver(text: str) -> str | None:
-    """What is wrong with the range `text`, or None."""
+    """The mistake in the range `text`, or None."""
     if not text or len(text) > RANGE_LIMIT:
         return f"a version range has 1 to {RANGE_LIMIT} characters"
     if "+" in text:
@@ -51,7 +51,7 @@ class SemverRange:
         object.__setattr__(self, "_alternatives", _compile(self.text))
 
     def match(self, tag: str) -> bool:
-        """Whether `tag`, with or without a leading v, is a version in the range; 1.4 means 1.4.0."""
+        """True if `tag`, with or without a leading v, is a version in the range; 1.4 means 1.4.0."""
         version = _read_version(tag)
         if version is None:
             return False
