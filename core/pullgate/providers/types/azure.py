@@ -11,7 +11,7 @@ from pullgate.providers.provider import PASSWORD, TOKEN, IdentityWay, KeyExchang
 _GUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.I)
 _CLIENT_SECRET = re.compile(r"[\w~.]{3}\dQ~[\w~.-]{31,34}\Z", re.ASCII)
 _REGISTRY_PASSWORD = re.compile(r"[A-Za-z0-9+/]{42}\+ACR[A-D][A-Za-z0-9+/]{5}\Z")
-"""Of tokens and of the admin user: the mark by which Microsoft's own scanners find them."""
+"""Passwords of tokens and of the admin user, with the mark by which Microsoft's own scanners find them."""
 
 _GUIDE = Guide(
     type="ACR",
