@@ -1,4 +1,4 @@
-"""What an upstream is shown: a user and a password, whatever exchange they came from."""
+"""The user and password for an upstream, from a Secret or from any exchange."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ TOKENS: Mapping[str, tuple[str, str]] = {
     "AKCp": ("Artifactory", "Artifactory"),
     "cmVmdGtuOj": ("Artifactory", "Artifactory"),
 }
-"""What tokens begin with -> the registry type that takes them, and whose they are."""
+"""Prefix of a token -> the registry type that takes it, and its provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One user and password of an upstream. Where a Registry is anonymous there is None instead."""
+    """One user and password of an upstream. An anonymous Registry has None instead."""
 
     username: str = field(repr=False)
-    """May be a secret, too: some providers take a token as the user. To be shown, there is `account`."""
+    """May be a secret, too: some providers take a token as the user. Show `account` instead."""
     password: str = field(repr=False)
     expires_at: datetime | None = None
-    """When the upstream stops taking them; None where they have no end of their own."""
+    """When they expire at the upstream; None if they have no expiry of their own."""
 
     @property
     def account(self) -> str:
-        """The user name for people to read; not where it is the password itself, or a token."""
+        """The user name for people to read; `the token` if it is a token or equals the password."""
         if self.username == self.password or self.username.startswith((*TOKENS, "eyJ")):
             return "the token"
         return self.username

@@ -36,9 +36,9 @@ _REFUSED = (
 def hint(
     registry_type: str, fault: Fault, *, username: str = "", repository: str = "", was_issued: bool = False
 ) -> str:
-    """What to do next, in at most 200 characters; empty where there is nothing to say.
+    """The vendor's next step, in at most 200 characters; empty if there is nothing to say.
 
-    `was_issued`: the credentials are a token that was asked for, so they are not what the vendor wrote.
+    `was_issued`: the credentials are an issued token, not the ones that the vendor wrote.
     """
     if was_issued and fault.reason == "UpstreamUnauthorized":
         return _REFUSED
