@@ -1,4 +1,4 @@
-"""From resources to what decisions need of them."""
+"""Compile resources to the facts that decisions need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pullgate.resources.registry_type import host_names
 
 
 def license_facts(resource: License) -> LicenseFacts:
-    """What authorizing a pull needs to know of a License."""
+    """The facts of a License that authorizing a pull needs."""
     spec = resource.spec
     return LicenseFacts(
         namespace=resource.metadata.namespace,
@@ -28,7 +28,7 @@ def license_facts(resource: License) -> LicenseFacts:
 
 
 def registry_facts(resource: Registry) -> RegistryFacts:
-    """What routing needs to know of a Registry."""
+    """The facts of a Registry that routing needs."""
     spec = resource.spec
     return RegistryFacts(
         namespace=resource.metadata.namespace,

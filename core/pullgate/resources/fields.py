@@ -84,12 +84,12 @@ DOCKER_HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io", "reg
 
 
 def is_label(text: str) -> bool:
-    """Whether `text` is a DNS label (RFC 1123): no dots, so a path segment is never ambiguous."""
+    """True if `text` is a DNS label (RFC 1123): no dots, so a path segment is never ambiguous."""
     return bool(_LABEL.fullmatch(text))
 
 
 def is_subdomain(text: str) -> bool:
-    """Whether `text` is a DNS subdomain (RFC 1123), as names of most Kubernetes objects are."""
+    """True if `text` is a DNS subdomain (RFC 1123), as names of most Kubernetes objects are."""
     return len(text) <= 253 and all(_LABEL.fullmatch(part) for part in text.split("."))
 
 
@@ -189,5 +189,5 @@ Domain = Annotated[
 Glob = Annotated[str, _text(_glob_problem, "write it like my-org/api, my-org/* (one segment) or my-org/** (all below)")]
 KeyId = Annotated[str, _text(_matches(_is_key_id, "the id of a key"), "write it as status.keys has it, like k1a2b3")]
 OneLine = AfterValidator(_one_line)
-"""A text of letters of any language, without what steers a terminal or turns the order of what is read."""
+"""A text in any language, without control and bidi characters."""
 SemverText = Annotated[str, _text(_semver_problem, "write it like '>=1.4 <2', '^1.4' or '1.x'")]

@@ -37,7 +37,7 @@ class GCPIdentity(Part):
     """A service account of Google, or a workload identity pool."""
 
     service_account: Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+@[a-z0-9.-]+$")] | None = None
-    """Whom to act as; left out: the identity itself is given the role."""
+    """The account to act as; left out: the identity itself has the role."""
     provider: (
         Annotated[
             str,
@@ -78,7 +78,7 @@ class WorkloadIdentity(Part):
 
 
 class CredentialsSpec(Part):
-    """Where the credentials come from: exactly one way."""
+    """The source of the credentials: exactly one."""
 
     secret_ref: SecretRef | None = None
     workload_identity: WorkloadIdentity | None = None
@@ -99,9 +99,9 @@ class CacheSpec(Part):
     tag_ttl: Annotated[Duration, Field(alias="tagTTL")] = timedelta(seconds=30)
     stale_if_error: Duration = timedelta(hours=24)
     blobs: bool = True
-    """Whether blobs are kept on the proxy's disk, where it has one."""
+    """True if blobs are kept on the proxy's disk; a proxy may have none."""
     prefetch: bool = False
-    """Whether a manifest's blobs are fetched as soon as the manifest is."""
+    """True if a manifest's blobs are fetched as soon as the manifest is."""
 
 
 class CASecretRef(SecretRef):
@@ -118,12 +118,12 @@ class TLSSpec(Part):
 
 
 class NetworkSpec(Part):
-    """Where the upstream may send the proxy."""
+    """The hosts and networks to which the upstream may send the proxy."""
 
     realm_hosts: Annotated[tuple[Host, ...], Unique, Field(max_length=16)] = ()
     """Further hosts that may be its token server, and so see the credentials."""
     allow_private: bool = False
-    """Whether its redirects and token servers may lead to private and link-local addresses."""
+    """True if its redirects and token servers may lead to private and link-local addresses."""
 
 
 class TimeoutsSpec(Part):
@@ -164,11 +164,11 @@ class CheckSpec(Part):
 
 
 class RegistrySpec(Part):
-    """What the vendor wrote."""
+    """The spec, as the vendor wrote it."""
 
     type: TypeName
     host: Host = ""
-    """Canonical host[:port], lower case; from the type where it is left out."""
+    """Canonical host[:port], lower case; the type's host if it is left out."""
     credentials: CredentialsSpec
     domains: Annotated[tuple[Domain, ...], Unique, Field(max_length=64)] = ()
     repositories: Annotated[tuple[Glob, ...], Unique, Field(min_length=1, max_length=256)] = ("**",)
@@ -198,15 +198,15 @@ class RegistrySpec(Part):
 
 
 class CredentialsStatus(Reported):
-    """What is known of the credentials, never the secret itself."""
+    """The known facts of the credentials, never the secret itself."""
 
     kind: str = ""
     expires_at: Time | None = None
     keys_expire_at: Time | None = None
-    """When the keys end that a renewed token is asked for with."""
+    """When the keys expire that renew the token."""
     refreshed_at: Time | None = None
     warned_days: int | None = None
-    """The step of the warnings of their end that an Event told of."""
+    """The last expiry warning that an Event reported, in days before the end."""
 
 
 class LastCheck(Reported):
@@ -224,10 +224,10 @@ class DomainStatus(Reported):
 
 
 class RegistryStatus(ResourceStatus):
-    """What the operator found."""
+    """The status, as the operator writes it."""
 
     host: str = ""
-    """Where it is: of the type where the spec leaves it out."""
+    """The host in use: the type's host if the spec leaves it out."""
     domains: tuple[DomainStatus, ...] | None = None
     """The domains of spec.domains that it holds; None: nobody has decided. For people; the proxy does not read it."""
     credentials: CredentialsStatus | None = None
