@@ -1,4 +1,4 @@
-"""Where each kind is in the API."""
+"""The API version and path of each kind."""
 
 from __future__ import annotations
 
