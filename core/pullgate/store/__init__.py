@@ -1,1 +1,1 @@
-"""Where resources and Secrets live: the port that reconcilers and the proxy share, and its folder. I/O."""
+"""The store of resources and Secrets: the port that reconcilers and the proxy share, and its folder. I/O."""

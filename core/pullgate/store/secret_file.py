@@ -1,4 +1,4 @@
-"""A Secret of ours as a file: YAML that `kubectl apply` takes and a person can read."""
+"""A Pullgate Secret as a file: YAML that `kubectl apply` takes and a person can read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def encode_secret(document: Document) -> str:
 
 
 def same_secret(before: Document | None, after: Document) -> bool:
-    """Whether applying `after` would change nothing."""
+    """True if applying `after` would change nothing."""
     return before is not None and all(before.get(part) == after.get(part) for part in ("type", "data", "metadata"))
 
 
