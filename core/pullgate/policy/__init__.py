@@ -1,1 +1,1 @@
-"""Decisions on pulls (license, image, registry): pure functions of facts, without I/O and without a clock."""
+"""Pure decisions over facts: may a client pull this from there? They do no I/O and read no clock."""

@@ -1,4 +1,4 @@
-"""License -> may it? Default deny: what no entitlement names is not covered."""
+"""A License's right to pull. Default deny: anything that no entitlement names is not covered."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TagRule:
-    """Allows the tags that match a pattern or lie in the range."""
+    """The tags that match a pattern or lie in the range."""
 
     match: Globs | None = None
     semver: SemverRange | None = None
 
     def allows(self, tag: str) -> bool:
-        """True if the rule allows `tag`."""
+        """True if the rule covers `tag`."""
         if self.match is not None and self.match.match(tag):
             return True
         return self.semver is not None and self.semver.match(tag)
@@ -49,7 +49,7 @@ class Entitlement:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryAccess:
-    """The tags and digests of one repository that a license may pull."""
+    """A license's access to one repository."""
 
     tags: tuple[TagRule, ...] | None
     """None: every tag and digest."""
@@ -67,7 +67,7 @@ class RepositoryAccess:
 
     @property
     def exact_tags(self) -> tuple[str, ...] | None:
-        """All tags that may be pulled, if the rules name them; None if a pattern or range decides."""
+        """All tags that may be pulled, if the rules name each; None if all may, or a pattern or range decides."""
         names: list[str] = []
         for rule in self.tags or ():
             exact = rule.match.exact if rule.match is not None else ()

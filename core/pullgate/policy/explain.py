@@ -1,6 +1,6 @@
 """Why a License may pull a reference, or not: the proxy's own decisions, step by step, with what decided each. Pure.
 
-For the vendor, who may see everything: a customer is told one text for all that is not covered (`NotEntitled`).
+For the vendor, who may see everything: a customer gets one text for all that is not covered (`NotEntitled`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pullgate.policy.route import Route, find_route
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One decision on the way of a pull."""
+    """One decision about a pull."""
 
     name: str
     passed: bool | None
@@ -27,21 +27,21 @@ class Step:
     rule: str = ""
     """The field that decided."""
     reason: str = ""
-    """The reason in the faults table, if the step is refused."""
+    """The reason in the faults table, if the step refuses the pull."""
     next: str = ""
-    """The next action, and who must take it."""
+    """The next move, and who has to make it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The steps that could be taken: the first that is refused ends the way."""
+    """The steps of the decision; the first that refuses the pull is the last."""
 
     steps: tuple[Step, ...]
     route: Route | None = None
 
     @property
     def passed(self) -> bool:
-        """True if no step was refused."""
+        """True if no step refuses the pull."""
         return all(step.passed is not False for step in self.steps)
 
 
@@ -51,7 +51,7 @@ def explain(
     reference: Reference,
     now: datetime,
 ) -> Explanation:
-    """Explain the proxy's decision for `license` and `reference` (as a customer writes it) at `now`."""
+    """The proxy's decision for `license` and `reference` (as a customer writes it) at `now`."""
     steps = [_license(license, now)]
     if not steps[-1].passed:
         return Explanation(tuple(steps))

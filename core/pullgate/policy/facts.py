@@ -1,4 +1,4 @@
-"""A License and a Registry as decisions need them, compiled once when the resource changes.
+"""The facts of a License and a Registry that a decision needs, compiled once when the resource changes.
 
 The proxy holds one of these for each resource (100,000 Licenses are in reach), so they are small and share what is
 equal.
@@ -31,11 +31,11 @@ class LicenseFacts:
     namespace: str
     name: str
     entitlements: tuple[Entitlement, ...]
-    """None means: nothing may be pulled."""
+    """Empty: nothing may be pulled."""
     not_before: datetime | None = None
     expires_at: datetime | None = None
     suspended: str | None = None
-    """The reason ("" where none was given) while suspended."""
+    """The reason while suspended ("" if none was given); None: not suspended."""
     limits: Limits | None = None
     """None: without limits, which costs nothing."""
 
@@ -50,7 +50,7 @@ class RegistryFacts:
     host: str
     """Canonical host[:port] as a reference names it (docker.io, not registry-1.docker.io), lower case."""
     repositories: Globs
-    """The only repositories that the proxy may request from it."""
+    """The repositories that the proxy may request from it."""
     domains: tuple[str, ...] = ()
     suspended: bool = False
     delivery: str = "Stream"
@@ -60,7 +60,7 @@ class RegistryFacts:
     stale_if_error: float = 86400.0
     """Seconds for which a stale copy may be served while the upstream does not answer."""
     keeps_blobs: bool = True
-    """True if its blobs may be cached on disk."""
+    """True if its blobs may be kept on a disk."""
     prefetches: bool = False
     """True if a manifest's blobs are fetched as soon as the manifest is."""
 

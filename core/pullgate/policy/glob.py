@@ -19,7 +19,7 @@ _ALLOWED = re.compile(r"[A-Za-z0-9._/*?-]+\Z")
 
 
 def validate_glob(pattern: str) -> str | None:
-    """Return the error in `pattern`, or None."""
+    """The mistake in `pattern`, or None."""
     if not pattern or len(pattern) > PATTERN_LIMIT:
         return f"a pattern has 1 to {PATTERN_LIMIT} characters"
     if not _ALLOWED.match(pattern):
@@ -49,9 +49,9 @@ class Globs:
         return text in self._compiled.names or self._compiled.regex.match(text + "/") is not None
 
     def specificity(self, text: str) -> tuple[int, bool] | None:
-        """How closely `text` is matched: characters before the first wildcard, and whether there is none.
+        """The closest matching pattern's characters before its first wildcard, and True if it has no wildcard.
 
-        It is that of the closest pattern; None if no pattern matches.
+        None if no pattern matches.
         """
         compiled = self._compiled
         found = [(len(text), True)] if text in compiled.names else []

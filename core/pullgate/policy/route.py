@@ -19,21 +19,21 @@ _PROXY = "proxy/"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The Registry and repository that a request goes to."""
+    """The destination of a request."""
 
     registry: RegistryFacts
     repository: str
     """As the upstream knows it."""
     prefix: str
-    """The part before the repository in the client's own path: `proxy/my-app/quay.io/` or empty."""
+    """The part before the repository in the client's own path: `proxy/my-app/quay.io/` or nothing."""
 
 
 def find_route(
     directory: RegistryDirectory, *, namespace_of_license: str, host: str, path_repository: str, ns: str | None
 ) -> Route | None:
-    """The Registry that is meant; None for no such app, registry, host or domain, or one of another app's.
+    """The route of a request; None for an unknown app, registry, host or domain, or one of another app.
 
-    `host` is the name that was asked, lower case without port; `path_repository` stands between /v2/ and /manifests/.
+    `host` is the requested name, lower case without port; `path_repository` stands between /v2/ and /manifests/.
     """
     registry, repository, prefix = _find(directory, namespace_of_license, host, path_repository, ns)
     if registry is None or not repository or registry.namespace != namespace_of_license:
@@ -61,7 +61,7 @@ def _find(
 
 
 def named_app(directory: RegistryDirectory, host: str, path_repository: str) -> str | None:
-    """The app that a request is for, by its path or its custom domain; None where only the license key tells it."""
+    """The app that a request is for, by its path or its custom domain; None if only the license key names it."""
     if path_repository.startswith(_PROXY):
         return path_repository.removeprefix(_PROXY).partition("/")[0]
     domain = directory.registry_for_domain(host)
@@ -71,8 +71,8 @@ def named_app(directory: RegistryDirectory, host: str, path_repository: str) -> 
 def closest_registry(registries: Sequence[RegistryFacts], repository: str) -> RegistryFacts | None:
     """The one of several `registries` of one host (oldest first) to ask for `repository`; None if there are none.
 
-    The Registry with the closest matching pattern of `repositories` wins, then the older one. If no pattern matches, it
-    is the oldest: the request is refused there.
+    The Registry with the closest matching pattern of `repositories` wins, then the older one. If no pattern matches,
+    the oldest wins: the request is refused there.
     """
     if len(registries) < 2:
         return registries[0] if registries else None

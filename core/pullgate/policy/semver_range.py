@@ -25,7 +25,7 @@ _VERSION = re.compile(
 
 
 def validate_semver(text: str) -> str | None:
-    """Return the error in the range `text`, or None."""
+    """The mistake in the range `text`, or None."""
     if not text or len(text) > RANGE_LIMIT:
         return f"a version range has 1 to {RANGE_LIMIT} characters"
     if "+" in text:

@@ -1,8 +1,8 @@
 """The rules that a cluster's administrator sets for the apps of a namespace. Pure.
 
-A tenant writes Registries and Licenses in its namespace. Settings that it may not decide alone are annotations of the
-Namespace, which a tenant cannot write. If an annotation is absent, the operator's flag applies.
-An unreadable annotation allows nothing.
+A tenant writes Registries and Licenses in its namespace. The administrator limits them by annotations of the
+Namespace, which a tenant cannot write, and by flags of the operator, which apply if an annotation is absent.
+An unreadable annotation allows nothing; an unreadable `max-requests` allows one request.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class TenantPolicy:
     """Annotations that cannot be read, in words."""
 
     def allows_domain(self, domain: str) -> bool:
-        """True where a Registry may claim `domain` (lower case, no port)."""
+        """True if a Registry may claim `domain` (lower case, no port)."""
         return any(_covers(pattern, domain) for pattern in self.domains)
 
 

@@ -1,4 +1,4 @@
-"""Credentials for an upstream: a user and a password, whatever exchange they came from."""
+"""The user and password for an upstream, from a Secret or from any exchange."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKENS: Mapping[str, tuple[str, str]] = {
     "AKCp": ("Artifactory", "Artifactory"),
     "cmVmdGtuOj": ("Artifactory", "Artifactory"),
 }
-"""Prefix of a token -> the registry type that accepts it, and the provider's name."""
+"""Prefix of a token -> the registry type that takes it, and its provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class Credentials:
     """May be a secret, too: some providers take a token as the user. Show `account` instead."""
     password: str = field(repr=False)
     expires_at: datetime | None = None
-    """When the upstream stops accepting them; None if they do not expire."""
+    """When they expire at the upstream; None if they have no expiry of their own."""
 
     @property
     def account(self) -> str:
-        """The user name for people to read; not where it is the password itself, or a token."""
+        """The user name for people to read; `the token` if it is a token or equals the password."""
         if self.username == self.password or self.username.startswith((*TOKENS, "eyJ")):
             return "the token"
         return self.username

@@ -1,7 +1,7 @@
-"""Credentials that must be asked for: a cloud gives a token for a key or an identity, with an end, again and again.
+"""Credentials that a cloud issues: tokens for a key or an identity, which expire and are renewed.
 
-An `Exchange` is a value: equal ones issue the same token, so one is kept for all Registries that share it. It is
-resolved from a Secret or a workload identity; `issue` is its only I/O.
+An `Exchange` is a value: equal ones bring the same token, so one is kept for all Registries that share it. It is made
+from a Secret or a workload identity; `issue` is its only I/O.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 THREADS: Final = 8
 LONGEST_WAIT: Final = 3600.0
-"""Seconds that a Retry-After is believed at most."""
+"""Longest Retry-After that is honoured, in seconds."""
 CALL_SECONDS: Final = 30.0
 """How long one call of a cloud's library may take; its own timeouts should be shorter."""
 
@@ -60,17 +60,17 @@ class ExchangeFailed(Exception):
             raise KeyError(reason)
         self.reason, self.message, self.fix = reason, message, fix
         self.retry_after = retry_after
-        """Seconds, where the provider said so."""
+        """Seconds, if the provider named a wait."""
         super().__init__(f"{message}; {fix}")
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A token as the registry's user and password, which end at `credentials.expires_at`."""
+    """A token as the registry's user and password, which expire at `credentials.expires_at`."""
 
     credentials: Credentials
     kind: str
-    """Kind of token, for status.credentials.kind: ECRToken, GoogleAccessToken, ACRRefreshToken, GitHubAppToken …"""
+    """The token's kind, for status.credentials.kind: ECRToken, GoogleAccessToken, ACRRefreshToken, GitHubAppToken …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Reply:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that Retry-After names, at most an hour; None where it names none (a date is not read)."""
+        """Seconds that Retry-After names, at most an hour; None if it names none (a date is not read)."""
         text = self.headers.get("retry-after", "").strip()
         return min(float(text[:9]), LONGEST_WAIT) if text.isascii() and text.isdigit() else None
 
@@ -95,7 +95,7 @@ class Http(Protocol):
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: Mapping[str, str] | bytes | None = None
     ) -> Reply:
-        """Return the answer, whatever its status. Raises ExchangeFailed (ExchangeUnreachable) if there is none.
+        """The reply, with any status. Raises ExchangeFailed (ExchangeUnreachable) if there is none.
 
         `body` is a form, or bytes whose Content-Type `headers` name.
         """
@@ -104,7 +104,7 @@ class Http(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Tools that an exchange may use."""
+    """The I/O and the clock that an exchange may use."""
 
     http: Http
     now: Callable[[], datetime]
@@ -117,7 +117,7 @@ class Exchange(Protocol):
 
     @property
     def source(self) -> str:
-        """The key or identity that it uses, in words and without a secret: "access key AKIA…"."""
+        """Its name for people, without a secret: "access key AKIA…"."""
         ...
 
     @property
@@ -131,7 +131,7 @@ class Exchange(Protocol):
 
 
 def fingerprint(exchange: Exchange) -> str:
-    """The same for equal exchanges, also in another process; tells nothing of what is in them."""
+    """A digest, the same for equal exchanges in every process; it reveals nothing of their fields."""
     fields = [f for f in dataclasses.fields(exchange) if f.compare]  # type: ignore[arg-type]
     values = {f.name: getattr(exchange, f.name) for f in fields}
     text = json.dumps([type(exchange).__name__, values], sort_keys=True, default=str)
@@ -139,12 +139,12 @@ def fingerprint(exchange: Exchange) -> str:
 
 
 _LIBRARIES: Final = {"aws": "botocore", "azure": "azure-identity", "gcp": "google-auth"}
-"""By extra."""
+"""Extra -> library."""
 
 
 def load_extra(module: str, extra: str) -> Any:
-    """The module of a cloud's library. Raises ExchangeFailed where it is not installed."""
-    # These libraries may log what was sent, secrets included; the condition reports the cause instead.
+    """The module of a cloud's library. Raises ExchangeFailed if it is not installed."""
+    # These libraries may log what they sent; the condition reports what people need.
     logging.getLogger(module.partition(".")[0]).setLevel(logging.CRITICAL)
     try:
         return importlib.import_module(module)
@@ -157,7 +157,7 @@ def load_extra(module: str, extra: str) -> Any:
 
 
 async def run_blocking(call: Callable[[], Result]) -> Result:
-    """Run a cloud's library in a thread of its own pool. Raises what it raises; ExchangeFailed where it hangs."""
+    """Run a cloud's library in a thread of its own pool. Raises the library's errors; ExchangeFailed if it hangs."""
     future = asyncio.get_running_loop().run_in_executor(_threads(), call)
     try:
         async with asyncio.timeout(CALL_SECONDS):

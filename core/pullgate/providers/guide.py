@@ -1,4 +1,4 @@
-"""Steps at a provider that let Pullgate pull from it, by registry type, ready to fill in. Pure.
+"""The vendor's steps at a provider so that Pullgate can pull from it, by type, ready to fill in. Pure.
 
 A type's guide is in `pullgate.providers.types`; the same text is `pullgate registry guide TYPE` and docs/registries.
 """
@@ -25,15 +25,15 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """How no key need be stored at all."""
+    """How to pull without a stored key."""
 
     cloud: str
     """The field of spec.credentials.workloadIdentity."""
     fields: str
-    """The field's value, as YAML in one line."""
+    """The value of that field, as YAML in one line."""
     steps: tuple[str, ...]
     trust: Mapping[str, str] = field(default_factory=dict)
-    """Trust policies or commands for the provider: heading -> text, ready to paste."""
+    """The trust to set up at the provider: title -> text, ready to paste."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +60,16 @@ class Guide:
     steps: tuple[str, ...]
     """At the provider, in order."""
     secret: Mapping[str, str]
-    """Keys of the Secret -> placeholders; empty for anonymous."""
+    """Key of the Secret -> placeholder; empty for anonymous."""
     secret_type: str = "Opaque"  # noqa: S105 - a type's name
     permission: str = ""
-    """The least that is needed, ready to paste."""
+    """The least permission, ready to paste."""
     policies: Mapping[str, str] = field(default_factory=dict)
-    """Further policies that may be needed: when -> policy, ready to paste."""
+    """Further policies: when they are needed -> policy, ready to paste."""
     commands: tuple[str, ...] = ()
     """Commands of the provider's own command line, or of its API."""
     host: str = ""
-    """An example, where the type does not fix it."""
+    """An example, if the type does not fix the host."""
     troubles: tuple[Trouble, ...] = ()
     notes: tuple[str, ...] = ()
     user_example: str = "my-org"
@@ -85,13 +85,13 @@ GENERAL = (
     Trouble("UpstreamTLS", "its certificate is not trusted", "name its CA in spec.tls.caSecretRef"),
     Trouble("UpstreamRateLimited", "the provider limits the account", "wait, or use an account with a higher limit"),
 )
-"""Troubles of every type."""
+"""The troubles of every type."""
 
 WRONG_LOGIN = Trouble("UpstreamUnauthorized", "the user or the password is wrong, or was renewed", "change the Secret")
 
 
 def render_guide(guide: Guide, values: Mapping[str, str]) -> str:
-    """The guide as Markdown, filled in with `values`; what is not given stays as an UPPERCASE word."""
+    """The guide as Markdown, filled in with `values`; a placeholder without a value becomes an UPPERCASE word."""
     parts = [f"# {guide.title}", "", guide.summary, "", "## At the provider", ""]
     parts += [f"{number}. {step}" for number, step in enumerate(guide.steps, 1)]
     if guide.permission:

@@ -1,4 +1,4 @@
-"""Secrets that the operator writes for the proxy in the system namespace; the proxy reads no app's Secrets. Pure.
+"""The operator's Secrets for the proxy, in the system namespace, so that the proxy reads no app's own. Pure.
 
 - `registry.<namespace>.<name>`, type `pullgate.dev/registry-credentials`, data `upstream.json`.
 - `proxy-signing-keys`, data `keys.json`: the keys of the proxy's own tokens, newest first, shared by all replicas.
@@ -43,7 +43,7 @@ class Handoff:
     """None: anonymous."""
     ca_pem: str | None = None
     kind: str = ""
-    """Kind of an issued token: ECRToken …"""
+    """The kind of an issued token: ECRToken …"""
     source: str = ""
     """Fingerprint of the exchange that issued it."""
     refreshed_at: datetime | None = None
@@ -64,7 +64,7 @@ class TokenKey:
     """32 bytes."""
     created_at: datetime
     not_after: datetime
-    """It verifies nothing from then on."""
+    """It verifies no token from then on."""
 
 
 def handoff_name(namespace: str, name: str) -> str:
@@ -109,7 +109,7 @@ def encode_handoff(handoff: Handoff) -> dict[str, Any]:
 
 
 def decode_handoff(document: Mapping[str, Any]) -> Handoff:
-    """Read what `encode_handoff` wrote. Raises ValueError, which tells no part of the content."""
+    """Read what `encode_handoff` wrote. Raises ValueError, which reveals no content."""
     body = read_secret_json(document, "upstream.json")
     try:
         credentials = None
@@ -157,7 +157,7 @@ def encode_signing_keys(keys: Iterable[TokenKey]) -> dict[str, Any]:
 
 
 def decode_signing_keys(document: Mapping[str, Any]) -> tuple[TokenKey, ...]:
-    """Read what `encode_signing_keys` wrote. Raises ValueError, which tells no part of the content."""
+    """Read what `encode_signing_keys` wrote. Raises ValueError, which reveals no content."""
     rows = read_secret_json(document, "keys.json")
     try:
         keys = tuple(
@@ -185,7 +185,7 @@ def secret_document(
     labels: Mapping[str, str] | None = None,
     owner: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """A Secret of ours. `owner` (apiVersion, kind, name, uid) is of the same namespace; the Secret goes with it."""
+    """A Pullgate Secret. `owner` (apiVersion, kind, name, uid) is in its namespace; the Secret is deleted with it."""
     metadata: dict[str, Any] = {"name": name, "namespace": namespace, "labels": dict(labels or MANAGED_BY)}
     if owner is not None:
         metadata["ownerReferences"] = [{**owner, "controller": True}]
@@ -199,7 +199,7 @@ def secret_document(
 
 
 def secret_data(document: Mapping[str, Any]) -> dict[str, bytes]:
-    """A Secret's decoded data. Raises ValueError, which tells no part of the content."""
+    """A Secret's decoded data. Raises ValueError, which reveals no content."""
     try:
         return {key: base64.b64decode(value, validate=True) for key, value in (document.get("data") or {}).items()}
     except (binascii.Error, TypeError, ValueError, AttributeError):
@@ -207,7 +207,7 @@ def secret_data(document: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def read_secret_json(document: Mapping[str, Any], key: str, limit: int | None = None) -> Any:
-    """The JSON under `key` of a Secret, of at most `limit` bytes. Raises ValueError, which tells no part of it."""
+    """The JSON under `key` of a Secret, of at most `limit` bytes. Raises ValueError, which reveals no content."""
     raw = secret_data(document).get(key)
     if raw is None:
         raise ValueError(f"there is no {key} in it")

@@ -36,9 +36,9 @@ _REFUSED = (
 def hint(
     registry_type: str, fault: Fault, *, username: str = "", repository: str = "", was_issued: bool = False
 ) -> str:
-    """The vendor's next step, in at most 200 characters; may be empty.
+    """The vendor's next step, in at most 200 characters; empty if there is nothing to say.
 
-    `was_issued`: the credentials are a token that a provider issued, so the vendor did not write them.
+    `was_issued`: the credentials are an issued token, not the ones that the vendor wrote.
     """
     if was_issued and fault.reason == "UpstreamUnauthorized":
         return _REFUSED

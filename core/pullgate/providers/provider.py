@@ -1,4 +1,4 @@
-"""The description of one registry type; `pullgate.providers.types` has one for each. Pure."""
+"""The facts of one registry type: `pullgate.providers.types` has a row for each. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class KeyExchange:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """For whom a workload identity is used."""
+    """The Registry that uses a workload identity."""
 
     namespace: str
     name: str
@@ -50,8 +50,7 @@ class IdentityWay:
 
 
 Suspect = Callable[[str, str, str], str | None]
-"""User name, password, the registry's host -> what they look like instead, and what is wanted; None where they look
-right."""
+"""User name, password, the registry's host -> the mistake in their form, and the fix; None if they look right."""
 
 AskEnd = Callable[[Credentials, Http, str], Awaitable[datetime | None]]
 """Credentials, HTTP, the registry's host -> their end. Raises nothing."""
@@ -67,15 +66,15 @@ class Provider:
 
     guide: Guide
     ways: tuple[KeyPair | KeyExchange, ...] = LOGINS
-    """How an Opaque Secret may be written; the first whose keys are there is taken."""
+    """The forms of an Opaque Secret; the first whose keys are all present applies."""
     hints: Mapping[str, str] = field(default_factory=dict)
     """Reason of a fault -> the vendor's next step here; {username} and {repository} are filled in."""
     suspect: Suspect | None = None
     identity: IdentityWay | None = None
     quota: tuple[str, str] | None = None
-    """Repository and tag whose HEAD tells what is left of the rate limit, where the ping does not."""
+    """Repository and tag whose HEAD reports the rest of the rate limit, if the ping does not."""
     ask_end: AskEnd | None = None
-    """Asks the provider when static credentials end; None where it cannot be known."""
+    """Asks the provider when static credentials end; None if it cannot be known."""
 
     @property
     def type(self) -> str:

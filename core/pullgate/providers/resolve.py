@@ -24,7 +24,7 @@ DOCKER_CFG = "kubernetes.io/dockercfg"
 
 
 def resolve_credentials(registry_type: str, secret_type: str, data: Data, host: str) -> Credentials | Exchange:
-    """User and password for the registry at `host` (canonical), or what to ask for them. Raises CredentialsInvalid."""
+    """User and password for the registry at `host` (canonical), or their exchange. Raises CredentialsInvalid."""
     if secret_type == DOCKER_CONFIG:
         return _from_docker_config(_json(data, ".dockerconfigjson").get("auths"), host)
     if secret_type == DOCKER_CFG:
@@ -43,7 +43,7 @@ def resolve_credentials(registry_type: str, secret_type: str, data: Data, host: 
 
 
 def resolve_identity(registry_type: str, identity: WorkloadIdentity, subject: Subject) -> Exchange:
-    """The exchange that issues the token of a workload identity. Raises CredentialsInvalid."""
+    """The exchange that brings the token of a workload identity. Raises CredentialsInvalid."""
     way = PROVIDERS[registry_type].identity
     if way is None:
         raise CredentialsInvalid(

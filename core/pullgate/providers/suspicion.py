@@ -1,4 +1,4 @@
-"""Is a credential of the wrong kind? Told from its form alone, where a login failed. Pure; no text holds any of it."""
+"""Is a credential of the wrong kind? Judged by its form alone, after a failed login. Pure; no text holds any of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REAL = {"$oauthtoken", "$token", "$app"}
 
 
 def suspect(registry_type: str, credentials: Credentials, host: str = "") -> str | None:
-    """Describe why the user name and password look wrong, and what is expected; None if they look right.
+    """The mistake that the form of the user name or password shows, in words; None if they look right.
 
     `host` is the registry's.
     """

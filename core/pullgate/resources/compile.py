@@ -1,4 +1,4 @@
-"""From resources to what decisions need of them."""
+"""Compile resources to the facts that decisions need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pullgate.resources.registry_type import host_names
 
 
 def license_facts(resource: License) -> LicenseFacts:
-    """Compile a License to the facts that authorize a pull."""
+    """The facts of a License that authorizing a pull needs."""
     spec = resource.spec
     return LicenseFacts(
         namespace=resource.metadata.namespace,
@@ -28,7 +28,7 @@ def license_facts(resource: License) -> LicenseFacts:
 
 
 def registry_facts(resource: Registry) -> RegistryFacts:
-    """Compile a Registry to the facts that routing needs."""
+    """The facts of a Registry that routing needs."""
     spec = resource.spec
     return RegistryFacts(
         namespace=resource.metadata.namespace,

@@ -189,5 +189,5 @@ Domain = Annotated[
 Glob = Annotated[str, _text(_glob_problem, "write it like my-org/api, my-org/* (one segment) or my-org/** (all below)")]
 KeyId = Annotated[str, _text(_matches(_is_key_id, "the id of a key"), "write it as status.keys has it, like k1a2b3")]
 OneLine = AfterValidator(_one_line)
-"""A text of letters of any language, without what steers a terminal or turns the order of what is read."""
+"""A text in any language, without control and bidi characters."""
 SemverText = Annotated[str, _text(_semver_problem, "write it like '>=1.4 <2', '^1.4' or '1.x'")]

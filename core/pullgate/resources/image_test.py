@@ -33,11 +33,11 @@ class ImagesFrom(Part):
 
     config_map_key_ref: ConfigMapKeyRef
     image_paths: Annotated[tuple[ImagePath, ...], Unique, Field(max_length=64)] = ()
-    """Paths of images in custom resources, like spec.components[].image, or for one kind Database:spec.image."""
+    """Fields of custom resources that name images: spec.components[].image, or for one kind Database:spec.image."""
 
 
 class AsSpec(Part):
-    """Pull as this customer, through the proxy's public address."""
+    """The customer to test as, through the proxy's public address."""
 
     license_ref: SecretRef
 
@@ -55,7 +55,7 @@ def _zone(value: str) -> str:
 
 
 class ImageTestSpec(Part):
-    """The spec, written by the vendor."""
+    """The spec, as the vendor wrote it."""
 
     images: Annotated[tuple[ImageText, ...], Unique, Field(max_length=IMAGE_LIMIT)] = ()
     images_from: ImagesFrom | None = None
@@ -88,7 +88,7 @@ class RunStatus(Reported):
     started_at: Time
     duration: str = ""
     generation: int = 0
-    """Generation of the spec that it ran with."""
+    """The generation of the spec that it ran with."""
     passed: bool = False
     summary: str = ""
 
@@ -102,7 +102,7 @@ class ResultStatus(Reported):
     message: str = ""
     hint: str = ""
     platforms: tuple[str, ...] = ()
-    """That were found."""
+    """The platforms that were found."""
     digest: str = ""
     size: int = 0
     """Bytes of config and layers of all platforms."""
@@ -110,7 +110,7 @@ class ResultStatus(Reported):
 
 
 class ImageTestStatus(ResourceStatus):
-    """The status, with the results of the last run."""
+    """The results of the runs."""
 
     summary: str = ""
     last_run: RunStatus | None = None

@@ -17,7 +17,7 @@ DEFAULT_OVERLAP = timedelta(days=7)
 
 
 class Customer(Part):
-    """The customer of the License; all fields are public."""
+    """The customer of the License; all of it is public."""
 
     name: Annotated[str, Field(max_length=200), OneLine] = ""
     email: Annotated[str, Field(max_length=200), OneLine] = ""
@@ -31,7 +31,7 @@ class Suspended(Part):
 
 
 class TagsSpec(Part):
-    """The tags that may be pulled. If both fields are given, either match is enough."""
+    """The tags that are covered. If both fields are given, either is enough."""
 
     match: Annotated[tuple[Glob, ...], Unique, Field(min_length=1, max_length=64)] | None = None
     semver: SemverText | None = None
@@ -52,7 +52,7 @@ class EntitlementSpec(Part):
 
 
 class LimitsSpec(Part):
-    """How much."""
+    """Limits on the pulls."""
 
     pulls_per_hour: Positive | None = None
     bytes_per_day: Quantity | None = None
@@ -83,7 +83,7 @@ class PullSecretSpec(Part):
 
 
 class LicenseSpec(Part):
-    """The spec, written by the vendor."""
+    """The spec, as the vendor wrote it."""
 
     customer: Customer = Customer()
     not_before: Time | None = None
@@ -132,7 +132,7 @@ class SecretsStatus(Reported):
 
 
 class UsageStatus(Reported):
-    """Usage, as the proxies count it."""
+    """The customer's pulls, as the proxies count them."""
 
     last_pull_at: Time | None = None
     pulls24h: Annotated[int, Field(alias="pulls24h")] = 0
@@ -145,7 +145,7 @@ class UsageStatus(Reported):
 
 
 class LicenseStatus(ResourceStatus):
-    """The status, written by the operator."""
+    """The status, as the operator writes it."""
 
     keys: tuple[KeyStatus, ...] = ()
     """The current key first, then replaced ones, newest first."""
@@ -153,7 +153,7 @@ class LicenseStatus(ResourceStatus):
     rotate_key: str = ""
     """The last value of the annotation pullgate.dev/rotate-key that was acted on."""
     warned_days: int | None = None
-    """The last of 30, 7, 1 days before the end that an Event warned of."""
+    """The last of 30, 7, 1 days before the end that an Event reported."""
     usage: UsageStatus | None = None
 
 

@@ -1,4 +1,4 @@
-"""Base models of all resources: strict, in camelCase, and their metadata."""
+"""The common parts of all resources: strict models in camelCase, and their metadata."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LabelMeta(ObjectMeta):
 
 
 class ResourceStatus(Reported):
-    """Fields of every status."""
+    """The fields that every status has."""
 
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()

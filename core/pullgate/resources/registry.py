@@ -37,7 +37,7 @@ class GCPIdentity(Part):
     """A service account of Google, or a workload identity pool."""
 
     service_account: Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+@[a-z0-9.-]+$")] | None = None
-    """Whom to act as; left out: the identity itself is given the role."""
+    """The account to act as; left out: the identity itself has the role."""
     provider: (
         Annotated[
             str,
@@ -99,7 +99,7 @@ class CacheSpec(Part):
     tag_ttl: Annotated[Duration, Field(alias="tagTTL")] = timedelta(seconds=30)
     stale_if_error: Duration = timedelta(hours=24)
     blobs: bool = True
-    """True if blobs are cached on the proxy's disk, if it has one."""
+    """True if blobs are kept on the proxy's disk; a proxy may have none."""
     prefetch: bool = False
     """True if a manifest's blobs are fetched as soon as the manifest is."""
 
@@ -118,7 +118,7 @@ class TLSSpec(Part):
 
 
 class NetworkSpec(Part):
-    """Hosts and networks to which the upstream may send the proxy."""
+    """The hosts and networks to which the upstream may send the proxy."""
 
     realm_hosts: Annotated[tuple[Host, ...], Unique, Field(max_length=16)] = ()
     """Further hosts that may be its token server, and so see the credentials."""
@@ -164,11 +164,11 @@ class CheckSpec(Part):
 
 
 class RegistrySpec(Part):
-    """The spec, written by the vendor."""
+    """The spec, as the vendor wrote it."""
 
     type: TypeName
     host: Host = ""
-    """Canonical host[:port], lower case; if left out, the type's."""
+    """Canonical host[:port], lower case; the type's host if it is left out."""
     credentials: CredentialsSpec
     domains: Annotated[tuple[Domain, ...], Unique, Field(max_length=64)] = ()
     repositories: Annotated[tuple[Glob, ...], Unique, Field(min_length=1, max_length=256)] = ("**",)
@@ -198,7 +198,7 @@ class RegistrySpec(Part):
 
 
 class CredentialsStatus(Reported):
-    """Facts about the credentials, never the secret itself."""
+    """The known facts of the credentials, never the secret itself."""
 
     kind: str = ""
     expires_at: Time | None = None
@@ -206,7 +206,7 @@ class CredentialsStatus(Reported):
     """When the keys expire that renew the token."""
     refreshed_at: Time | None = None
     warned_days: int | None = None
-    """The last step of the expiry warnings that an Event reported."""
+    """The last expiry warning that an Event reported, in days before the end."""
 
 
 class LastCheck(Reported):
@@ -224,10 +224,10 @@ class DomainStatus(Reported):
 
 
 class RegistryStatus(ResourceStatus):
-    """The status, written by the operator."""
+    """The status, as the operator writes it."""
 
     host: str = ""
-    """The upstream's host; the type's, if the spec leaves it out."""
+    """The host in use: the type's host if the spec leaves it out."""
     domains: tuple[DomainStatus, ...] | None = None
     """The domains of spec.domains that it holds; None: nobody has decided. For people; the proxy does not read it."""
     credentials: CredentialsStatus | None = None

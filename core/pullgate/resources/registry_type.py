@@ -1,4 +1,4 @@
-"""The registry types: what each one fixes about its host. Pure; how it logs in is told in `pullgate.providers`."""
+"""The registry types: what each one fixes about its host. Pure; `pullgate.providers` has the logins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RegistryType:
 
     name: str
     host: str | None = None
-    """The host where the type fixes it; `spec.host` overrides it (a self-hosted Quay)."""
+    """The host, if the type fixes it; `spec.host` overrides it (a self-hosted Quay)."""
     host_example: str = "registry.example.com"
 
 
@@ -51,5 +51,5 @@ def host_names(host: str) -> tuple[str, ...]:
 
 
 def wire_host(host: str) -> str:
-    """The host on which the upstream at `host` (canonical) listens: Docker Hub's API has another name."""
+    """The host on which the upstream at `host` (canonical) listens: Docker Hub's API has a name of its own."""
     return "registry-1.docker.io" if host == "docker.io" else host

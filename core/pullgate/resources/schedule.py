@@ -45,7 +45,7 @@ def next_after(schedule: str, zone: str, moment: datetime) -> datetime:
 
 
 def check_schedule(schedule: str) -> str | None:
-    """Return the error in it, or None."""
+    """The mistake in `schedule`, or None."""
     try:
         next_after(schedule, "UTC", _ANY)
     except InvalidSchedule as error:
@@ -54,7 +54,7 @@ def check_schedule(schedule: str) -> str | None:
 
 
 def check_zone(zone: str) -> str | None:
-    """Return the error in it, or None."""
+    """The mistake in `zone`, or None."""
     try:
         _zone(zone)
     except InvalidSchedule as error:

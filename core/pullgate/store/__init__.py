@@ -1,1 +1,1 @@
-"""Storage of resources and Secrets: the port that reconcilers and the proxy share, a folder, a cluster. I/O."""
+"""The store of resources and Secrets: the port that reconcilers and the proxy share, and its folder. I/O."""

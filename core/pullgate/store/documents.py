@@ -41,7 +41,7 @@ class FileProblem:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A good document and where it stands."""
+    """A good document and its line."""
 
     document: Document
     line: int
@@ -49,14 +49,14 @@ class Found:
 
 @dataclass(slots=True)
 class FileContent:
-    """The parsed content of a file."""
+    """The content of a file."""
 
     documents: dict[Key, Found]
     problems: list[FileProblem]
     bad: set[Key]
-    """Resources that the file means to hold, but wrongly."""
+    """Resources that the file holds with mistakes."""
     unreadable: bool = False
-    """True if some part does not even give its name: no document then counts as deleted."""
+    """True if some part has no readable name, so that a missing resource may be in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _add(loaded: Any, path: tuple[str | int, ...], chunk: _Chunk, file: str, con
 
 
 def _is_ours(document: Mapping[str, Any]) -> bool:
-    """True if it is, or means to be, a resource of Pullgate. A misspelt kind counts in our group, not in another."""
+    """True if it is for Pullgate or meant to be: a misspelt kind of our group is reported, not another group's."""
     kind, version = document.get("kind"), document.get("apiVersion")
     return not isinstance(kind, str) or kind in KINDS or version is None or str(version).partition("/")[0] == _GROUP
 

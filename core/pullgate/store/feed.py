@@ -23,7 +23,7 @@ class Feeds:
     async def watch(
         self, kinds: frozenset[str], present: Callable[[], Iterable[tuple[Key, Document]]]
     ) -> AsyncIterator[Change | Synced]:
-        """Yield the present documents, `Synced`, then changes. See `Store.watch`."""
+        """The present documents, `Synced`, then changes. See `Store.watch`."""
         feed = _Feed(kinds)
         self._feeds.add(feed)
         try:

@@ -50,7 +50,7 @@ class FolderStore:
     ) -> None:
         self.directory = directory
         self.problems: tuple[FileProblem, ...] = ()
-        """The problems that the files have now."""
+        """The mistakes that the files hold now."""
         self.writes = 0
         """Files written or removed so far, events aside."""
         self._on_problem, self._on_mended, self._on_event = on_problem, on_mended, on_event
@@ -65,7 +65,7 @@ class FolderStore:
         self._feeds = Feeds()
         self._writing = asyncio.Lock()
         self._behind = True
-        """True if the files hold a change that readers do not see yet."""
+        """True if the files hold changes that readers do not see yet."""
         self._looks = 0
         self._loss: tuple[FileProblem, ...] = ()
         """The problems of a folder that lost all Licenses, or everything, at once. It still serves them."""
@@ -74,14 +74,14 @@ class FolderStore:
     # --- life ---
 
     async def start(self) -> None:
-        """Read everything, then follow. Raises FolderInUse, OSError and StoreUnavailable where it cannot be used."""
+        """Read everything, then follow. Raises FolderInUse, OSError and StoreUnavailable if it cannot be used."""
         await asyncio.to_thread(self._private.open)
         self._records = await asyncio.to_thread(self._private.read_records)
         await self._look(at_once=True)
         self._poller = asyncio.create_task(self._poll(), name="folder poll")
 
     async def stop(self) -> None:
-        """Stop following; let go of the folder."""
+        """Stop following; release the folder."""
         if self._poller is not None:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)
@@ -218,7 +218,7 @@ class FolderStore:
     async def _keep_private(self) -> None:
         """Make .pullgate again if somebody removed it: nothing else holds the keys.
 
-        Raises StoreUnavailable where the whole folder is another one: what is missing then is not removed.
+        Raises StoreUnavailable if the whole folder is another one: its missing files do not count as removed.
         """
         if await asyncio.to_thread(self._private.is_there):
             return
@@ -253,7 +253,7 @@ class FolderStore:
             if key in wanted or record.gone:
                 continue
             if key in lost or self._content.in_doubt(key, record.file):
-                # Also where its file cannot be read since the start: what was last good goes on.
+                # Also if its file is unreadable since the start: the last good version stays.
                 self._show(key, complete(key, record.document, record))
                 continue
             await self._let_go(key, record)

@@ -1,4 +1,4 @@
-"""The merged content of all files: each resource once; if it is invalid now, its last good version. Pure."""
+"""The merged files: each resource once; of a resource with mistakes, the last good version. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FolderContent:
         return self._owners.get(key, "")
 
     def in_doubt(self, key: Key, file: str) -> bool:
-        """True if `file`, which held `key`, is too broken to tell whether `key` is gone."""
+        """True if `file`, which held `key`, cannot be read well enough to say that `key` is gone."""
         content = self._files.get(file)
         return content is not None and (content.unreadable or key in content.bad)
 
@@ -60,7 +60,7 @@ class FolderContent:
 
 
 def _keep_last_good(content: FileContent, before: FileContent) -> None:
-    """A resource that is wrong now stays as it was; where a part cannot be read at all, nothing is taken as gone."""
+    """A resource that is wrong now stays as it was; if a part is unreadable, nothing counts as gone."""
     for key, found in before.documents.items():
         if key not in content.documents and (key in content.bad or content.unreadable):
             content.documents[key] = found

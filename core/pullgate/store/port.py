@@ -18,7 +18,7 @@ KINDS: Final = frozenset({"Registry", "License", "ImageTest", "Secret", "ConfigM
 
 
 class Key(NamedTuple):
-    """The key of a document."""
+    """The kind, namespace and name that identify a document."""
 
     kind: str
     namespace: str
@@ -43,7 +43,7 @@ class Change:
 
 @final
 class Synced:
-    """Comes once in a watch: everything that was there at its start has been told."""
+    """Comes once in a watch, after every document that was there at its start."""
 
     __slots__ = ()
 
@@ -56,7 +56,7 @@ class Store(Protocol):
     """Read, watch and write. Every write is idempotent: one that changes nothing writes nothing."""
 
     def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
-        """Yield the present documents, then `Synced`, then each change, without end.
+        """The present documents, then `Synced`, then each change, for ever.
 
         A slow reader costs at most one entry a document: it sees only the last of several changes of a document.
         """
@@ -75,11 +75,11 @@ class Store(Protocol):
         ...
 
     async def gone_since(self, key: Key) -> datetime | None:
-        """When a document that is gone went, where the store kept that; it keeps the status, too, until `forget`."""
+        """When a document was deleted, if the store kept that; it keeps the status, too, until `forget`."""
         ...
 
     async def forget(self, key: Key) -> None:
-        """Drop what is kept of a document that is gone."""
+        """Drop the kept data of a deleted document."""
         ...
 
     async def patch_status(self, key: Key, status: Mapping[str, Any]) -> None:
@@ -87,11 +87,11 @@ class Store(Protocol):
         ...
 
     async def apply_secret(self, document: Document) -> None:
-        """Create or replace a Secret of ours."""
+        """Create or replace a Pullgate Secret."""
         ...
 
     async def delete_secret(self, namespace: str, name: str) -> None:
-        """Delete a Secret of ours, if it is there."""
+        """Delete a Pullgate Secret, if it exists."""
         ...
 
     async def record_event(self, key: Key, type_: str, reason: str, message: str) -> None:

@@ -38,7 +38,7 @@ class PrivateFolder:
         self._folder = (0, 0)
 
     def open(self) -> None:
-        """Make it and take it. Raises FolderInUse, OSError."""
+        """Make the folder and lock it. Raises FolderInUse, OSError."""
         if not self._directory.is_dir():
             raise NotADirectoryError(f"{self._directory} is not a folder")
         make_private(self.secrets)
@@ -56,7 +56,7 @@ class PrivateFolder:
         self._folder = _identity(self._directory.stat())
 
     def is_there(self) -> bool:
-        """True while the folder is the one that was opened, and whole."""
+        """True while the folder is the one that was opened, and complete."""
         try:
             lock = _identity((self.path / "lock").stat())
         except OSError:
@@ -65,7 +65,7 @@ class PrivateFolder:
         return held and self.secrets.is_dir() and self.status.is_dir()
 
     def reopen(self) -> bool:
-        """Make it again after it was removed; whether the folder that it stands in is still the one that was opened.
+        """Make it again after it was removed. Returns False if its parent folder is not the one that was opened.
 
         Raises FolderInUse, OSError.
         """
@@ -79,7 +79,7 @@ class PrivateFolder:
         return True
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -115,7 +115,7 @@ class PrivateFolder:
         return self.status / key.namespace / f"{key.kind.lower()}.{key.name}.yaml"
 
     def read_records(self) -> dict[Key, Record]:
-        """All records; one that cannot be read is told and made anew later."""
+        """All records; one that cannot be read is logged and made anew later."""
         records = {}
         for path in sorted(self.status.glob("*/*.yaml")):
             try:

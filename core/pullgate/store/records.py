@@ -1,4 +1,4 @@
-"""Fields that an API server would add to a resource of the folder: uid, generation, creation time, status. Pure."""
+"""The fields that an API server would add to a resource of the folder: uid, generation, creation time, status. Pure."""
 
 from __future__ import annotations
 

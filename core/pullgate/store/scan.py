@@ -12,7 +12,7 @@ from pullgate.store.documents import FileContent, FileProblem, read_documents
 from pullgate.store.files import Signature, list_files, read_text, sign
 
 GONE_LOOKS = 5
-"""Looks in a row after which a missing file is taken as gone even in a folder that changes all the time."""
+"""Consecutive looks before a missing file counts as gone, even in a folder that changes all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,14 @@ class _Seen:
     signature: Signature | None
     """None: the file is missing."""
     folder: Signature | None = None
-    """Signature of the folder that lacks it: if equal twice, the folder did not change in between."""
+    """Signature of the folder that it is missing in: the same one twice means that nothing came and went in between."""
     looks: int = 1
 
 
 class FolderScanner:
-    """Finds the files of a folder that changed since the last scan, and reads them.
+    """Reads the files of a folder that changed since the last look.
 
-    A change counts when a second scan finds the same: editors truncate or remove a file for a moment before they
+    A change counts when a second look finds the same: editors truncate or remove a file for a moment before they
     write it anew, and a License that is gone for a moment would lose its key.
     """
 
@@ -41,13 +41,13 @@ class FolderScanner:
 
     @property
     def unsettled(self) -> bool:
-        """True if a second scan must confirm a change."""
+        """True if a second look must confirm a change."""
         return bool(self._unsettled)
 
     def scan(self, *, at_once: bool = False) -> dict[str, FileContent | None]:
         """The files that changed, by relative path; None for one that is gone.
 
-        `at_once` believes the first look. Raises OSError when the folder cannot be read; nothing is then taken as gone.
+        `at_once` believes the first look. Raises OSError when the folder cannot be read; then nothing counts as gone.
         """
         seen = list_files(self._root)
         differing = {path: _Seen(found) for path, found in seen.items() if self._known.get(path) != found}

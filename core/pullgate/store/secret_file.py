@@ -1,4 +1,4 @@
-"""A Secret of ours as a file: YAML that `kubectl apply` takes and a person can read."""
+"""A Pullgate Secret as a file: YAML that `kubectl apply` takes and a person can read."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def parse_ecr_host(host: str) -> EcrHost | None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The endpoint of ECR that issues the token."""
+    """The ECR endpoint that issues the token."""
 
     service: str
     """ecr or ecr-public."""
@@ -85,12 +85,12 @@ class Place:
 
     @property
     def kind(self) -> str:
-        """Kind of the token, for status.credentials.kind."""
+        """The token's kind, for status.credentials.kind."""
         return "ECRToken" if self.service == "ecr" else "ECRPublicToken"
 
 
 def find_place(registry_type: str, host: str, region: str | None) -> Place:
-    """The service that gives the token of `host`; `region` replaces the one that the name tells. Raises CredentialsInvalid."""
+    """The service that issues the token of `host`; `region` overrides the name's own. Raises CredentialsInvalid."""
     if registry_type == "ECRPublic":
         return Place("ecr-public", PUBLIC_REGION)
     if region is not None and not _REGION.match(region):
@@ -165,8 +165,8 @@ class EcrIdentity:
     def _by_own_identity(self) -> Issued:
         if self.role_arn is None:
             return _ask_ecr(self.place, None)
-        # The author of a Registry names the role. The external id, which the author cannot choose, tells AWS for whom
-        # the operator asks (the confused deputy, IAM's user guide).
+        # The Registry's author names the role but cannot choose the external id, which tells AWS for whom the operator
+        # asks (the confused deputy, IAM's user guide).
         answered = build_client("sts", self.place, None).assume_role(
             RoleArn=self.role_arn,
             RoleSessionName=self._session_name,
@@ -181,7 +181,7 @@ class EcrIdentity:
 
 
 def external_id(namespace: str) -> str:
-    """The external id of `namespace`. A trust policy that requires it lets no other namespace use the role."""
+    """The external id that a trust policy can require, so that no other namespace can use the role."""
     return f"pullgate/{namespace}"
 
 
@@ -213,7 +213,7 @@ def exchange_of_identity(registry_type: str) -> Callable[[WorkloadIdentity, Subj
 
 @dataclass(frozen=True, slots=True)
 class StaticKeys:
-    """Access key of a user, or (with a token) of a role."""
+    """The access key of a user, or (with a token) of a role."""
 
     id: str
     secret: str = field(repr=False)
@@ -281,12 +281,12 @@ _NEEDED: Final = {
     "ecr": "ECR: ecr:GetAuthorizationToken",
     "ecr-public": "ECRPublic: ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",
 }
-"""By service: the guide, and what it lets."""
+"""Service -> its guide, and the actions that the guide's policy allows."""
 _LIMITED: Final = frozenset({"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
 
 
 def _explained(call: Callable[[], Issued], asker: EcrKeys | EcrIdentity) -> Issued:
-    """`call`, with what botocore raises in words: its code is told, its text only where it is ours to show."""
+    """Run `call`; an error of botocore becomes an ExchangeFailed with its code or type, without its text."""
     errors = load_extra("botocore.exceptions", "aws")
     try:
         return call()

@@ -133,7 +133,7 @@ def exchange_of_identity(identity: WorkloadIdentity, subject: Subject) -> AcrIde
 
 
 def _options(host: str) -> dict[str, Any]:
-    """Options of Entra ID's client for `host`: time-outs, and the authority unless AZURE_AUTHORITY_HOST names one."""
+    """Options of azure-identity: time-outs, and the authority for `host` unless AZURE_AUTHORITY_HOST names one."""
     options: dict[str, Any] = {"retry_total": 1, "connection_timeout": 5, "read_timeout": 10}
     if "AZURE_AUTHORITY_HOST" in os.environ:
         return {**options, "disable_instance_discovery": True}
@@ -203,9 +203,9 @@ _FAILURES: Final[Mapping[str, tuple[str, str, str]]] = {
 
 
 def _explained(call: Callable[[], str], source: str, refused: str) -> str:
-    """`call`, with what azure-identity raises in words; of its text only the code is told.
+    """Run `call`; an error of azure-identity becomes an ExchangeFailed with its code or type, without its text.
 
-    `refused` is the reason of a refusal whose code says no more.
+    `refused` is the reason of a refusal with an unknown code.
     """
     room, core = load_extra("azure.identity", "azure"), load_extra("azure.core.exceptions", "azure")
     try:

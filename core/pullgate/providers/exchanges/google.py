@@ -34,11 +34,11 @@ class GoogleIdentity:
 
     namespace: str
     service_account: str | None
-    """ServiceAccount of Kubernetes."""
+    """A ServiceAccount of Kubernetes."""
     provider: str | None
     """projects/…/providers/… of the pool."""
     target: str | None
-    """Service account of Google to act as."""
+    """The service account of Google to act as."""
 
     @property
     def source(self) -> str:
@@ -81,7 +81,7 @@ class GoogleIdentity:
         return room.Credentials(credentials, target_principal=self.target, target_scopes=[SCOPE], lifetime=3600)
 
     def _explained(self, call: Callable[[], Issued]) -> Issued:
-        """`call`, with what google-auth raises in words; of its text only known words are told."""
+        """Run `call`; an error of google-auth becomes an ExchangeFailed without its text."""
         errors = load_extra("google.auth.exceptions", "gcp")
         try:
             return call()

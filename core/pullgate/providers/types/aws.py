@@ -191,7 +191,7 @@ def _suspect(user: str, password: str, _: str) -> str | None:
 
 
 def looks_like_aws_key(user: str, password: str) -> bool:
-    """True if either looks like its half of an access key (IAM's "Unique identifiers": AKIA, ASIA)."""
+    """True if either has the form of its half of an access key (IAM's "Unique identifiers": AKIA, ASIA)."""
     return bool(_KEY_ID.match(user) or _SECRET.match(password))
 
 

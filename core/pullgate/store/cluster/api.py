@@ -70,7 +70,7 @@ class Api:
         on_write: Callable[[str], None] = lambda _: None,
         namespace: str = "default",
     ) -> None:
-        """`on_write` is told the resource (licenses, secrets, leases …) of each request that may change something."""
+        """`on_write` receives the resource (licenses, secrets, leases …) of each request that may change something."""
         self._configuration, self._on_write = configuration, on_write
         # Python's strict check refuses certificates that Go's client and curl take: those of an authority without key
         # identifiers, as EKS and others have. Chain, name and time are checked all the same.
@@ -159,7 +159,7 @@ class Api:
             return None
 
     async def create(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        """POST a document. Raises Conflict where it is there, Forbidden, Missing, StoreUnavailable."""
+        """POST a document. Raises Conflict if it exists, Forbidden, Missing, StoreUnavailable."""
         return await self._json("POST", path, document)
 
     async def replace(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class Api:
     async def patch(
         self, path: str, patch: Any, media_type: str, params: Params | None = None
     ) -> dict[str, Any] | None:
-        """PATCH a document; None where it is gone. Raises Conflict, StoreUnavailable."""
+        """PATCH a document; None if it is gone. Raises Conflict, StoreUnavailable."""
         try:
             return await self._json("PATCH", path, patch, media_type, params)
         except Missing:

@@ -1,4 +1,4 @@
-"""API paths and versions of each kind."""
+"""The API version and path of each kind."""
 
 from __future__ import annotations
 

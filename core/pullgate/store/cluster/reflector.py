@@ -1,4 +1,4 @@
-"""Keeps a ClusterStore up to date: list once, then watch; list again only where the API server has forgotten (410)."""
+"""Keeps a ClusterStore up to date: list once, then watch; list again only if the version is too old (410)."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Contact:
-    """State of the contact with the API server, for each kind."""
+    """The contact with the API server, for each kind."""
 
     lost: dict[str, str] = field(default_factory=dict)
-    """Kind -> why the API server does not answer."""
+    """Kind -> why its contact is lost."""
     heard: float = field(default_factory=time.monotonic)
-    """Monotonic time of its last answer."""
+    """Monotonic time of the last contact."""
 
     @property
     def problem(self) -> str:
-        """Why it does not answer; empty if it does."""
+        """Why contact is lost; empty if it is not."""
         return "; ".join(sorted(set(self.lost.values())))
 
     @property
     def age(self) -> float:
-        """Seconds since anything was heard."""
+        """Seconds since the last contact."""
         return time.monotonic() - self.heard
 
     def found(self, kind: str) -> None:
-        """Something was heard."""
+        """Note contact for `kind`."""
         self.heard = time.monotonic()
         if self.lost.pop(kind, None) is not None and not self.lost:
             log.warning("the API server is heard again")
 
     def lose(self, kind: str, why: str) -> None:
-        """It is not heard; said once for all kinds."""
+        """Note that contact for `kind` is lost; logged once for all kinds."""
         if not self.lost:
             log.warning("%s; what was last seen is used until it is back", why)
         self.lost[kind] = why

@@ -1,4 +1,4 @@
-"""A cluster as a Store: what was last seen of it in memory, writes straight to the API server.
+"""A cluster as a Store: the last seen documents in memory, writes straight to the API server.
 
 The caller feeds the memory: `relist` takes in a whole list, `take` one event.
 """
@@ -21,7 +21,7 @@ from pullgate.store.port import Change, Document, Key, StoreUnavailable, Synced
 FIELD_MANAGER: Final = "pullgate"
 MESSAGE_LIMIT: Final = 1024
 TOKEN_SECONDS: Final = 600
-"""Life of a ServiceAccount's token, which is used at once. The API server issues no shorter one."""
+"""Lifetime of a ServiceAccount's token: it is shown to a cloud at once. The API server gives no shorter one."""
 FOREIGN_SECRETS: Final = frozenset({"helm.sh/release.v1", "kubernetes.io/service-account-token"})
 """Types of Secrets that no Registry can refer to: large, many, and never kept in memory."""
 
@@ -32,8 +32,8 @@ class ClusterStore:
     def __init__(self, api: Api, scopes: Mapping[str, str | None], component: str, *, lean: bool = False) -> None:
         """`scopes`: each kind that is kept, and its one namespace; None is all. `component` writes the events.
 
-        A `lean` store keeps names and versions only: it has one watcher, who comes before the first list and holds
-        what it needs of a document itself; `get` and `list` tell nothing. It takes a tenth of the memory.
+        A `lean` store keeps names and versions only, in a tenth of the memory. Its one watcher starts before the first
+        list and keeps the parts of documents that it needs; `get` and `list` return no content.
         """
         self._api, self._scopes, self._component, self._lean = api, dict(scopes), component, lean
         self._documents: defaultdict[str, dict[Key, Document]] = defaultdict(dict)
@@ -45,7 +45,7 @@ class ClusterStore:
     # --- taking in ---
 
     def path_of(self, kind: str) -> str:
-        """The path on which `kind` is listed and watched."""
+        """The path to list and watch `kind`."""
         return collection_path(kind, self._scopes[kind])
 
     async def relist(self, kind: str) -> tuple[str, int]:
@@ -76,14 +76,14 @@ class ClusterStore:
         self._listed[kind].set()
 
     async def audit(self, kind: str) -> int:
-        """Compare what is kept with the metadata of what is there; where they differ, take in the whole list.
+        """Compare the kept versions with the API server's; if they differ, take in the whole list.
 
         Returns how many had changed unseen. Raises Gone, StoreUnavailable.
         """
         params, versions = {"limit": str(PAGE)}, dict[Key, str]()
         while True:
             page = await self._api.list_page(self.path_of(kind), params, metadata_only=True)
-            for item in page.get("items") or ():  # null, where there is none
+            for item in page.get("items") or ():  # null if there is none
                 metadata = item["metadata"]
                 versions[Key(kind, metadata.get("namespace", ""), metadata["name"])] = metadata["resourceVersion"]
             if not page["metadata"].get("continue"):
@@ -94,7 +94,7 @@ class ClusterStore:
         return 0 if kept == known else (await self.relist(kind))[1]
 
     def take(self, type_: str | None, kind: str, document: Document) -> bool:
-        """Take in an event of a watch, by its type and the document as it is, or last was; whether it is news."""
+        """Take in an event of a watch: its type, and the document as it is or last was. Returns True if it is news."""
         # The items of a list lack what the list says for all of them.
         document["apiVersion"], document["kind"] = api_version_of(kind), kind
         if type_ == "DELETED":
@@ -109,7 +109,7 @@ class ClusterStore:
         return True
 
     def _keep(self, document: Document) -> bool:
-        """Keep `document` if it is newer than the stored one. Returns True if it was kept."""
+        """Keep `document` if it is newer than the kept one. Returns True if it is."""
         key = Key.of(document)
         before = self._documents[key.kind].get(key)
         if before is not None and _version(before) >= _version(document):
@@ -130,7 +130,7 @@ class ClusterStore:
     # --- pullgate.store.port.Store ---
 
     async def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
-        """See `Store.watch`; nothing is told before the first full lists are in, unless the store is lean."""
+        """See `Store.watch`; yields nothing before the first full lists are in, unless the store is lean."""
         if self._lean:
             async for change in self._watch_lists(kinds):
                 yield change
@@ -180,7 +180,7 @@ class ClusterStore:
         """See `Store.forget`."""
 
     async def patch_status(self, key: Key, status: Mapping[str, Any]) -> None:
-        """See `Store.patch_status`. Raises Conflict where the document is another than the one last seen."""
+        """See `Store.patch_status`. Raises Conflict if the document is not the one last seen."""
         before = self._documents[key.kind].get(key)
         if before is None:
             return
@@ -240,12 +240,12 @@ class ClusterStore:
 
 
 def _listed_mark(kind: str) -> Key:
-    """The key that tells watchers, after a list's documents, that the list is complete."""
+    """The mark that follows a list's documents: it tells watchers that the whole list is in."""
     return Key(kind, "", "")
 
 
 def _stub(document: Document) -> Document:
-    """The part of `document` that tells whether another version is newer."""
+    """The name and version of `document`, to see if another is newer."""
     metadata = document["metadata"]
     kept = {name: metadata[name] for name in ("name", "namespace", "resourceVersion") if name in metadata}
     return {"kind": document["kind"], "metadata": kept}
