@@ -56,9 +56,9 @@ class RegistryFacts:
     delivery: str = "Stream"
     """Stream, or Redirect: hand the upstream's signed blob URL to the client."""
     tag_ttl: float = 30.0
-    """Seconds for which a tag is not requested again."""
+    """Seconds for which a tag is not asked for again."""
     stale_if_error: float = 86400.0
-    """Seconds for which a stale copy may be served while the upstream does not answer."""
+    """Seconds for which a copy may stand in for an upstream that does not answer."""
     keeps_blobs: bool = True
     """True if its blobs may be kept on a disk."""
     prefetches: bool = False

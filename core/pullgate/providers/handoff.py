@@ -48,7 +48,7 @@ class Handoff:
     """Fingerprint of the exchange that issued it."""
     refreshed_at: datetime | None = None
     networks: Networks = ()
-    """Private networks where the administrator allows this Registry's upstream."""
+    """Private networks that the administrator lets this Registry's upstream be in."""
     host: str = ""
     """spec.host that an issued token is for; empty for other credentials, and from an older operator."""
     max_requests: int | None = None

@@ -139,7 +139,7 @@ class UsageStatus(Reported):
     bytes24h: Annotated[int, Field(alias="bytes24h")] = 0
     denied24h: Annotated[int, Field(alias="denied24h")] = 0
     tests24h: Annotated[int | None, Field(alias="tests24h")] = None
-    """Requests of tests as this customer; the other figures exclude them. None: none."""
+    """Requests of tests as this customer; they are in none of the other figures. None: none."""
     counted_at: Time
     """When these figures were taken."""
 

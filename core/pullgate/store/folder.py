@@ -68,7 +68,7 @@ class FolderStore:
         """True if the files hold changes that readers do not see yet."""
         self._looks = 0
         self._loss: tuple[FileProblem, ...] = ()
-        """The problems of a folder that lost all Licenses, or everything, at once. It still serves them."""
+        """The problems of a folder that lost all at once. Its documents are served on."""
         self._poller: asyncio.Task[None] | None = None
 
     # --- life ---

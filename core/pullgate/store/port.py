@@ -58,7 +58,7 @@ class Store(Protocol):
     def watch(self, kinds: frozenset[str]) -> AsyncIterator[Change | Synced]:
         """The present documents, then `Synced`, then each change, for ever.
 
-        A slow reader costs at most one entry a document: it sees only the last of several changes of a document.
+        A slow reader costs no more than one entry a document: of several changes of one document it sees the last.
         """
         ...
 
