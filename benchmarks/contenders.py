@@ -38,9 +38,9 @@ class Contender:
     """/v2/… of the repository."""
     authorization: str
     keys: tuple[str, ...] = ()
-    """Of licenses that may be revoked."""
+    """Keys of licenses that may be revoked."""
     control: str = ""
-    """Where a license is revoked."""
+    """Base URL of revocations: a GET of `/NUMBER` below it revokes that license."""
 
     def url(self, end: str) -> str:
         """The URL of manifests/… or blobs/…"""
@@ -54,7 +54,7 @@ def basic(user: str, password: str) -> str:
 
 @dataclass(slots=True)
 class Stage:
-    """Where contenders are started."""
+    """Starts contenders."""
 
     directory: Path
     stack: contextlib.ExitStack

@@ -51,7 +51,7 @@ def drain(url: str, authorization: str, count: int) -> dict[str, object]:
         selector.register(client.sock, selectors.EVENT_READ, client)
     running = count
     while running:
-        # Who waits for a first byte is looked at before those who take long to read.
+        # Clients that wait for a first byte go before those that take long to read.
         for key, _ in sorted(selector.select(), key=lambda found: found[0].data.got > 0):
             if _read(key.data, buffer):
                 selector.unregister(key.data.sock)

@@ -1,4 +1,4 @@
-"""What is measured, one contender at a time. The load runs on the other core; servers that are not asked are idle."""
+"""The measures, one contender at a time. The load runs on the other core; servers that are not measured are idle."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ class FanOut:
     """Many clients, one blob that nobody had asked for before."""
 
     upstream_share: float
-    """Bytes that came from the upstream, by the blob's size."""
+    """Bytes from the upstream, divided by the blob's size."""
     first_byte: float
-    """Of the client that waited longest, in seconds."""
+    """Seconds to the first byte of the client that waited longest."""
     rate: float
     """MB a second to all clients."""
     peak: float

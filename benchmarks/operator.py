@@ -33,7 +33,7 @@ APP, BARE = "my-app", "bare"
 LICENSES = f"/apis/pullgate.dev/v1alpha1/namespaces/{APP}/licenses"
 CREATE_AT_ONCE = 32
 WORKERS = 4
-"""Of the operator, and of the bare loop."""
+"""Workers of the operator, and of the bare loop."""
 PATIENCE = 1800.0
 SUSPENSIONS = 200
 
@@ -42,7 +42,7 @@ class Scraped(dict[str, float]):
     """A page of metrics: series -> value."""
 
     def total(self, name: str) -> float:
-        """Of all series of a metric."""
+        """The sum of all series of a metric."""
         return sum(value for series, value in self.items() if series.partition("{")[0] == name)
 
     @property

@@ -31,7 +31,7 @@ class Results:
     revocations: list[float] = field(default_factory=list)
     fan_out: FanOut | None = None
     spread: dict[str, Spread] = field(default_factory=dict)
-    """Whether replicas fetch from each other -> one blob pulled from all of them at once."""
+    """Mode (replicas fetch from each other, or not) -> result of one blob pulled from all of them at once."""
 
     def add(self, measure: str, contender: str, rate: Rate) -> None:
         """One more round's figure."""
@@ -47,7 +47,7 @@ class Results:
         return statistics.median(each.cost for each in self.figures[measure][contender])
 
     def ratio(self, measure: str, contender: str, base: str) -> float:
-        """Of the rates."""
+        """The ratio of the contenders' rates."""
         return self.rate(measure, contender) / self.rate(measure, base)
 
 

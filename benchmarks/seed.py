@@ -1,4 +1,4 @@
-"""What is pulled in a benchmark: one small manifest, and large blobs of bytes that do not compress."""
+"""The content pulled in a benchmark: one small manifest, and large blobs of incompressible bytes."""
 
 from __future__ import annotations
 

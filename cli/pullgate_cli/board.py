@@ -1,4 +1,4 @@
-"""What a person sees of a folder that is served: a table at the start, then a line for each thing that happens."""
+"""The terminal output for a served folder: tables at the start, then a line for each event."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Board:
         self._quiet = True
 
     def show_tables(self, registries: Iterable[Mapping[str, Any]], licenses: Iterable[Mapping[str, Any]]) -> None:
-        """What is there. From then on events are told."""
+        """Print the Registries and Licenses. From then on all events are printed, too."""
         self._quiet = False
         table = _table("Registry", "Host", "Ready", "")
         for document in sorted(registries, key=_name):
@@ -61,7 +61,7 @@ class Board:
         self.console.print(f"[bold]{escape(file)}:[/] [green]mended[/]", soft_wrap=True)
 
     def event(self, key: Key, type_: str, reason: str, message: str) -> None:
-        """Something that happened to a resource. Before the tables only what speaks of a lost key is told."""
+        """Print an event of a resource; before the tables, only warnings about keys."""
         if self._quiet and not (type_ == "Warning" and reason.startswith("Key")):
             return
         colour = "green" if type_ == "Normal" else "yellow"

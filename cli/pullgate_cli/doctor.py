@@ -310,7 +310,7 @@ def _oldest_check(kind: str, documents: list[Document]) -> str:
 
 
 def _judge(kind: str, document: Document) -> Finding | None:
-    """What is not well with a resource; None where all is."""
+    """The finding about a resource; None if it is well."""
     from pullgate.resources.conditions import read_condition
 
     metadata = document["metadata"]

@@ -70,7 +70,7 @@ async def serve_folder(
             ReconcileSettings(
                 settings.external_url,
                 usage_interval=timedelta(minutes=1),
-                # Whoever writes the folder starts the process: its identity is theirs.
+                # The folder's writer starts the process, so its identity is the writer's.
                 own_identity=frozenset({"*"}),
                 tenants=TenantPolicy(networks=networks),
                 proxy_ca=ca,
@@ -163,7 +163,7 @@ async def _is_unknown(store: FolderStore) -> bool:
 
 
 async def _write_public_key(store: FolderStore, directory: Path) -> None:
-    """Whoever has this key can check a license file offline."""
+    """Write the public key, which checks a license file offline."""
     document = await store.get(LICENSE_KEY)
     if document is not None:
         with contextlib.suppress(ValueError):
@@ -172,7 +172,7 @@ async def _write_public_key(store: FolderStore, directory: Path) -> None:
 
 
 async def _count(proxy: Proxy, reconciler: Reconciler) -> None:
-    """What the proxy counted goes into each License's status."""
+    """Pass the proxy's counts to each License's status."""
     last, more = 0, False
     while True:
         if not more:

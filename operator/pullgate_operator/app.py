@@ -93,7 +93,7 @@ class Operator:
         self._work: asyncio.Task[None] | None = None
         """None for a standby, and until the first lists are in."""
         self._failure: BaseException | None = None
-        """Of the work."""
+        """The exception that ended the work."""
         self._main: asyncio.Task[Any] | None = None
         self._deaf: Counter[str] = Counter()
 
@@ -143,7 +143,7 @@ class Operator:
                     stop_flag=self._stop,
                 )
             except Exception as error:
-                # What it left behind in the loop would come to no end: another process begins anew.
+                # kopf left tasks in the loop that would never end: exit, and let another process begin anew.
                 raise WatchingEnded(str(error.args[0]) if error.args else type(error).__name__) from error
             if self._failure is not None:
                 raise self._failure
@@ -270,14 +270,14 @@ class Operator:
                 self._deaf[kind] = self._deaf[kind] + 1 if unseen and self._watches.events[kind] == told[kind] else 0
 
     async def _audit_lists(self, store: ClusterStore) -> None:
-        """What came between the operator's own list and kopf's watch."""
+        """Find changes between the operator's own list and kopf's watch: audit each kind that kopf has listed."""
         while True:
             for kind in sorted(await self._watches.wait_for_list()):
                 if await self._audit(store, kind) is None and kind not in self._watches.absent:
                     asyncio.get_running_loop().call_later(LIST_AGAIN_SECONDS, self._watches.note_list, kind)
 
     async def _audit(self, store: ClusterStore, kind: str) -> int | None:
-        """How many changes were not told; None where nobody knows."""
+        """The number of changes that the watch missed; None if the audit failed."""
         try:
             return await store.audit(kind)
         except (StoreUnavailable, Gone) as error:

@@ -1,4 +1,4 @@
-"""What kopf logs of an API server that refuses: its words, without a traceback each time, and as what it is."""
+"""Shorten kopf's logs of an API server that refuses: no traceback, and a retry is a warning."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FILTER = _Brief()
 
 
 def keep_kopf_brief() -> None:
-    """For root's handlers: no traceback of an exception of kopf's own, and a request that is tried again is a warning.
+    """For root's handlers: no traceback of kopf's own exceptions, and a request that is retried is a warning.
 
-    Its words say all that there is to say.
+    The message alone says enough.
     """
     for handler in logging.getLogger().handlers:
         handler.addFilter(_FILTER)

@@ -11,7 +11,7 @@ class WatchState:
     """The watch of a leader."""
 
     alive: bool
-    """Whether every kind is watched, and no change was missed that the audit found."""
+    """True if every kind is watched, and repeated audits found no missed changes."""
     age: float | None
     """Seconds since the last event; None before the first."""
     problem: str = ""

@@ -1,1 +1,1 @@
-"""What tests stand on: images, upstreams that can be made to fail, real clients. Real servers, no patched functions."""
+"""The base of the tests: images, upstreams that fail on demand, real clients. Real servers, no patched functions."""

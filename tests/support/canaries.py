@@ -1,8 +1,8 @@
-"""Secrets of tests, which are known by sight, and the search for them where none may stand.
+"""Secrets of tests, recognizable by their form, and the search for them in places that may hold none.
 
-Every credential of a test has `CANARY` in it: what makes a Secret for a test takes no other (`canary`). License keys,
-tokens, private keys and Authorization values are known by their own form. What is found is told by place and kind, and
-never repeated.
+Every credential of a test contains `CANARY`: code that makes a Secret for a test takes no other (`canary`). License
+keys, tokens, private keys and Authorization values are known by their own form. A finding names place and kind, and
+never repeats the secret.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Kind:
     pattern: re.Pattern[str]
 
     def finds(self, text: str) -> Iterator[re.Match[str]]:
-        """Where `text` may hold one."""
+        """The places in `text` that may hold one."""
         return self.pattern.finditer(text) if any(sign in text for sign in self.signs) else iter(())
 
 
@@ -95,7 +95,7 @@ def find_secret(text: str, also: Iterable[str] = ()) -> str | None:
 
 
 def _holds_key(encoded: str) -> bool:
-    """Whether base64 that may begin anywhere holds a license key."""
+    """True if base64 text, which may begin at any offset, holds a license key."""
     plain = encoded.translate(str.maketrans("-_", "+/"))
     for start in range(4):
         part = plain[start:]
@@ -120,7 +120,7 @@ class Finding:
 
 
 FOUND: Final[list[Finding]] = []
-"""What was found and not yet told; the plugin fails the test, or the run, that it belongs to."""
+"""Findings not yet reported; the plugin fails the test, or the run, that they belong to."""
 
 
 def look(place: str, text: str | bytes, also: Iterable[str] = ()) -> None:
@@ -131,7 +131,7 @@ def look(place: str, text: str | bytes, also: Iterable[str] = ()) -> None:
 
 
 def require_none(where: str) -> None:
-    """Raises AssertionError where anything was found since the last call."""
+    """Raises AssertionError if anything was found since the last call."""
     found, FOUND[:] = list(FOUND), []
     assert not found, f"secrets after {where}: " + "; ".join(map(str, dict.fromkeys(found)))
 
@@ -142,7 +142,7 @@ def search_tree(path: Path, also: Iterable[str] = ()) -> list[Finding]:
 
 
 def product_files(path: Path) -> Iterator[Path]:
-    """What the product wrote below `path`: folders `.pullgate` without their Secrets, caches, logs, core files."""
+    """The product's files below `path`: folders `.pullgate` without their Secrets, caches, logs, core files."""
     for file in _files(path):
         inside = str(file).rpartition("/.pullgate/")[2]
         own = inside != str(file) and not inside.startswith("secrets/")

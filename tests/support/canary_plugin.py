@@ -1,7 +1,7 @@
 """After each test, and after all of them: no secret in what was logged, printed, answered, kept or counted.
 
-What is looked at while tests run (`canaries.look`): each answer of the proxy, its access log and metrics, the output of
-each command and program. What is looked at here: log records, captured output, and at the end all files of the product.
+While tests run, `canaries.look` searches each answer of the proxy, its access log and metrics, and the output of each
+command and program. This plugin searches log records, captured output, and at the end all files of the product.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.support.canaries import FOUND, look, require_none, search_product_fil
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """What a test or its fixtures printed: the product's output, where it ran in the test's own process."""
+    """Search what a test or its fixtures printed: the product's output, if it ran in the test's own process."""
     report = yield
     if report.passed:  # what failed shows what it compared
         for title, text in report.sections:
@@ -26,7 +26,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(autouse=True)
 def no_secret_leaves_the_product(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a test does: neither what is logged meanwhile nor what the product answers or prints holds a secret."""
+    """During any test, no log record, answer or output of the product holds a secret."""
     yield
     for when in ("setup", "call"):
         for record in caplog.get_records(when):

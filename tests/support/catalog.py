@@ -16,7 +16,7 @@ STABLE = "1.4.2"
 
 
 class Upstream(Protocol):
-    """What can be seeded: a DockerRegistry or a ScriptedRegistry."""
+    """An upstream that can be seeded: a DockerRegistry or a ScriptedRegistry."""
 
     async def push(self, repository: str, tag: str | None, image: Image) -> str:
         """Push `image`."""
@@ -41,7 +41,7 @@ def catalog() -> dict[tuple[str, str], Image]:
 
 @functools.cache
 def referrers() -> tuple[Image, ...]:
-    """What refers to my-org/api:1.4.2 (its index): an SBOM and a signature, untagged."""
+    """The referrers of my-org/api:1.4.2 (its index): an SBOM and a signature, untagged."""
     subject = catalog()[API, STABLE]
     return artifact(subject), artifact(subject, "application/vnd.example.signature", b"a signature")
 

@@ -41,7 +41,7 @@ class Broken:
     rule: str
     document: Document
     words: str
-    """What the API server's answer holds."""
+    """Words that the API server's answer contains."""
 
 
 BROKEN = (

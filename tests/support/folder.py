@@ -48,7 +48,7 @@ class Folder:
         return self.path / ".pullgate" / path
 
     def reasons(self, name: str) -> list[str]:
-        """Of the events of the resources with this name."""
+        """The reasons of the events of the resources with this name."""
         return [reason for key, reason, _ in self.events if key.name == name]
 
 

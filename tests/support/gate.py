@@ -84,7 +84,7 @@ def license_(name: str, *entitlements: Document, namespace: str = APP, **spec: A
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back."""
+    """The proxy's answer to one request."""
 
     status: int
     reason: str

@@ -14,14 +14,14 @@ EXAMPLES = ROOT / "examples" / "registries"
 
 
 def values_of(guide: Guide) -> dict[str, str]:
-    """What the page and the example are filled in with."""
+    """The values for the page and the example."""
     values = {"name": guide.type.lower(), "app": "my-app", "repository": "my-org/api", "tag": "1.4.0"}
     host = guide.host or REGISTRY_TYPES[guide.type].host or ""
     return values | {"host": host, "user": guide.user_example, "token": "put-the-token-here", "org": "my-org"}
 
 
 def example_values_of(guide: Guide) -> dict[str, str]:
-    """What an example is filled in with, so that it could be applied as it is."""
+    """The values for an example, with which it could be applied as it is."""
     ids = {"account": "123456789012", "project": "my-project", "number": "123456789012", "pool": "pullgate"}
     ids |= dict.fromkeys(("tenant", "client"), "00000000-0000-0000-0000-000000000000")
     return {**values_of(guide), **ids, "key": "put the JSON key here", "repository": "my-org/**"}

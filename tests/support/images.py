@@ -69,11 +69,11 @@ class Image:
     children: tuple[Image, ...] = ()
     """An index's manifests."""
     platform: str = "linux/amd64"
-    """What an index says of this image."""
+    """The platform that an index states for this image."""
 
     @property
     def descriptor(self) -> Json:
-        """What an index or a subject says of this manifest."""
+        """The descriptor of this manifest, for an index or a subject."""
         return descriptor(self.media_type, self.manifest)
 
     @property
@@ -231,7 +231,7 @@ def artifact(
 
 
 def referrers_index(referrers: Sequence[Image]) -> Image:
-    """What lists `referrers`: the answer of the referrers API, and the content of a fallback tag."""
+    """The index that lists `referrers`: the answer of the referrers API, and the content of a fallback tag."""
     named = []
     for referrer in referrers:
         document = referrer.document

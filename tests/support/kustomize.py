@@ -1,4 +1,4 @@
-"""What `kubectl kustomize` makes of the folders in deploy/, as documents."""
+"""The output of `kubectl kustomize` for the folders in deploy/, as documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the registry types showed, kept for the table of docs/registries: (type, column) in JSON files."""
+"""Results of the registry types' tests, kept for the table of docs/registries: (type, column) in JSON files."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Authority:
         return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def server(self, names: Sequence[str] = LOOPBACK, *, expired: bool = False) -> ssl.SSLContext:
-        """What a server for `names` (DNS names and IP addresses) speaks TLS with."""
+        """The TLS context of a server for `names` (DNS names and IP addresses)."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.TemporaryDirectory() as directory:
             certificate, key = self.write_pair(Path(directory), names, expired=expired)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 
 USER: Final = 65532
-"""Who runs the image, and deploy/manifests."""
+"""The uid that the image and deploy/manifests run as."""
 _DROP: Final = f"setpriv --reuid={USER} --regid={USER} --clear-groups --bounding-set=-all --no-new-privs"
 _REPOSITORY: Final = Path(__file__).parents[2]
 
 
 def unprivileged(empty: Path) -> list[str]:
-    """What stands before such a command; `empty` is a folder that nobody uses, for a mount of its own.
+    """The prefix of a command that runs without privileges; `empty` is an unused folder, for a mount of its own.
 
     A folder on the way to Python that is for root alone (/root) is opened to all in a namespace of mounts that only
     the command sees.

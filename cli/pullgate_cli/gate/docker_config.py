@@ -25,14 +25,14 @@ _HELPER = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
 class DockerLogins:
-    """What `docker login` left behind."""
+    """The logins that `docker login` stored."""
 
     def __init__(self, config: dict[str, Any], path: Path) -> None:
         self._config, self._path = config, path
 
     @classmethod
     def load(cls) -> DockerLogins:
-        """$DOCKER_CONFIG/config.json or ~/.docker/config.json; nothing where there is none. Raises PlaceError."""
+        """$DOCKER_CONFIG/config.json or ~/.docker/config.json; no logins if there is none. Raises PlaceError."""
         path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
         try:
             with path.open("rb") as file:
@@ -57,7 +57,7 @@ class DockerLogins:
         return cls(config, path)
 
     async def find(self, host: str) -> Credentials | None:
-        """The login for `host` (canonical); None where there is none. Raises PlaceError for a helper that fails."""
+        """The login for `host` (canonical); None if there is none. Raises PlaceError for a helper that fails."""
         helper = (self._config.get("credHelpers") or {}).get(host) or self._config.get("credsStore")
         if helper:
             found = await self._ask(str(helper), HUB_KEY if host == "docker.io" else host)

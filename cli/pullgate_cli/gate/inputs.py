@@ -20,7 +20,7 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What was found, in the order in which it was named, and where."""
+    """The images that were found, in the order in which they were named, and where each is named."""
 
     names: tuple[str, ...]
     places: dict[str, tuple[Place, ...]]
@@ -78,7 +78,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 async def _render(chart: str, values: Sequence[str]) -> str:
-    """What `helm template` makes of a chart: a folder, an archive, or oci://…"""
+    """The output of `helm template` for a chart: a folder, an archive, or oci://…"""
     options = [word for file in values for word in ("--values", file)]
     try:
         process = await asyncio.create_subprocess_exec(

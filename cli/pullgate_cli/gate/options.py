@@ -79,14 +79,14 @@ _PROBE = (
 
 
 def input_options(command: Command) -> Command:
-    """Where images are named."""
+    """Add the options that name images."""
     for option in reversed(_INPUT):
         command = option(command)
     return command
 
 
 def probe_options(command: Command) -> Command:
-    """How they are tested, and told."""
+    """Add the options for the tests and the report."""
     for option in reversed(_PROBE):
         command = option(command)
     return command

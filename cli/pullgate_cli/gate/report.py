@@ -1,4 +1,4 @@
-"""What a gate found, and how it is told: JSON, YAML, Markdown, JUnit, SARIF, GitHub's annotations."""
+"""The report of a gate, in its formats: JSON, YAML, Markdown, JUnit, SARIF, GitHub's annotations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an image is named."""
+    """A place that names an image."""
 
     file: str
     line: int
@@ -58,16 +58,16 @@ class Report:
         return f"{sum(result.passed for result in results)}/{len(results)} passed"
 
     def notices(self) -> list[tuple[str, str]]:
-        """Who, and what the proxy says to the tests as it; each sentence once."""
+        """(License or "vendor", the proxy's notice to its tests); each once."""
         return list(dict.fromkeys((run.who, r.notice) for run in self.runs for r in run.results if r.notice))
 
     def failures(self) -> list[tuple[str, ImageResult]]:
-        """Who, and what failed."""
+        """(License or "vendor", the failed result)."""
         return [(run.who, result) for run in self.runs for result in run.results if not result.passed]
 
 
 def actors_of(reason: str) -> list[str]:
-    """Whose move it is."""
+    """The actors who must act."""
     from pullgate.faults import FAULTS
 
     fault = FAULTS.get(reason)

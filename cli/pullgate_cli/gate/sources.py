@@ -1,4 +1,4 @@
-"""Who is asked for the images: the Registries of a place, its proxy as a customer, or docker's own logins."""
+"""The sources that images are tested at: the Registries of a place, its proxy as a customer, or docker's own logins."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Target = ProbeTarget | ImageResult
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """How the proxy is reached, where the options say it."""
+    """How to reach the proxy, if the options say it."""
 
     url: str = ""
     ca_pem: str | None = field(default=None, repr=False)
@@ -91,7 +91,7 @@ async def _fetch_licenses(place: Place, who: tuple[str, ...]) -> list[Document]:
 
 
 def _counts(spec: Mapping[str, Any]) -> bool:
-    """Whether a License is one of `all`: who may not pull anyway is not asked."""
+    """True if `all` includes this License: one that may not pull now is left out."""
     from pullgate.resources.fields import parse_time
 
     now, begin, end = datetime.now(UTC), spec.get("notBefore"), spec.get("expiresAt")

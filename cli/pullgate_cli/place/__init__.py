@@ -1,1 +1,1 @@
-"""Where the resources are that a command speaks of: a cluster, or a folder that `pullgate standalone` serves."""
+"""The place of a command's resources: a cluster, or a folder that `pullgate standalone` serves."""

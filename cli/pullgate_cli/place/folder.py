@@ -47,7 +47,7 @@ class Folder:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong in its files: file, line, field and fix."""
+        """The problems in its files: file, line, field and fix."""
         return tuple(str(problem) for problem in self._content.problems)
 
     async def list(self, kind: str, namespace: str | None) -> list[Document]:

@@ -24,7 +24,7 @@ PASSED, FAILED, COULD_NOT_RUN = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which place a command means."""
+    """The place that a command means."""
 
     folder: Path | None
     kubeconfig: Path | None

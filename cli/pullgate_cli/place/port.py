@@ -1,4 +1,4 @@
-"""What commands need of a place."""
+"""The interface of a place, as commands use it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Place(Protocol):
 
     @property
     def title(self) -> str:
-        """What it is, for people."""
+        """The place in words, for people."""
         ...
 
     async def list(self, kind: str, namespace: str | None) -> list[Document]:
@@ -42,7 +42,7 @@ class Place(Protocol):
         ...
 
     async def create(self, document: Document) -> str:
-        """A new resource; what was done, in words. Raises PlaceError where it is there already."""
+        """Create a resource; returns what was done, in words. Raises PlaceError if it exists already."""
         ...
 
     async def change(self, key: Key, patch: Mapping[str, Any]) -> str:

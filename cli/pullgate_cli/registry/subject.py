@@ -26,7 +26,7 @@ SECRET_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What the options say of a registry that is no resource yet."""
+    """The options' description of a registry that is no resource yet."""
 
     type: str
     host: str | None
@@ -38,7 +38,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A Registry and how its upstream is spoken to."""
+    """A Registry and how to connect to its upstream."""
 
     resource: Registry
     config: UpstreamConfig
@@ -47,16 +47,16 @@ class Subject:
     fix: str = ""
     reason: str = ""
     issued: Issued | None = None
-    """The token that was asked for just now, and how long that took."""
+    """The token that was requested just now; `seconds` is how long that took."""
     seconds: float = 0.0
     was_issued: bool = False
-    """Whether the credentials are a token, asked for now or before, and not what the vendor wrote."""
+    """True if the credentials are a token, requested now or before, and not what the vendor wrote."""
 
 
 def description_options(command: Command) -> Command:
     """`--type`, `--host`, `--username`, `--password-stdin`, `--plain-http`, `--ca`: the command gets `described`.
 
-    It is None where they say nothing.
+    `described` is None if none of them is given.
     """
 
     def wrapped(

@@ -107,7 +107,7 @@ class Leadership:
         return time.monotonic() - self._seen[1] > float(spec.get("leaseDurationSeconds") or LEASE_SECONDS)
 
     def _spec(self, before: dict[str, Any]) -> dict[str, Any]:
-        """What follows `before`, which is empty for a new Lease."""
+        """The spec that follows `before`, which is empty for a new Lease."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         keeps = before.get("holderIdentity") == self._identity
         return {

@@ -11,11 +11,11 @@ from pullgate_operator.handlers.hub import HANDLERS, hub_of
 
 
 def is_ours(spec: kopf.Spec, **_: Any) -> bool:
-    """True if it is of our group."""
+    """True if the CRD is of our group."""
     return bool(spec.get("group") == API_VERSION.partition("/")[0])
 
 
 @kopf.on.event("apiextensions.k8s.io", "v1", "customresourcedefinitions", when=is_ours, registry=HANDLERS)
 async def take_crd(event: kopf.RawEvent, spec: kopf.Spec, memo: Any, **_: Any) -> None:
-    """What is there, comes, changes or goes."""
+    """A CRD was listed, added, changed or deleted."""
     hub_of(memo).note_kind(spec["names"]["kind"], present=event["type"] != "DELETED")

@@ -1,4 +1,4 @@
-"""What every handler needs: the registry that it is in, and what it tells the operator."""
+"""The base of every handler: kopf's registry of handlers, and the interface to the operator."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Hub(Protocol):
         """kopf stops: end the work."""
 
     def log_in(self) -> kopf.AiohttpSession:
-        """Where the API server is, and a session that has the operator's credentials."""
+        """A session with the API server's address and the operator's credentials."""
 
     def take(self, kind: str, event: kopf.RawEvent) -> None:
         """An event of a watch."""
 
     def note_kind(self, kind: str, *, present: bool) -> None:
-        """Whether the API server knows a kind of ours."""
+        """Note if the API server knows a kind of ours."""
 
 
 def make_memo(hub: Hub) -> kopf.Memo:
-    """What kopf hands to each handler."""
+    """The memo that kopf passes to each handler."""
     return kopf.Memo(hub=hub)
 
 

@@ -13,5 +13,5 @@ from pullgate_operator.handlers.hub import HANDLERS, hub_of
 
 @kopf.on.event(API_VERSION, PLURALS["ImageTest"], registry=HANDLERS)
 async def take_image_test(event: kopf.RawEvent, memo: Any, **_: Any) -> None:
-    """What is there, comes, changes or goes."""
+    """An ImageTest was listed, added, changed or deleted."""
     hub_of(memo).take("ImageTest", event)

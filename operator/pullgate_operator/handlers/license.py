@@ -13,5 +13,5 @@ from pullgate_operator.handlers.hub import HANDLERS, hub_of
 
 @kopf.on.event(API_VERSION, PLURALS["License"], registry=HANDLERS)
 async def take_license(event: kopf.RawEvent, memo: Any, **_: Any) -> None:
-    """What is there, comes, changes or goes."""
+    """A License was listed, added, changed or deleted."""
     hub_of(memo).take("License", event)

@@ -12,5 +12,5 @@ from pullgate_operator.handlers.hub import HANDLERS, hub_of
 
 @kopf.on.event("v1", PLURALS["Namespace"], registry=HANDLERS)
 async def take_namespace(event: kopf.RawEvent, memo: Any, **_: Any) -> None:
-    """What is there, comes, changes or goes."""
+    """A Namespace was listed, added, changed or deleted."""
     hub_of(memo).take("Namespace", event)

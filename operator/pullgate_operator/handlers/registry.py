@@ -13,5 +13,5 @@ from pullgate_operator.handlers.hub import HANDLERS, hub_of
 
 @kopf.on.event(API_VERSION, PLURALS["Registry"], registry=HANDLERS)
 async def take_registry(event: kopf.RawEvent, memo: Any, **_: Any) -> None:
-    """What is there, comes, changes or goes."""
+    """A Registry was listed, added, changed or deleted."""
     hub_of(memo).take("Registry", event)

@@ -29,7 +29,7 @@ LATE_SECONDS: Final = SERVER_SECONDS + 120
 
 
 class Watches:
-    """What is known of the watch of each kind."""
+    """The state of the watch of each kind."""
 
     def __init__(
         self, kinds: Iterable[str], begin_again: Callable[[], None], clock: Callable[[], float] = time.monotonic
@@ -127,7 +127,7 @@ class Watches:
 
     @property
     def problem(self) -> str:
-        """What is not watched and why; empty where all is well."""
+        """The kinds that are not watched, and why; empty if all are."""
         words = {kind: f"{kind} is watched no more" for kind in self.lost}
         words |= {kind: f"{kind} is not watched yet" for kind in self._kinds.values() if kind not in self._asked}
         words |= {kind: f"{kind} is not watched: {why}" for kind, why in self._problems.items()}

@@ -1,1 +1,1 @@
-"""What is to be done, as functions of what is and of the time. No I/O, no clock; chance comes in as an argument."""
+"""Plans: pure functions of the present state and the time. No I/O, no clock; random values are arguments."""

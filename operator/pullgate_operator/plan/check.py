@@ -47,12 +47,12 @@ PERMANENT = (
     faults.RepositoryUnknown,
     faults.ReferenceInvalid,
 )
-"""What no new try mends: somebody must act."""
+"""Faults that no retry mends: somebody must act."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The last check, and what it was made with."""
+    """The last check, and the settings that it used."""
 
     config: UpstreamConfig
     at: datetime
@@ -70,7 +70,7 @@ class Checked:
     """spec.repositories: one of them may prove the login."""
 
     def is_of(self, config: UpstreamConfig | None, spec: RegistrySpec, source: str) -> bool:
-        """Whether it tells of these settings."""
+        """True if the check used these settings."""
         if config is None or spec.check.image != self.image or source != self.source:
             return False
         if self.result.unproven and spec.repositories != self.repositories:
@@ -81,7 +81,7 @@ class Checked:
 
     @property
     def fault(self) -> faults.Fault | None:
-        """What went wrong first."""
+        """The login's fault, else the image's; None if both went well."""
         return self.result.fault or self.image_fault
 
 

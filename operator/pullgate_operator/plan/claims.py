@@ -1,4 +1,4 @@
-"""Who holds which host and domain, and who refers to which Secret. A change costs O(1) in the number of Registries.
+"""The Registries by host, domain and Secret. A change costs O(1) in the number of Registries.
 
 The first claim of a domain holds: a record (`DomainClaim`) names its Registry. A domain without a record, as after an
 upgrade from a version that wrote none, is the oldest Registry's.
@@ -24,7 +24,7 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one Registry claims."""
+    """The claims of one Registry."""
 
     created: datetime
     name: Name

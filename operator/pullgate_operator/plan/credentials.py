@@ -26,16 +26,16 @@ WARNING_DAYS: Final = (1, 7, 30)
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a Registry's credentials come to."""
+    """A Registry's credentials, read from its Secrets."""
 
     credentials: Credentials | Exchange | None
-    """None: anonymous. An exchange: they are yet to be asked for."""
+    """None: anonymous. An exchange: request a token with it first."""
     ca_pem: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Usable:
-    """What the proxy is given."""
+    """The credentials that the proxy receives."""
 
     credentials: Credentials | None
     ca_pem: str | None = field(repr=False)
@@ -104,7 +104,7 @@ def _of_secret(resource: Registry, secret: Document | None) -> Credentials | Exc
 
 
 def use(found: Resolved | CredentialsInvalid, renewal: Renewal | None, now: datetime) -> Usable | None:
-    """What can be shown to the upstream now."""
+    """The credentials to send to the upstream now; None if there are none."""
     if isinstance(found, CredentialsInvalid):
         return None
     credentials = found.credentials
@@ -138,7 +138,7 @@ def _data(secret: Document, name: str) -> dict[str, bytes]:
 
 
 def source_of(resource: Registry) -> str:
-    """Where the credentials come from, in words."""
+    """The source of the credentials, in words."""
     credentials = resource.spec.credentials
     if credentials.secret_ref is not None:
         return f"Secret {credentials.secret_ref.name}"
@@ -168,12 +168,12 @@ def put_available(
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """When what a Registry logs in with ends, as far as that is known."""
+    """When a Registry's credentials end; None if that is unknown."""
 
     shown: datetime | None = None
-    """What the upstream is shown: the vendor's own password, or a token that is renewed."""
+    """End of what the upstream receives: the vendor's own password, or a token that is renewed."""
     written: datetime | None = None
-    """What the vendor wrote and nobody renews: that password, or the keys that the token is asked for with."""
+    """End of what the vendor wrote and nobody renews: that password, or the keys that request the token."""
 
 
 def known_ends(secret: Document | None, usable: Usable | None, asked: datetime | None) -> Ends:
@@ -194,13 +194,13 @@ def known_ends(secret: Document | None, usable: Usable | None, asked: datetime |
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What is known of the end of credentials, and what is to be said of it."""
+    """The end of the credentials, as far as it is known, and the warnings about it."""
 
     ends: Ends = Ends()
     warned_days: int | None = None
     events: tuple[Event, ...] = ()
     next_step: datetime | None = None
-    """When there is more to warn of."""
+    """When the next warning is due."""
 
 
 def put_ending(

@@ -39,14 +39,14 @@ class Problem:
     reason: str
     message: str
     may_come: bool = False
-    """Whether it is something that the test names and that is not there yet."""
+    """True if the test names something that does not exist yet."""
     awaited: Key | None = None
     """The License that it waits for; None: anything else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that came to its end."""
+    """A completed run."""
 
     started_at: datetime
     seconds: float
@@ -54,11 +54,11 @@ class Finished:
     results: tuple[ImageResult, ...] = field(default=(), repr=False)
     problem: Problem | None = None
     retry_at: datetime | None = None
-    """Where there is a problem."""
+    """Set if there is a problem."""
     marks: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Image -> `Sources.mark` at its begin."""
     patient: bool = False
-    """Whether it waited for what is not there yet: it says nothing once the wait is over."""
+    """True if the run waited for something that does not exist yet. Once the wait is over, a new run replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class ImageTestPlan:
     plan: Plan
     run: bool
     patient: bool
-    """Whether that run shall wait for what is not there yet, and not tell of it as a failure."""
+    """True if that run shall wait for what does not exist yet, and not report it as a failure."""
 
 
 def plan_image_test(
@@ -80,9 +80,9 @@ def plan_image_test(
     came: bool = False,
     wait: timedelta = WAIT,
 ) -> ImageTestPlan:
-    """Decide. `finished` is the last run of this process that the status may not tell of yet.
+    """Compute the status, and if a run is due. `finished`: this process's last run, perhaps not in the status yet.
 
-    `came`: what the last run lacked is there now. `wait`: how long a test waits for what it names.
+    `came`: what the last run lacked exists now. `wait`: how long a test waits for what it names.
     """
     conditions = Conditions(resource.status.conditions, resource.metadata.generation, now)
     begun = conditions.find("Reconciling")
@@ -137,7 +137,7 @@ def _lacking(finished: Finished | None, generation: int) -> bool:
 
 
 def _is_patient(conditions: Conditions, wait: timedelta) -> bool:
-    """Whether what is not there yet may still come in time."""
+    """True while the wait for what does not exist yet goes on."""
     begun = conditions.find("Reconciling")
     if begun is None:
         return conditions.find("Stalled") is None

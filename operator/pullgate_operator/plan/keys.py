@@ -1,4 +1,4 @@
-"""Which license key is the current one, which are replaced, and when that changes next."""
+"""Choose the current license key and the replaced ones, and when that changes next."""
 
 from __future__ import annotations
 

@@ -38,12 +38,12 @@ class LicenseInputs:
     signing_key: tuple[str, str] = field(repr=False)
     """Private and public key, PEM."""
     hosts: tuple[str, ...]
-    """Where customers pull by default: the proxy, and the namespace's custom domains."""
+    """The hosts that customers pull from by default: the proxy's, and the namespace's custom domains."""
     registries: frozenset[str]
     """The names of the namespace's Registries."""
     now: datetime
     usage: Usage | None = None
-    """What the proxies counted; None where none told of it."""
+    """The proxies' counts; None if none has reported any."""
     usage_interval: timedelta = timedelta(minutes=10)
     issued: tuple[datetime, ...] = ()
     """When this process issued keys of it, whatever became of them."""
@@ -118,7 +118,7 @@ def _keys_field(keys: Iterable[KeyStatus]) -> dict[str, Any]:
 
 
 def _kept(resource: License) -> dict[str, Any]:
-    """What others, or this plan at another time, put in the status."""
+    """The fields that others, or an earlier plan, put in the status."""
     before = resource.status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     return {**before, "observedGeneration": resource.metadata.generation}
 
@@ -170,7 +170,7 @@ def _put_ready(conditions: Conditions, inputs: LicenseInputs, keys: KeyPlan) -> 
 
 
 def _put_too_large(conditions: Conditions, size: int) -> None:
-    """What is issued stays as it is: a file that cannot be read back would cost a new key each time."""
+    """Leave the issued Secrets as they are: a file that cannot be read back would cost a new key each time."""
     message = (
         f"the license file would have {size // 1024} KiB, and may have {FILE_LIMIT // 1024}; "
         "write spec.entitlements with globs, or name fewer spec.pullSecret.hosts"
@@ -258,7 +258,7 @@ def _build_secrets(inputs: LicenseInputs, keys: KeyPlan) -> tuple[Document, Docu
 
 
 def license_file_facts(resource: License, keys: KeyPlan, hosts: Iterable[str]) -> dict[str, Any]:
-    """What the license file says: the License's public facts and the key."""
+    """The content of the license file: the License's public facts and the key."""
     spec = resource.spec
     return without_empty(
         {

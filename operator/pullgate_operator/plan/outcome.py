@@ -1,4 +1,4 @@
-"""What a plan asks for, whatever resource it is about."""
+"""The result of a plan, the same for every kind of resource."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What shall be; where it is so already, applying it writes nothing."""
+    """The desired state; if it is so already, applying it writes nothing."""
 
     status: Mapping[str, Any]
     secrets: tuple[Document, ...] = field(default=(), repr=False)
-    """Secrets that shall stand as given."""
+    """Secrets that shall exist as given."""
     unwanted: tuple[tuple[str, str], ...] = ()
-    """Namespace and name of Secrets that shall not be."""
+    """Namespace and name of Secrets that shall not exist."""
     events: tuple[Event, ...] = ()
     due: datetime | None = None
-    """When time alone makes a difference next."""
+    """When to plan again, even if nothing changes."""
 
 
 @dataclass(slots=True)

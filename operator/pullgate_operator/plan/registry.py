@@ -56,31 +56,31 @@ class RegistryInputs:
     ca_secret: Document | None = field(repr=False)
     older_by_host: Name | None
     refusal: Refusal | None
-    """The refusal of a domain that it lists and does not hold."""
+    """The refusal of a domain that the Registry lists and does not hold."""
     checked: Checked | None
     now: datetime
     renewal: Renewal | None = None
-    """Of the token, where the credentials are an exchange."""
+    """The token's renewal, if the credentials are an exchange."""
     policy: TenantPolicy = DEFAULT_POLICY
     """The administrator's rules for the namespace."""
     least_interval: timedelta = LEAST_INTERVAL
-    """Between two checks, whatever spec.check.interval is."""
+    """The least time between two checks, whatever spec.check.interval is."""
     held: tuple[DomainClaim, ...] = ()
-    """The domains that it holds."""
+    """The domains that the Registry holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryPlan:
-    """A plan, and a check that shall be made."""
+    """A plan, and the check to make, if any."""
 
     plan: Plan
     check: UpstreamConfig | None
     source: str = ""
-    """Of the credentials that it is made with: `Usable.source`."""
+    """The source of the check's credentials: `Usable.source`."""
 
 
 def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
-    """Decide."""
+    """Compute the Registry's status, handoff Secret, events, next wake-up and the check that is due."""
     resource, now = inputs.resource, inputs.now
     conditions = Conditions(resource.status.conditions, resource.metadata.generation, now)
     found = find_credentials(inputs)
@@ -104,7 +104,7 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
             due = now
     check = config if due is not None and due <= now else None
     renew_at = inputs.renewal.renew_at if inputs.renewal is not None else None
-    # What runs already asks for this again at its end.
+    # A running check or renewal plans again when it ends.
     dates = (due, renew_at, ending.next_step)
     waits = usable is None and isinstance(found, Resolved) and (inputs.renewal is None or not inputs.renewal.failures)
     plan = Plan(
@@ -119,7 +119,7 @@ def plan_registry(inputs: RegistryInputs) -> RegistryPlan:
 
 
 def find_credentials(inputs: RegistryInputs) -> Resolved | CredentialsInvalid:
-    """What the Registry's credentials come to."""
+    """The Registry's credentials, or why there are none."""
     return resolve(inputs.resource, inputs.secret, inputs.ca_secret, own_identity=inputs.policy.own_identity)
 
 
@@ -183,7 +183,7 @@ def _put_check(conditions: Conditions, checked: Checked | None, resource: Regist
 
 
 def _holds_still(conditions: Conditions, resource: Registry) -> bool:
-    """Whether an earlier process has checked this generation: its word stands until the first check is done."""
+    """True if an earlier process has checked this generation: its result stands until the first check is done."""
     known = conditions.find("Reachable") is not None and conditions.find("Authenticated") is not None
     return known and resource.status.observed_generation == resource.metadata.generation
 
@@ -229,7 +229,7 @@ def _put_ready(conditions: Conditions, inputs: RegistryInputs, checked: Checked 
 
 
 def _image_failed_before(conditions: Conditions, resource: Registry) -> bool:
-    """Whether an earlier process found the login right and the image not: its word stands, as in `_holds_still`."""
+    """True if an earlier process found the login right and the image not: that stands, as in `_holds_still`."""
     ready = conditions.find("Ready")
     failed = resource.spec.check.image is not None and ready is not None and ready.reason in faults.FAULTS
     return failed and _holds_still(conditions, resource)

@@ -12,32 +12,32 @@ from pullgate.resources.fields import format_time
 FIRST_RETRY: Final = timedelta(seconds=5)
 LAST_RETRY: Final = timedelta(minutes=10)
 EARLIEST: Final = 0.6
-"""Share of a token's life after which it is renewed at the earliest; the rest is time for what fails."""
+"""Share of a token's life after which it is renewed at the earliest; the rest is time for retries."""
 SPREAD: Final = 0.15
 """Share over which renewals are spread, so that many tokens of one moment do not stay together."""
 UNSAID_LIFE: Final = timedelta(hours=1)
-"""Of a token whose end is not told."""
+"""The assumed life of a token if the provider does not state its end."""
 FORCED_APART: Final = timedelta(minutes=5)
 """A refused token is renewed at once, and the next one of a refusal not before this has passed."""
 
 PASSING: Final = frozenset({"ExchangeUnreachable", "ExchangeLimited", "ExchangeError"})
-"""What may mend itself: a token that still serves makes no condition False."""
+"""Failures that may pass: while the last token still serves, they make no condition False."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What is known of one exchange's token."""
+    """The state of one exchange's token."""
 
     renew_at: datetime
-    """When it is asked for (again)."""
+    """When to request it (again)."""
     issued: Issued | None = None
     issued_at: datetime | None = None
     failure: ExchangeFailed | None = None
-    """Of the last try; None once one went well."""
+    """The last attempt's failure; None after a success."""
     failures: int = 0
-    """In a row."""
+    """Failed attempts in a row."""
     forced_at: datetime | None = None
-    """When a refusal last made it be asked for early."""
+    """When a refusal last forced an early renewal."""
 
     def serves(self, now: datetime) -> bool:
         """True if there is a token that has not expired."""
@@ -78,7 +78,7 @@ def refused(before: Renewal, token: str, now: datetime) -> Renewal:
 
 
 def words_of_failure(renewal: Renewal, now: datetime) -> tuple[bool, str, str]:
-    """Whether credentials are available all the same, the reason, and the message."""
+    """Returns (True if credentials are available all the same, the reason, the message)."""
     error = renewal.failure
     if error is None:
         raise ValueError("no failure")

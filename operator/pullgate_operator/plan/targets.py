@@ -23,23 +23,23 @@ Targets = tuple[list[ProbeTarget], list[ImageResult]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A Registry and how its upstream is spoken to; or why it cannot be."""
+    """A Registry and how to connect to its upstream; or why that is impossible."""
 
     resource: Registry
     config: UpstreamConfig | None
     problem: str = ""
     fix: str = ""
     reason: str = "CredentialsMissing"
-    """Of the problem."""
+    """The problem's reason."""
     issued: Issued | None = None
-    """The token that was asked for just now."""
+    """The token that was requested just now."""
     was_issued: bool = False
-    """Whether the config's credentials are a token, asked for now or before, and not what the vendor wrote."""
+    """True if the config's credentials are a token, requested now or before, and not what the vendor wrote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What an image needs and is not there yet, and may come."""
+    """A thing that an image needs and that does not exist yet, but may come."""
 
     reason: str
     message: str
@@ -83,7 +83,7 @@ class Sources:
         return self._as_vendor(image, reference)
 
     def lack(self, image: str) -> Lack | None:
-        """What `image` needs of its Registry and is not there yet; None: it can be asked for, or is no image."""
+        """The thing that `image` lacks at its Registry; None: it can be pulled, or it is no image."""
         try:
             reference = parse_reference(image)
         except InvalidReference:

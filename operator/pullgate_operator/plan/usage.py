@@ -14,7 +14,7 @@ DAY = timedelta(hours=HOURS)
 
 @dataclass(frozen=True, slots=True)
 class UsagePlan:
-    """What the status shall say."""
+    """The usage to write to the status, and when to write again."""
 
     usage: UsageStatus | None
     keys: tuple[KeyStatus, ...]
@@ -24,9 +24,9 @@ class UsagePlan:
 def plan_usage(
     before: UsageStatus | None, keys: tuple[KeyStatus, ...], found: Usage | None, interval: timedelta, now: datetime
 ) -> UsagePlan:
-    """Decide. Between two writes of one License at least `interval` passes, however often it pulls.
+    """Compute the usage. Between two writes of one License at least `interval` passes, however often it pulls.
 
-    `found` is None where no proxy tells of it: what stands is kept until its day is over, then it counts nothing.
+    `found` is None if no proxy reports it: the last count stays until its day is over, then it is zero.
     """
     moment = now.replace(microsecond=0)
     if found is None:

@@ -26,7 +26,7 @@ class DomainRecords:
     async def settle(self, name: Name) -> None:
         """Bring the records of the domains that a Registry lists or held up to date. Raises StoreUnavailable.
 
-        The Registry may be gone. What it gave up is written for the next one, or removed.
+        The Registry may be gone. The record of a domain that it gave up is written for the next one, or removed.
         """
         for domain in self._claims.domains_about(name):
             lock = self._locks.setdefault(domain, asyncio.Lock())

@@ -32,19 +32,19 @@ from pullgate_operator.reconcile.tenants import Tenants
 IMAGE_LENGTH = 8 * 1024
 """Bytes that an image counts for, as it is compared with many patterns: more than 8 go to a thread."""
 LACKS = frozenset({"RegistryUnknown", "RegistryNotReady", "CredentialsMissing"})
-"""Reasons of images that nobody could be asked for."""
+"""Reasons of images that no upstream could be asked for."""
 BEHIND = frozenset({"PathInvalid", "KeyUnknown", "CredentialsMissing"})
-"""What a proxy says that has not seen a new Registry or License yet."""
+"""Reasons that a proxy gives while it has not seen a new Registry or License yet."""
 BEHIND_SECONDS = 3.0
 
 LATE_SECONDS = 30.0
-"""After which a run is begun again for which there was no room in the line."""
+"""Seconds after which a run that found no room in the queue is begun again."""
 
 log = logging.getLogger(__name__)
 
 
 class CannotRun(Exception):
-    """What a run needs is not there; it is tried again later."""
+    """A run lacks something that it needs; it is retried later."""
 
     def __init__(self, reason: str, message: str, *, may_come: bool = False, awaited: Key | None = None) -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ class CannotRun(Exception):
 
 
 class ImageTestReconciler:
-    """Gather, decide, apply. Runs are beside it: one for each test, a bounded number at once."""
+    """Gather, plan, apply. Runs are separate tasks: one for each test, a bounded number at once."""
 
     def __init__(
         self, store: Store, tenants: Tenants, clock: Clock, settings: ReconcileSettings, *, again: Callable[[Key], None]
@@ -61,7 +61,7 @@ class ImageTestReconciler:
         self._tenants = tenants
         self._slots = FairSlots("runs", settings.runs)
         self._running: dict[Key, tuple[int, asyncio.Task[None]]] = {}
-        """Generation, and the run."""
+        """Generation and task of each run."""
         self._finished: dict[Key, Finished] = {}
         self._waiting: dict[Key, Key | None] = {}
         """Tests that lack something, and the License that it is; None: any Registry of the app may be it."""
@@ -106,7 +106,7 @@ class ImageTestReconciler:
             self._again(test)
 
     async def _came(self, key: Key, resource: ImageTest) -> bool:
-        """Whether a Registry that the last run lacked is there now; notes whether the test waits for anything."""
+        """True if a Registry that the last run lacked is there now; notes what the test waits for."""
         finished, generation = self._finished.get(key), resource.metadata.generation
         if finished is not None and finished.generation != generation:
             finished = None

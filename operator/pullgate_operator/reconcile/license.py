@@ -21,7 +21,7 @@ from pullgate_operator.reconcile.signing import SigningReconciler
 from pullgate_operator.reconcile.usage import UsageLedger
 
 LOOK_AGAIN = timedelta(minutes=1)
-"""Where a License is there, and the watch does not tell it."""
+"""Interval to look again at a License that the server has and the watch missed."""
 
 
 def _issues(plan: Plan) -> bool:
@@ -29,7 +29,7 @@ def _issues(plan: Plan) -> bool:
 
 
 class LicenseReconciler:
-    """Gather, decide, apply."""
+    """Gather, plan, apply."""
 
     def __init__(
         self,
@@ -99,8 +99,8 @@ class LicenseReconciler:
     async def _forget(self, key: Key) -> datetime | None:
         """Delete the Secrets of a License that is gone, after the grace time; returns when to come again.
 
-        In a cluster the garbage collector deletes what was deleted on purpose, at once. Whatever is left has an owner
-        that this store does not see, which may be the store's mistake.
+        In a cluster, the garbage collector at once deletes the Secrets of a License that was deleted on purpose. Any
+        left over has an owner that this store does not see, which may be the store's mistake.
         """
         self._ledger.forget(key)
         ours = [secret for secret in await self._secrets(key) if secret is not None and is_ours(secret)]

@@ -68,12 +68,12 @@ class Reconciler:
 
     @property
     def settled(self) -> bool:
-        """Whether everything was worked on that is known of; checks of upstreams may still run."""
+        """True if everything known was reconciled; checks of upstreams may still run."""
         return self._synced and self._queue.idle
 
     @property
     def waiting(self) -> int:
-        """How many wait to be worked on."""
+        """The number of keys that wait to be reconciled."""
         return len(self._queue)
 
     async def take_usage(self, body: bytes) -> tuple[str, int, bool]:
@@ -147,7 +147,7 @@ class Reconciler:
     async def _begin(self) -> None:
         """The first full list is in: everything is looked at once, and what was left behind is removed.
 
-        What changed while nobody led goes first.
+        Changes from the time without a leader go first.
         """
         documents = await self._list_all()
         present = {Key.of(document) for document in documents}
@@ -232,7 +232,7 @@ class Reconciler:
                 self._queue.add_to_pass(license_key)
 
     def _facts_of_app(self, app: str) -> object:
-        """What the Licenses of an app depend on; not asked before all is known."""
+        """The facts that the Licenses of an app depend on; None before the first full list."""
         return (self._claims.domains_of(app), self._claims.names_in(app)) if self._synced else None
 
     def _note_secret(self, key: Key) -> None:
@@ -317,7 +317,7 @@ def _domain_of(key: Key) -> str | None:
 
 
 def _is_observed(document: Document) -> bool:
-    """Whether its status tells of it as it is."""
+    """True if its status is about its present generation."""
     observed = (document.get("status") or {}).get("observedGeneration")
     return bool(observed == document["metadata"].get("generation"))
 

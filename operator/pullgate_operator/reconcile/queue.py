@@ -1,4 +1,4 @@
-"""What is to be reconciled: each key at most once at a time, what changed first, and what time alone makes due."""
+"""Queue of keys to reconcile: each at most once at a time, changes first, and keys that fall due by time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Without it a new License waited 8 s for a pass of 3,000, as its event came in on
 
 
 class WorkQueue:
-    """Keys to work on: what changed, before what is only looked at again. Within both the namespaces take turns.
+    """Keys to work on: changed ones before those of a pass. Within both the namespaces take turns.
 
     A key that is added while it is worked on comes again afterwards, once.
     """
@@ -36,9 +36,9 @@ class WorkQueue:
         self._in_a_row = 0
         """Changes that were taken since the last key of a pass."""
         self._working: dict[Key, bool] = {}
-        """Whether it was taken as a change."""
+        """Keys being worked on -> True if taken as a change."""
         self._again: dict[Key, bool] = {}
-        """Whether it is added as a change."""
+        """Keys to queue again after the present work -> True if as a change."""
         self._failures: dict[Key, int] = {}
         self._failed_changes: set[Key] = set()
         self._due: dict[Key, datetime] = {}
@@ -48,7 +48,7 @@ class WorkQueue:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits and nothing is worked on; what is due later does not count."""
+        """True if no key waits or is worked on; keys that are due later do not count."""
         return not len(self) and not self._working
 
     def __len__(self) -> int:

@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 class RegistryReconciler:
-    """Gather, decide, apply. Checks run beside it, a bounded number at once."""
+    """Gather, plan, apply. Checks are separate tasks, a bounded number at once."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class RegistryReconciler:
         self._refusals = Refusals(time.monotonic)
         self._checked: dict[Key, Checked] = {}
         self._ends: dict[Key, tuple[Credentials, datetime, datetime | None]] = {}
-        """What a provider told of the end of static credentials, and when it was asked."""
+        """Static credentials, when the provider was asked for their end, and its answer."""
         self._running: dict[Key, tuple[tuple[UpstreamConfig, str | None], asyncio.Task[None]]] = {}
 
     async def reconcile(self, key: Key) -> datetime | None:
@@ -121,7 +121,7 @@ class RegistryReconciler:
         return dataclasses.replace(inputs, renewal=await self._renewal(key, inputs))
 
     async def _renewal(self, key: Key, inputs: RegistryInputs) -> Renewal | None:
-        """Of the token, where the credentials must be asked for; it is asked for if that is due."""
+        """The token's renewal, if the credentials are an exchange; starts one if it is due."""
         found = find_credentials(inputs)
         if not isinstance(found, Resolved) or found.credentials is None or isinstance(found.credentials, Credentials):
             self.renewals.forget(key)

@@ -55,7 +55,7 @@ class Renewals:
         on_done: Callable[[str], None] = lambda _: None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`on_done` is told `ok` or the reason of each try."""
+        """`on_done` receives `ok` or the reason of each attempt."""
         self._clock, self._ask_token, self._again, self._on_done = clock, ask_token, again, on_done
         self._chance = chance
         self._slots = FairSlots("tokens", AT_ONCE)
@@ -63,10 +63,10 @@ class Renewals:
         self._source_of: dict[Key, str] = {}
 
     def get(self, key: Key, exchange: Exchange, config: UpstreamConfig, handed: Handoff | None) -> Renewal:
-        """What is known of the token of Registry `key`; where it is due it is asked for, and `again` tells the end.
+        """The state of the token of Registry `key`. If it is due, requests a new one and calls `again` at the end.
 
-        `config` is how the Registry's host is reached. A token that was `handed` over before, by an earlier process
-        perhaps, goes on serving.
+        `config` says how to reach the Registry's host. A token that was `handed` over before, perhaps by an earlier
+        process, goes on serving.
         """
         source, now = fingerprint(exchange), self._clock()
         if self._source_of.get(key) not in {None, source}:

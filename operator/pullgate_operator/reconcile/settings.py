@@ -1,4 +1,4 @@
-"""What the reconcilers are told at their start."""
+"""The reconcilers' settings."""
 
 from __future__ import annotations
 

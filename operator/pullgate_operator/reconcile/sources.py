@@ -1,4 +1,4 @@
-"""Who can be asked for an app's images: its Registries with their credentials, and the proxy as a customer."""
+"""The sources of an app's images: its Registries with their credentials, and the proxy as a customer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Reader(Protocol):
-    """Where resources are read: a Store, or a place of the command line."""
+    """A reader of resources: a Store, or a place of the command line."""
 
     async def get(self, key: Key) -> Document | None:
         """A document, or None."""
@@ -66,15 +66,15 @@ async def gather_source(
 ) -> Source:
     """A Registry with the credentials of its Secret, or the token that the operator handed to the proxy.
 
-    Where there is none, or with `fresh`, the Secret's keys are exchanged by `issue`; a workload identity is the
-    operator's, and not to be had elsewhere. `networks` are the private ones that the upstream may be in.
+    If there is none, or with `fresh`, `issue` exchanges the Secret's keys. A workload identity is the operator's
+    alone, and serves nowhere else. `networks` are the private ones that the upstream may be in.
     """
     namespace, spec = resource.metadata.namespace, resource.spec
 
     async def secret(ref: Any) -> Document | None:
         return await reader.get(Key("Secret", namespace, ref.name)) if ref is not None else None
 
-    # Whether the operator's own identity may be used, its handoff tells.
+    # Assume that the operator's own identity may be used: without that there is no handoff.
     own, ca = await secret(spec.credentials.secret_ref), await secret(spec.tls.ca_secret_ref)
     found = resolve(resource, own, ca, own_identity=True)
     if isinstance(found, CredentialsInvalid):

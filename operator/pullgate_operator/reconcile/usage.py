@@ -1,4 +1,4 @@
-"""What all proxies together counted. A proxy that ended is still counted until its hours are over."""
+"""The counts of all proxies together. A proxy that ended still counts until its hours are over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pullgate.store.port import Key
 from pullgate.usage.poller import InvalidUsage
 
 Ask = Callable[[int], bytes]
-"""What a proxy's usage book answers to "after number N"."""
+"""Returns a usage book's answer to "after number N"."""
 
 
 @dataclass(slots=True)
@@ -28,14 +28,14 @@ class Proxy:
 
 
 class UsageLedger:
-    """By License, what each proxy told last."""
+    """The last counts of each proxy, by License."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._proxies: defaultdict[str, Proxy] = defaultdict(Proxy)
 
     def last_of(self, instance: str) -> int:
-        """Where to go on asking the run `instance` of a proxy."""
+        """The number after which to ask the run `instance` of a proxy."""
         return self._proxies[instance].last if instance in self._proxies else 0
 
     def take(self, body: bytes) -> tuple[set[Key], str, bool]:
@@ -54,7 +54,7 @@ class UsageLedger:
         return set(tallies), instance, more
 
     def of(self, key: Key) -> Usage | None:
-        """What is known of a License's use; None where no proxy told of it."""
+        """A License's usage; None if no proxy reported any."""
         tallies = [proxy.tallies[key] for proxy in self._proxies.values() if key in proxy.tallies]
         return add_up(tallies, self._clock().timestamp()) if tallies else None
 

@@ -80,7 +80,7 @@ class BlobCache:
         `first` is the first byte that is wanted; None: counted from the end. `begin`: whether it may be fetched.
         """
         flight = self.fetches.get(ask.place)
-        if flight is None and await self._is_proven(ask.place) and (found := await self._find(ask)) is not None:
+        if flight is None and self._is_proven(ask.place) and (found := await self._find(ask)) is not None:
             with contextlib.ExitStack() as stack:
                 stack.callback(found.file.close)
                 result = await self._check_place(ask)
@@ -107,11 +107,9 @@ class BlobCache:
             await self._check_place(ask)
         return url
 
-    async def _is_proven(self, place: Place) -> bool:
+    def _is_proven(self, place: Place) -> bool:
         """True if the upstream of `place` has delivered the blob once, whole."""
-        if self._places.told(place) is not None or self.keeper.is_proven(place):
-            return True
-        return self._places.told(place) is not None  # since the keeper was asked, which may be in another process
+        return self._places.told(place) is not None or self.keeper.is_proven(place)
 
     def _on_kept(self, place: Place) -> None:
         if self.store is not None:

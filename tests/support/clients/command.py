@@ -23,7 +23,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """What came of a command."""
+    """The result of a command."""
 
     exit_code: int
     output: str

@@ -65,7 +65,7 @@ class Kubelet:
             event = until(lambda: self._node.pull_event(name, NAMESPACE))
         finally:
             plane.kubectl("delete", "pod", name, "-n", NAMESPACE, "--force", "--grace-period=0")
-        # What an earlier pull left is not fetched again; a pull that succeeded has all of it.
+        # Blobs of an earlier pull are not fetched again; a pull that succeeded has all of them.
         contents = hashed([path for path in self._node.blobs() if path.name not in before or event.pulled])
         self._node.remove_images()
         return Pull(0 if event.pulled else 1, event.message, contents)

@@ -21,7 +21,7 @@ _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-leng
 
 @dataclass
 class Cut:
-    """Where the connection is cut."""
+    """The point at which the connection is cut."""
 
     write: int
     """The number of the write, from 1."""
@@ -31,7 +31,7 @@ class Cut:
 
 @dataclass
 class Script:
-    """What the proxy does; may be changed while it runs."""
+    """The proxy's behaviour; may be changed while it runs."""
 
     cut: Cut | None = None
     conflicts: int = 0

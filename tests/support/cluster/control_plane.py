@@ -31,7 +31,7 @@ NODE_TOKEN = "kubelet-of-the-tests"
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Where the API server is, and what it is told beside."""
+    """The API server's address and port, and its further flags."""
 
     address: str = "127.0.0.1"
     port: int = field(default_factory=free_port)

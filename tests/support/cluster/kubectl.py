@@ -17,12 +17,12 @@ class KubectlFailed(Exception):
 
 
 class Kubectl:
-    """Whoever has `kubeconfig`."""
+    """kubectl as the user of `kubeconfig`."""
 
     kubeconfig: Path
 
     def kubectl(self, *args: str | Path, input: str = "") -> str:  # noqa: A002 - as subprocess.run names it
-        """What kubectl printed on stdout. Raises KubectlFailed."""
+        """kubectl's standard output. Raises KubectlFailed."""
         command = [str(tool("kubectl")), "--kubeconfig", str(self.kubeconfig), *map(str, args)]
         done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=SECONDS, check=False)
         if done.returncode != 0:

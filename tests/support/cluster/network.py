@@ -32,7 +32,7 @@ class NodeNetwork:
 
     @property
     def addresses(self) -> Path:
-        """Where the network plugins keep which addresses of pods are given."""
+        """The folder in which the network plugins record the addresses given to pods."""
         return Path("/run") / self.name
 
     @property

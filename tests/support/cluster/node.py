@@ -34,16 +34,16 @@ SYSCTLS = {
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
 }
-"""What a kubelet sets on its machine; with protectKernelDefaults it would refuse to start instead."""
+"""Kernel settings that a kubelet makes on its machine; with protectKernelDefaults it would refuse to start instead."""
 LOG_LINKS = Path("/var/log/containers")
-"""Where a kubelet links each container's log, whatever its podLogsDir."""
+"""The folder in which a kubelet links each container's log, whatever its podLogsDir."""
 
 Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class PullEvent:
-    """What `kubectl describe pod` says of a pull."""
+    """The event of a pull, as `kubectl describe pod` shows it."""
 
     pulled: bool
     message: str
@@ -169,13 +169,13 @@ class Node:
         self._own_images = self._images()
 
     def pid_of(self, container: str) -> int:
-        """Of the first process of a container, as this machine counts."""
+        """The pid of a container's first process, as this machine counts."""
         tasks = (line.split() for line in self._ctr("tasks", "ls").stdout.splitlines())
         return next(int(words[1]) for words in tasks if words[0] == container)
 
     @property
     def logs(self) -> Path:
-        """What containers print: NAMESPACE_POD_UID/CONTAINER/N.log."""
+        """The folder of the containers' output: NAMESPACE_POD_UID/CONTAINER/N.log."""
         return self._directory / "logs"
 
     def volume(self, pod_uid: str, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""What containerd and the kubelet of a test's node are told, so that they run inside of a container too. Pure."""
+"""The settings of containerd and the kubelet of a test's node, which let them run in a container too. Pure."""
 
 from __future__ import annotations
 

@@ -25,16 +25,16 @@ class Program:
         self._command, self._log = [str(word) for word in command], log
         self._process: subprocess.Popen[bytes] | None = None
         self.is_product = "pullgate_cli" in self._command
-        """Whether no secret may stand in its output."""
+        """True if no secret may be in its output."""
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """True while the process runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Of the process, while it runs."""
+        """The process's pid; 0 before `start` and after `stop`."""
         return self._process.pid if self._process is not None else 0
 
     def start(self) -> None:
@@ -45,7 +45,7 @@ class Program:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
 
     def wait(self) -> int:
-        """Until it ends by itself; its exit code."""
+        """Wait until it ends by itself; returns its exit code."""
         return self._process.wait(STOP_SECONDS) if self._process is not None else 0
 
     def stop(self) -> None:
@@ -63,5 +63,5 @@ class Program:
             look(f"output of {' '.join(self._command[2:4])}", self._log.read_bytes())
 
     def failed(self, why: str) -> ProgramFailed:
-        """What to raise when it does not do what it should."""
+        """The exception to raise when it fails."""
         return ProgramFailed(f"{Path(self._command[0]).name} {why}:\n{self._log.read_text(errors='replace')[-TAIL:]}")

@@ -46,7 +46,7 @@ class World:
 
     @property
     def host(self) -> str:
-        """What customers pull from: the first proxy's 127.0.0.1:PORT."""
+        """The host that customers pull from: the first proxy's 127.0.0.1:PORT."""
         return f"127.0.0.1:{self.proxies[0]}"
 
 

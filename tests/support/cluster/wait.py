@@ -12,7 +12,7 @@ PATIENCE = 45.0
 
 
 def until(check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """What `check` gives once it gives something; it may fail before."""
+    """The first true result of `check`, which may fail before."""
     end = time.monotonic() + seconds
     while True:
         try:

@@ -23,7 +23,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """What one provider does, from its public documentation and the shape of its answers."""
+    """The behaviour of one provider, from its public documentation and the shape of its answers."""
 
     name: str
     scheme: str = "bearer"
@@ -33,19 +33,19 @@ class Flavour:
     own_token_server: bool = True
     """False: the tokens are given at another address (GitLab, Docker Hub, DigitalOcean)."""
     post_status: int | None = None
-    """What a POST to the token server is answered; None: it works, too."""
+    """The answer's status to a POST to the token server; None: it works, too."""
     wrong: tuple[int, dict[str, Any]] = (401, {"errors": [{"code": "UNAUTHORIZED", "message": "incorrect login"}]})
-    """What a wrong secret is answered, by the token server or (Basic) by the registry."""
+    """The answer to a wrong secret, by the token server or (Basic) by the registry."""
     expired: tuple[int, dict[str, Any], bool] = (
         401,
         {"errors": [{"code": "UNAUTHORIZED", "message": "expired"}]},
         True,
     )
-    """What a token that is over is answered, and whether with a challenge."""
+    """The answer to an expired token, and True if it has a challenge."""
     denied: tuple[int, dict[str, Any]] = (401, {"errors": [{"code": "UNAUTHORIZED", "message": "access denied"}]})
     """The answer to a good login that may not read the repository."""
     denied_at: Literal["registry", "token server"] = "registry"
-    """Where such a login is refused."""
+    """The server that refuses such a login."""
     denied_challenge: Literal["none", "bearer", "insufficient scope", "basic"] = "none"
     """The challenge beside it, if the registry refuses."""
     unknown: tuple[int, dict[str, Any]] | None = None
@@ -55,13 +55,13 @@ class Flavour:
     strangers_get_tokens: bool = False
     """A wrong login that asks for a scope gets a token without access; only a scope-less request is refused."""
     challenge_scope: str = ""
-    """Of every challenge; empty: that of the repository."""
+    """The scope of every challenge; empty: that of the repository."""
     tags_action: str = "pull"
     """The action that a list of tags needs in a token."""
     checks_actions: bool = False
-    """Whether a token without the needed action is refused; a challenge names the action that is needed."""
+    """True: a token without the needed action is refused, and a challenge names that action."""
     realm_has_scope: bool = False
-    """Whether the realm carries `?scope=…` instead of a parameter of the challenge."""
+    """True: the realm carries `?scope=…`, instead of a parameter of the challenge."""
     ban_after: int | None = None
     """Failed logins after which the address is banned."""
     head_blob_status: int | None = None
@@ -72,20 +72,20 @@ class Flavour:
     """The answer to a request for referrers, if there is no such API."""
     limited: tuple[int, dict[str, Any]] = (429, {"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]})
     rate_headers: dict[str, str] = field(default_factory=dict)
-    """Of manifests."""
+    """Headers of answers with manifests, and of 429."""
     expires_in: int = 300
     token_field: str = "token"
     head_digest: bool = True
-    """Whether HEAD of a manifest tells its digest."""
+    """True: the answer to HEAD of a manifest has its digest."""
     head_status: int | None = None
-    """What HEAD of a manifest is answered where it does not work."""
+    """The answer's status to HEAD of a manifest, if it does not work."""
     redirects_blobs: bool = False
-    """Whether blobs are at another address that refuses an Authorization header."""
+    """True: blobs are at another address, which refuses an Authorization header."""
     index_needs_accept: bool = False
     prefix: str = ""
-    """What stands before a repository's name; without it there is no such repository."""
+    """The prefix of every repository's name; without it there is no such repository."""
     address: str = "127.0.0.1"
-    """Where the registry listens: another one than the token server's stands for another name."""
+    """The registry's address; if it differs from the token server's, it stands for another name."""
 
 
 class Front:
@@ -97,7 +97,7 @@ class Front:
         self.accepted: set[tuple[str, str]] = set()
         self.takes: Callable[[str, str], bool] = lambda user, password: (user, password) in self.accepted
         self.may: Callable[[str, str], bool] = lambda user, repository: True
-        """Whether the user may read the repository."""
+        """Returns True if the user may read the repository."""
         self.logins: list[tuple[str, str]] = []
         """Every user and password that was shown."""
         self.tokens: dict[str, bool] = {}
@@ -134,7 +134,7 @@ class Front:
         self.host = ""
         self.token_host = ""
         self.store_host = ""
-        """Where blobs are redirected to."""
+        """The host:port that blobs are redirected to."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(auto_decompress=False)
@@ -177,7 +177,7 @@ class Front:
 
     @property
     def realm(self) -> str:
-        """Of the challenge."""
+        """The challenge's realm."""
         host = (self.name or self.host) if self.flavour.own_token_server else self.token_host
         return f"{self.scheme}://{host}{self.flavour.token_path}"
 

@@ -11,7 +11,7 @@ from tests.support.fakes.flavours import FLAVOURS
 from tests.support.fakes.front import Flavour
 
 OWN_NAME = "127.0.0.2"
-"""Of one repository, beside the platform's at 127.0.0.1."""
+"""Stands for one repository's own host name; the platform's is 127.0.0.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Kind:
     secret: dict[str, str]
     """The keys of an Opaque Secret; for a docker configuration its user and password."""
     login: tuple[str, str]
-    """What the provider is shown."""
+    """The user and password that the provider receives."""
     flavour: Flavour
     docker_config: bool = False
 

@@ -39,7 +39,7 @@ class Target:
     """The target of an attack, and the attacker."""
 
     port: int
-    """Of the proxy, on 127.0.0.1."""
+    """The proxy's port on 127.0.0.1."""
     namespace: str
     """The hostile app."""
     source: str

@@ -48,7 +48,7 @@ class GoodClient:
     """Pulls again and again while the context is open. Use in_background(GoodClient(…))."""
 
     port: int
-    """Of the proxy."""
+    """The proxy's port."""
     key: str = field(repr=False)
     ways: Sequence[Way]
     images: dict[str, Image]

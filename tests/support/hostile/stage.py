@@ -71,12 +71,12 @@ class HostileApp:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
             )
         self.hosts: dict[str, str] = self._talk({"blobs": blobs})
-        """Of its servers: up, stuck, trap."""
+        """The hosts of its servers: up, stuck, trap."""
         self.keys: dict[str, str] = {}
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """The pid of its process."""
         return self._process.pid
 
     def write(self) -> None:

@@ -1,4 +1,4 @@
-"""Where the tools are that `make test` installs: a test that lacks one fails and says so."""
+"""The paths of the tools that `make test` installs. A test that lacks one fails and says so."""
 
 from __future__ import annotations
 

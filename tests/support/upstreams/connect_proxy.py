@@ -25,7 +25,7 @@ class ConnectProxy:
         self.asked: list[str] = []
         """Method and target of each request."""
         self.heads: list[str] = []
-        """What came in before the body, as text."""
+        """The head of each request, as text."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> ConnectProxy:

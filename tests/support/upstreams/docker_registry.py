@@ -62,7 +62,7 @@ class DockerRegistry:
 
     @property
     def log(self) -> str:
-        """What the registry has written so far."""
+        """The registry's log so far."""
         return (self._directory / "registry.log").read_text(errors="replace")
 
     async def __aenter__(self) -> DockerRegistry:

@@ -1,4 +1,4 @@
-"""What can be done to a right answer. Each function makes a fault for `ScriptedServer.on`."""
+"""Ways to spoil a right answer. Each function makes a fault for `ScriptedServer.on`."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def wrong_content_range(value: str = "bytes 0-0/1") -> Fault:
 
 
 def changed_on_resume() -> Fault:
-    """Whoever asks for a range gets another content of the same size, with another ETag.
+    """Answer a range request with other content of the same size, with another ETag.
 
     To an If-Range that names the old one the answer is 200 and all of the new one, as RFC 9110 has it.
     """

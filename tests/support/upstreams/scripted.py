@@ -13,7 +13,7 @@ from typing import Self
 from tests.support.upstreams.wire import HEAD_LIMIT, Ending, Line, NotHttp, Reply, Request, Stop, read_request
 
 Fault = Callable[[Request, Reply], Reply]
-"""What becomes of the right answer to a request; see the faults room for ready ones."""
+"""Returns the changed answer to a request, from the right one; the module `faults` has ready ones."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Script:
     """How many requests it has spoiled so far."""
 
     def takes(self, request: Request, reply: Reply) -> bool:
-        """Whether it spoils this answer; it counts."""
+        """True if it spoils this answer; counts its hits."""
         if not (self.method.fullmatch(request.method) and self.target.search(request.target)):
             return False
         if (self.after_login and reply.status == 401) or (self.times is not None and self.hits >= self.times):

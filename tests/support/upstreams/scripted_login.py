@@ -18,7 +18,7 @@ SERVICE = "scripted-registry"
 
 @dataclass(slots=True)
 class Login:
-    """Who may pull. The fields are switches that a test may turn."""
+    """The login that may pull. The fields are switches that a test may turn."""
 
     auth: Auth
     username: str = ""
@@ -28,7 +28,7 @@ class Login:
     tokens: set[str] = field(default_factory=set, repr=False)
     """The tokens that are taken; cleared, all have expired. Set it to TokenServer.issued to take that server's."""
     expires_in: int = 300
-    """What the answer says; a token serves until it is no longer in `tokens`."""
+    """The `expires_in` of the answer; in fact a token serves until it is no longer in `tokens`."""
 
     def __post_init__(self) -> None:
         if self.auth != "none":

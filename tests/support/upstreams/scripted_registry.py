@@ -23,7 +23,7 @@ _PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs|referrers|t
 
 @dataclass(slots=True)
 class Repository:
-    """What a repository holds."""
+    """The content of a repository."""
 
     tags: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, Image] = field(default_factory=dict)
@@ -47,21 +47,21 @@ class ScriptedRegistry(ScriptedServer):
     ) -> None:
         super().__init__(bind=bind, name=name, tls=tls)
         self.login = Login(auth)
-        """Who may pull, and the tokens."""
+        """The user who may pull, and the tokens."""
         self.ranges = True
-        """Whether a Range is answered with 206."""
+        """True: a Range is answered with 206."""
         self.etags = True
         self.digest_headers = True
-        """Whether Docker-Content-Digest is sent."""
+        """True: answers have Docker-Content-Digest."""
         self.referrers_api = True
         """Without it: 404, and clients fall back to the tag."""
         self.blob_store: S3Like | None = None
-        """Where blobs are redirected to (307)."""
+        """The store that blobs are redirected to (307)."""
         self._repositories: dict[str, Repository] = {}
 
     @property
     def username(self) -> str:
-        """Who may pull; empty where everybody may."""
+        """The user who may pull; empty if everybody may."""
         return self.login.username
 
     @property

@@ -33,7 +33,7 @@ class TokenRequest:
     form: Mapping[str, str] = field(repr=False)
     """A POST's fields, else the query's (without scope)."""
     username: str
-    """Of Basic or of the form; empty where nobody was named."""
+    """The user of Basic or of the form; empty if none was named."""
     scopes: tuple[str, ...]
 
     @property
@@ -66,7 +66,7 @@ class TokenServer:
         """Refuse every request with this status: 401, 403, 429, 500."""
         self.fail_headers: dict[str, str] = {}
         self.anonymous_pull = False
-        """Whether nobody in particular may pull."""
+        """True: a client without a user may pull."""
         self.unreadable: set[str] = set()
         """Repositories for which nothing is granted: the token comes, but with less than what was asked for."""
 
@@ -109,7 +109,7 @@ class TokenServer:
         return token
 
     def write_root_certificate(self, path: Path) -> None:
-        """What docker-registry's `rootcertbundle` names."""
+        """Write the certificate for docker-registry's `rootcertbundle` to `path`."""
         path.write_bytes(_signing_key()[1].public_bytes(serialization.Encoding.PEM))
 
     def _grant(self, scope: str) -> dict[str, object]:

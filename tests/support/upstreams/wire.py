@@ -23,7 +23,7 @@ HEAD_LIMIT = 256 * 1024
 
 
 class Ending(Enum):
-    """What becomes of a connection in the middle of things."""
+    """The end of a connection in the middle of an answer."""
 
     CLOSE = "close"
     """An orderly end (FIN), where more was announced."""
@@ -35,7 +35,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Where an answer stops, and how."""
+    """The point at which an answer stops, and how."""
 
     how: Ending
     at: int | None = None
@@ -101,7 +101,7 @@ class Reply:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
     def chunked(self) -> bool:
-        """Whether the body goes out in chunks, as nobody knows its size."""
+        """True if the body is sent in chunks, since its size is unknown."""
         return self.content.size is None and self.header("Content-Length") is None
 
     def encode_head(self) -> bytes:

@@ -1,1 +1,1 @@
-"""Where clouds give tokens."""
+"""Fakes of the clouds' token services."""

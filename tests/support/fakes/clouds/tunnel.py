@@ -15,7 +15,7 @@ class Tunnel:
         self.places: dict[str, str] = {}
         """Name -> host:port."""
         self.names: list[str] = []
-        """Who was asked for."""
+        """The names that were requested."""
         self.url = ""
 
     async def __aenter__(self) -> Self:
