@@ -32,7 +32,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 	git ls-files -z '*.sh' scripts ':!*.py' .ci/run | xargs -0 $(BIN)/shellcheck
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/python scripts/plain_english.py $$(git ls-files '*.md')
+	$(BIN)/python scripts/plain_english.py $$(git ls-files '*.md' '*.py')
 
 types: $(VENV)/.dev
 	$(BIN)/mypy

@@ -25,4 +25,4 @@ COMMANDS = {
 
 @click.group(name="license", cls=LazyGroup, entries=COMMANDS)
 def license_() -> None:
-    """Who may pull what, until when."""
+    """A customer's right to pull images, until its end."""

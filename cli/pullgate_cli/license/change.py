@@ -40,7 +40,7 @@ def resume(where: Where, name: str) -> None:
 @click.option("--force", is_flag=True, help="Also where that makes it end sooner than now.")
 @place_options
 def extend(where: Where, name: str, to: str | None, by: str | None, forever: bool, force: bool) -> None:
-    """Move a License's end. The key stays, nobody has to be told. What would shorten it needs --force."""
+    """Move a License's end. The key stays, so the customer changes nothing. --force allows an earlier end."""
     if sum((to is not None, by is not None, forever)) != 1:
         raise click.UsageError("give one of --to DATE, --by DURATION and --forever")
     end = parse_end(to, "--to") if to is not None else None

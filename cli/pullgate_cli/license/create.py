@@ -31,7 +31,7 @@ WAIT_SECONDS = 30.0
 @click.option("--wait/--no-wait", default=True, help="Wait until its key is issued.  [default: wait]")
 @place_options
 def create(where: Where, name: str, dry_run: bool, wait: bool, **given: Any) -> None:
-    """Issue a License. What it may pull is named by --repository; without one, nothing may be pulled."""
+    """Issue a License. --repository names the images that it may pull; without one, it may pull none."""
     if not given["repositories"]:
         raise click.UsageError("name at least one --repository, like --repository 'my-org/**'")
     document = _build(name, given)

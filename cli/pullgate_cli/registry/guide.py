@@ -28,9 +28,9 @@ def guide(
     identity: bool,
     output: str,
 ) -> None:
-    """What to create at the provider, the least permission, the Secret, the Registry, and the errors you may see.
+    """Print what to create at the provider, the least permission, the Secret, the Registry, and possible errors.
 
-    Without TYPE: the types that there are. `-o yaml` prints the Secret and the Registry alone; with `--identity` the
+    Without TYPE, print the types. `-o yaml` prints the Secret and the Registry alone; with `--identity` the
     Registry, its ServiceAccount and the operator's right to that one's token.
     """
     from pullgate.providers.guide import fill, render_guide, render_identity_yaml, render_yaml

@@ -1,7 +1,7 @@
 """`python -m tests.fuzz.parsers`: each parser for some seconds, guided by what its code has not run yet (atheris).
 
-What breaks a parser is left in build/fuzz as `PARSER-crash-…` or, where it takes too long, `PARSER-timeout-…`. It
-becomes a seed once it is mended. Where atheris has no wheel, seeds are changed at random.
+An input that breaks a parser is left in build/fuzz as `PARSER-crash-…`, or as `PARSER-timeout-…` if it takes too long.
+It becomes a seed once the parser is mended. If atheris has no wheel, seeds are changed at random.
 """
 
 from __future__ import annotations
