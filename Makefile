@@ -68,6 +68,7 @@ docs: $(VENV)/.dev tools
 	PULLGATE_ERRORS_DIR=build/errors $(BIN)/pytest -n 2 --dist loadgroup tests/clients/test_errors.py
 	$(BIN)/python -m tests.clients.errors_page build/errors
 	$(BIN)/python -m tests.support.guide_pages
+	$(BIN)/python -m tests.support.reference_pages
 	PULLGATE_TYPES_DIR=build/types $(BIN)/pytest -n 2 --dist loadgroup tests/providers tests/component/providers
 	$(BIN)/python -m tests.providers.types_page build/types
 	$(BIN)/python -m tests.support.pictures

@@ -23,20 +23,20 @@ class Metrics:
         self.leader = Gauge("pullgate_operator_leader", "1 while this process leads.", registry=self.registry)
         self.writes = Counter(
             "pullgate_operator_api_writes",
-            "Writes that were sent to the API server, by resource.",
+            "Writes to the API server, by kind.",
             ("kind",),
             registry=self.registry,
         )
         self.reconciles = Counter(
             "pullgate_operator_reconciles",
-            "Resources that were reconciled (result: ok, error).",
+            "Reconciled resources (result: ok, error).",
             ("kind", "result"),
             registry=self.registry,
         )
-        self.queue = Gauge("pullgate_operator_queue", "Resources that wait to be reconciled.", registry=self.registry)
+        self.queue = Gauge("pullgate_operator_queue", "Resources in the reconcile queue.", registry=self.registry)
         self.unseen = Counter(
             "pullgate_operator_unseen_changes",
-            "Changes that the audit found and the watch had not told.",
+            "Changes that the audit found and the watch had missed.",
             registry=self.registry,
         )
         self.registry_ready = Gauge(
@@ -47,13 +47,13 @@ class Metrics:
         )
         self.renewals = Counter(
             "pullgate_operator_credential_renewals",
-            "Tokens that were asked for (result: ok, or the reason of CredentialsAvailable).",
+            "Token requests (result: ok, or the reason of CredentialsAvailable).",
             ("result",),
             registry=self.registry,
         )
         self.keys = Counter(
             "pullgate_operator_license_keys",
-            "License keys by the Event: issued, and KeyRevoked; KeysIssuedTooOften: one that was not issued.",
+            "License keys by Event (event: issued, KeyRevoked; KeysIssuedTooOften: not issued).",
             ("event",),
             registry=self.registry,
         )
@@ -61,7 +61,7 @@ class Metrics:
             self.keys.labels(event)
         self.credentials_end = Gauge(
             "pullgate_registry_credentials_expiry_timestamp_seconds",
-            "When the credentials of a Registry end (Unix time), where that is known.",
+            "End of a Registry's credentials (Unix time), if it is known.",
             ("namespace", "name", "renewed"),
             registry=self.registry,
         )

@@ -24,7 +24,7 @@ class Metrics:
         self._by_registry: dict[tuple[str, str], Counter] = {}
         self.requests = Counter(
             "pullgate_requests",
-            "Requests by what was asked for and how it ended (reason: Ok, or a reason of the faults table).",
+            "Requests by kind and outcome (reason: Ok, or a reason of the faults table).",
             ("kind", "reason", "status"),
             registry=self.registry,
         )
@@ -48,18 +48,18 @@ class Metrics:
         self.running = Gauge("pullgate_running_requests", "Requests being answered now.", registry=self.registry)
         self.refused = Counter(
             "pullgate_refused",
-            "Requests answered Overloaded, by what there was too little of (requests, descriptors, memory, bodies).",
+            "Requests answered Overloaded, by the exhausted resource (cause: requests, descriptors, memory, bodies).",
             ("cause",),
             registry=self.registry,
         )
         self.load = Gauge(
             "pullgate_load",
-            "How much there is at once of requests, connections, descriptors, and bytes of memory and bodies.",
+            "Current load (of: requests, waiting, connections, idle_connections, descriptors; bytes of memory, bodies).",
             ("of",),
             registry=self.registry,
         )
         self.load_limit = Gauge(
-            "pullgate_load_limit", "How much there may be; 0: any.", ("of",), registry=self.registry
+            "pullgate_load_limit", "Limit of the load; 0: no limit.", ("of",), registry=self.registry
         )
         self.closed = Counter(
             "pullgate_closed_connections",
@@ -78,7 +78,7 @@ class Metrics:
         )
         self.manifests = Counter(
             "pullgate_manifest_cache",
-            "Manifests by how they were come by (result: hit, revalidated, miss, stale).",
+            "Manifests by cache result (result: hit, revalidated, miss, stale).",
             ("result",),
             registry=self.registry,
         )
@@ -87,7 +87,7 @@ class Metrics:
         )
         self.blobs = Counter(
             "pullgate_blob_cache",
-            "Blobs by how they were come by (result: hit, revalidated, shared, miss, stale).",
+            "Blobs by cache result (result: hit, revalidated, shared, miss, stale).",
             ("result",),
             registry=self.registry,
         )
@@ -98,24 +98,27 @@ class Metrics:
             "pullgate_blob_cache_usable", "0 while the disk fails and no blob is kept.", registry=None
         )
         self.blob_removals = Counter(
-            "pullgate_blob_cache_removals", "Blobs that went (why: evicted, damaged).", ("why",), registry=self.registry
+            "pullgate_blob_cache_removals",
+            "Blobs removed from the disk (why: evicted, damaged).",
+            ("why",),
+            registry=self.registry,
         )
-        self.blob_flights = Gauge("pullgate_blob_fetches", "Blobs on their way to the disk.", registry=self.registry)
+        self.blob_flights = Gauge("pullgate_blob_fetches", "Blobs in flight to the disk.", registry=self.registry)
         self.blob_received = Counter(
             "pullgate_blob_fetched_bytes",
-            "Bytes of blobs that came to the disk (source: upstream, peer, store).",
+            "Bytes of blobs fetched to the disk (source: upstream, peer, store).",
             ("source",),
             registry=self.registry,
         )
         self.uploads = Counter(
             "pullgate_object_store_uploads",
-            "Blobs that went to the object store (result: ok, failed).",
+            "Uploads to the object store (result: ok, failed).",
             ("result",),
             registry=self.registry,
         )
         self.store_usable = Gauge("pullgate_object_store_usable", "0 while the object store fails.", registry=None)
         # Exposed where other replicas are asked.
-        self.peers = Gauge("pullgate_peers", "Replicas that are known, with this one among them.", registry=None)
+        self.peers = Gauge("pullgate_peers", "Known replicas, this one included.", registry=None)
         self.peers_down = Gauge(
             "pullgate_peers_down", "Replicas that failed and are not asked for a while.", registry=None
         )
