@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Find sentences of docstrings, comments and pages that do not begin with their subject.
+"""Find sentences of docstrings, comments and pages that do not begin with their subject, or hide what happens.
 
     scripts/plain_english.py FILE…     Python and Markdown
 
-A sentence that begins with "What …" or "Whether …" has to be read to its end before its subject is known. Exit code 1
-and FILE:LINE: SENTENCE for each. Questions, headings, quotations and code are left out.
+A sentence that begins with "What …" or "Whether …" has to be read to its end before its subject is known. "Is told"
+and "has it" do not say who does what. Exit code 1 and FILE:LINE: SENTENCE for each. Questions, headings, quotations and
+code are left out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from pathlib import Path
 
 WORDS = ("What", "Who", "Whose", "Whether", "Where", "Which", "Whatever", "Whoever", "Of")
 START = re.compile(rf"(?:{'|'.join(WORDS)})\b")
+PHRASES = re.compile(
+    r"\b(?:(?:is|are|was|were|be|been) told|comes? to (?:its|an|the) end|(?:has|have) it|of what|whoever|of ours)\b"
+)
 CUT = re.compile(r"(?<=[.:;!?])\s+|\n\s*\n")
 PREFIX = re.compile(r"(?:[-*|>\s]|\d+\.\s)*")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -26,13 +30,14 @@ QUOTED = re.compile(r"`[^`]*`|\"[^\"\n]*\"")
 
 
 def find(text: str) -> Iterator[tuple[int, str]]:
-    """(offset, sentence) of those that begin with another word than their subject's."""
+    """(offset, sentence) of those that begin with another word than their subject's, or have one of `PHRASES`."""
     plain = QUOTED.sub(lambda match: "x" * len(match[0]), text)
     begin = 0
     for cut in [*CUT.finditer(plain), None]:
         end = cut.start() if cut else len(plain)
         at = begin + len(PREFIX.match(plain[begin:end])[0])  # type: ignore[index]  # it matches the empty string
-        if START.match(plain, at, end) and not plain[:end].endswith("?"):
+        asks = plain[:end].endswith("?")
+        if not asks and (START.match(plain, at, end) or PHRASES.search(plain, at, end)):
             yield at, " ".join(text[at:end].split())
         begin = cut.end() if cut else end
 
