@@ -52,7 +52,7 @@ _GUIDE = Guide(
     ),
     notes=(
         "Names by mode: mycompany.jfrog.io/docker-local/api (path) or mycompany-docker-local.jfrog.io/api in JFrog's cloud, docker-local.artifactory.example.com/api or artifactory.example.com:8876/api on your own.",
-        "The end of an access token stands in it (it is a JSON Web Token) and is told 30, 7 and 1 days before. A reference token tells nobody: note the day as the annotation `pullgate.dev/expires-at` of the Secret.",
+        "An access token (a JSON Web Token) contains its end; Pullgate warns 30, 7 and 1 days before. A reference token does not: note the day as the annotation `pullgate.dev/expires-at` of the Secret.",
         "A remote repository fetches a cold image first, so a first byte may take 15 s and more.",
         "Artifactory answers a request for referrers with 406; Pullgate then asks for the tag `sha256-…`.",
         "A HEAD may lack the digest; Pullgate then fetches the manifest and hashes it.",

@@ -42,7 +42,7 @@ _GUIDE = Guide(
     troubles=(
         Trouble(
             "KeysRejected",
-            "Entra ID refuses the secret, the application or the tenant; its AADSTS code is told",
+            "Entra ID refuses the secret, the application or the tenant; the message names its AADSTS code",
             "az ad sp credential reset; change the Secret",
         ),
         Trouble(
