@@ -66,7 +66,7 @@ def ready_memory(size: int, directory: Path) -> None:
     """Have free pages that were in use a moment ago.
 
     A virtual machine's memory may come from its host only when it is first touched, which takes seconds for a GiB: that
-    is no server's doing, and falls on whoever keeps a blob in the page cache.
+    is no server's doing, and slows only a server that keeps a blob in the page cache.
     """
     file, chunk = directory / "memory", bytes(8 * 2**20)
     with file.open("wb") as out:

@@ -59,7 +59,7 @@ async def main(config: dict[str, Any]) -> None:
 
     async def publish(request: web.Request) -> web.Response:
         document = json.loads(await request.read())
-        await asyncio.sleep(0.2)  # to have read it is no part of what is measured
+        await asyncio.sleep(0.2)  # keeps the reading of the document out of the measurement
         pauses.worst = 0.0
         store.publish(Key(document["kind"], APP, document["metadata"]["name"]), document)
         return web.Response()

@@ -76,7 +76,7 @@ def render(results: Results, rounds: int, seconds: int) -> str:
             lines.append(f"| {measure} | {contender} | {rate:,.0f} | {cost} | {ratio:.2f} | {base} |")
     lines += ["", "| resident memory at rest | MiB |", "|---|---:|"]
     lines += [f"| {name} | {mebibytes:,.0f} |" for name, mebibytes in results.memory.items()]
-    lines += ["", "| three replicas, one 512 MiB blob | upstream bytes | until all have it |", "|---|---:|---:|"]
+    lines += ["", "| three replicas, one 512 MiB blob | upstream bytes | until all received it |", "|---|---:|---:|"]
     lines += [f"| {name} | {s.upstream_share:.2f} x | {s.seconds:.1f} s |" for name, s in results.spread.items()]
     lines += ["", "| aim | measured | met |", "|---|---|---|", *_aims(results), ""]
     return "\n".join(lines)
