@@ -1,4 +1,4 @@
-"""Makes docs/errors.md of what the clients printed: `python -m tests.clients.errors_page DIR`."""
+"""Makes docs/errors.md from the clients' output: `python -m tests.clients.errors_page DIR`."""
 
 from __future__ import annotations
 

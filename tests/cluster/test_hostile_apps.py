@@ -135,7 +135,7 @@ def test_the_attack_was_as_large_as_the_proxy_lets_it_be(played: Played) -> None
     assert "429 TooManyAttempts" in played.answers("wrong keys")
     assert "200" in played.answers("tag lists")
     assert "200" in played.answers("children")
-    # 4 MiB each of what all share: it depends on what drips meanwhile.
+    # Each takes 4 MiB of the shared memory: the answer depends on what drips meanwhile.
     assert {"200", "429 ShareReached"} & set(played.answers("large manifests"))
     assert sum(seen.asked["stuck"] for seen in played.seen) >= 10
     for number in range(2):

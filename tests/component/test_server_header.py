@@ -1,4 +1,4 @@
-"""No answer tells the versions of Python and aiohttp, whoever makes it: a handler, the router, or aiohttp's parser."""
+"""No answer of a handler, the router or aiohttp's parser tells the versions of Python and aiohttp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--ca FILE` is the same in every command that has it."""
+"""`--ca FILE` is the same in every command that accepts it."""
 
 from __future__ import annotations
 

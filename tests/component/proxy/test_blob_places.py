@@ -1,6 +1,6 @@
 """Two apps that name the same blob: neither gets a byte of it that its own upstream did not deliver.
 
-App "rival" has an upstream that says of the other app's layer that it has it, in every way but by its bytes.
+The upstream of app "rival" claims to have the other app's layer, in every way but by its bytes.
 """
 
 from __future__ import annotations

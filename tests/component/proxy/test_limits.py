@@ -1,4 +1,4 @@
-"""A License's limits hold for each request, are told in the words of the faults table, and are shared by replicas."""
+"""A License's limits hold for each request, across replicas; a refusal has the words of the faults table."""
 
 from __future__ import annotations
 

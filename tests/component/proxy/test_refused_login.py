@@ -1,4 +1,4 @@
-"""A wrong password is shown to an upstream a few times, however many pulls of however many apps have it."""
+"""A wrong password is shown to an upstream a few times, however many pulls of however many apps use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One License, Registry or app never takes all of the proxy: whoever comes new is served."""
+"""One License, Registry or app never takes all of the proxy: a newcomer is served."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ async def upstream() -> AsyncIterator[ScriptedRegistry]:
 
 @pytest.fixture
 async def gate(tmp_path: Path, upstream: ScriptedRegistry, clock: StandingClock) -> AsyncIterator[Gate]:
-    """It trusts 127.0.0.1 to say who a client is; whoever comes from another address speaks for itself."""
+    """It trusts 127.0.0.1 to say who a client is; a client at another address speaks for itself."""
     documents = [registry("up", upstream.host), license_("acme")]
     trusted = parse_networks(("127.0.0.1",))
     async with running(tmp_path / "resources", *documents, trusted_proxies=trusted) as gate:

@@ -1,4 +1,4 @@
-"""A refusal is not always what it says: login, permission, policy and limit are told apart, and asked about once."""
+"""A refusal is not always what it says: Pullgate tells login, permission, policy and limit apart, and asks once."""
 
 from __future__ import annotations
 
