@@ -1,4 +1,4 @@
-"""Makes docs/registries/README.md of what the tests showed: `python -m tests.providers.types_page DIR`."""
+"""Makes docs/registries/README.md from the tests' results: `python -m tests.providers.types_page DIR`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ OVERLAP: Final = 4096
 
 
 class NoCanary(ValueError):
-    """A test's credential could not be told from other text."""
+    """A test's credential has no form that the search recognizes."""
 
 
 def canary(secret: str) -> str:

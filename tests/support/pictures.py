@@ -42,7 +42,7 @@ def draw(name: str, command: str, output: str) -> None:
     console.print(Text.from_ansi("\n".join(lines)))
     PICTURES.mkdir(exist_ok=True)
     svg = console.export_svg(title="pullgate", unique_id=f"pullgate-{name}")
-    svg = _FONTS.sub("", svg)  # fetched from a third party by whoever looks at the picture
+    svg = _FONTS.sub("", svg)  # a viewer would fetch them from a third party
     (PICTURES / f"{name}.svg").write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
 
 

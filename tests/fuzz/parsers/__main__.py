@@ -97,7 +97,7 @@ def _guided(name: str, seconds: int, seed: int, room: Path) -> None:
 
 
 def _escaped(word: bytes) -> str:
-    """As libFuzzer's dictionaries have it."""
+    """`word` in the syntax of libFuzzer's dictionaries."""
     return "".join(f"\\x{byte:02x}" for byte in word)
 
 

@@ -21,7 +21,7 @@ def _always(_: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """One reader of what an outsider wrote."""
+    """One reader of an outsider's input."""
 
     name: str
     """The name of its folder of seeds."""

@@ -40,7 +40,7 @@ async def run(
     seconds: float = SECONDS,
     shows_secrets: bool = False,
 ) -> Pull:
-    """Run `command` to its end, or kill it after `seconds`, which is told as exit code 124.
+    """Run `command` to its end, or kill it after `seconds`, which gives exit code 124.
 
     No secret may stand in what it prints, unless it is there to show one.
     """

@@ -76,7 +76,7 @@ class ApiProxy:
         await self._stack.aclose()
 
     def kubeconfig(self, path: Path, token: str) -> Path:
-        """A kubeconfig of whoever has `token`, by way of this proxy."""
+        """A kubeconfig with `token` and this proxy's address."""
         document: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -129,7 +129,7 @@ class ApiProxy:
         return cut if cut is not None and cut.write == len(script.writes) else None
 
     def _drop(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Nothing is answered any more: whoever asked is to be killed now."""
+        """Drop the connection without an answer: the test kills the client now."""
         self.script.was_cut.set()
         if request.transport is not None:
             request.transport.abort()

@@ -125,7 +125,7 @@ class ControlPlane(Kubectl):
             program.stop()
 
     def kubeconfig_for(self, token: str) -> str:
-        """A kubeconfig of whoever has `token`."""
+        """A kubeconfig with `token`."""
         authority = base64.b64encode(self.ca.encode()).decode()
         return json.dumps(
             {

@@ -99,7 +99,7 @@ def kubelet_config(directory: Path, socket: Path, ports: tuple[int, int], dns: s
         "configMapAndSecretChangeDetectionStrategy": "Get",
         "failSwapOn": False,
         **({"clusterDNS": [dns], "clusterDomain": "cluster.local"} if dns else {}),
-        # The scheduler of a whole cluster has to know of a node's disk, which cannot be told in every container.
+        # The scheduler of a whole cluster has to know of a node's disk, which not every container can measure.
         "localStorageCapacityIsolation": bool(dns),
         "makeIPTablesUtilChains": False,
         "evictionHard": {},

@@ -42,7 +42,7 @@ NAMES = """\
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request for a resource of Pullgate, as the API server's audit log has it."""
+    """A request for a resource of Pullgate, as the API server's audit log records it."""
 
     verb: str
     resource: str

@@ -1,1 +1,1 @@
-"""Fakes of what cannot be had: providers, by their wire protocol."""
+"""Fakes of providers, which tests cannot reach, by their wire protocol."""

@@ -218,7 +218,7 @@ def create_namespace(cluster: Kubectl, name: str) -> None:
 
 
 def key_of_license(owner: Kubectl, namespace: str, name: str) -> str:
-    """The key in the License's pull Secret, which whoever may edit the namespace reads. Raises KubectlFailed."""
+    """The key in the License's pull Secret, which any editor of the namespace reads. Raises KubectlFailed."""
     data = owner.get("secret", f"{name}-pull", namespace)["data"][".dockerconfigjson"]
     auths = json.loads(base64.b64decode(data))["auths"]
     return str(next(iter(auths.values()))["password"])

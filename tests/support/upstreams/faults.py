@@ -144,7 +144,7 @@ def wrong_content_range(value: str = "bytes 0-0/1") -> Fault:
 def changed_on_resume() -> Fault:
     """Answer a range request with other content of the same size, with another ETag.
 
-    To an If-Range that names the old one the answer is 200 and all of the new one, as RFC 9110 has it.
+    To an If-Range that names the old one the answer is 200 and all of the new one, as RFC 9110 requires.
     """
 
     def changed(request: Request, right: Reply) -> Reply:

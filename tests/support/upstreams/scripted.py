@@ -86,7 +86,7 @@ class ScriptedServer(ABC):
         """Spoil the answers to requests whose method ("GET", "GET|HEAD", ".*") and target match (regular expressions).
 
         times: how often, left out: always. skip: how many to answer rightly first. after_login: leave a 401 that asks
-        for credentials alone. The first script that takes a request has it alone; its faults are applied in order.
+        for credentials alone. Only the first script that takes a request answers it; its faults are applied in order.
         """
         script = Script(re.compile(method), re.compile(target), faults, times, skip, after_login)
         self._scripts.append(script)

@@ -51,7 +51,7 @@ class Login:
         return _unauthorized(challenge)
 
     def answer_token(self, request: Request) -> Reply:
-        """A token for whoever names user and password: Basic on GET, a form on POST."""
+        """A token for a client that sends user and password: Basic on GET, a form on POST."""
         given = request.headers.get("Authorization", "")
         form = request.form
         by_form = (form.get("username"), form.get("password")) == (self.username, self.password)

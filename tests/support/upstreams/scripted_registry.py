@@ -1,4 +1,4 @@
-"""A registry that can be told how to fail: the pull side of the distribution-spec over ScriptedServer."""
+"""A registry with scripted failures: the pull side of the distribution-spec over ScriptedServer."""
 
 from __future__ import annotations
 
