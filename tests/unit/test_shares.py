@@ -1,4 +1,4 @@
-"""Nobody holds more of a pool than a part of what is free for all others."""
+"""Nobody holds more of a pool than a fixed multiple of the room that is free for all others."""
 
 from __future__ import annotations
 

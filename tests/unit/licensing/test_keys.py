@@ -1,4 +1,4 @@
-"""Keys are told apart from typing mistakes, and license files from altered ones."""
+"""Mistyped keys and altered license files are recognized."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every image of rendered manifests is found, with its place; what cannot be read is told by its line."""
+"""Every image of rendered manifests is found, with its place; an error names the line that cannot be read."""
 
 from __future__ import annotations
 

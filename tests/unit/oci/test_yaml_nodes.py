@@ -1,4 +1,4 @@
-"""Plain values of YAML are finite, and what PyYAML cannot make is told as broken YAML."""
+"""Plain values of YAML are finite, and a value that PyYAML cannot make is reported as broken YAML."""
 
 from __future__ import annotations
 

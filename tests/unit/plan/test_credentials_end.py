@@ -1,4 +1,4 @@
-"""Static credentials that end warn in time, whoever tells of the end; those that are renewed do not."""
+"""Static credentials that end warn in time, from any source of the end; those that are renewed do not."""
 
 from __future__ import annotations
 

@@ -440,7 +440,7 @@ def test_a_replaced_key_that_is_revoked_ends_at_once_and_costs_no_new_key() -> N
     assert world.plan(NOW + 3 * DAY).events == ()
     world.spec["keys"] = {}
     world.plan(NOW + 4 * DAY)
-    assert world.status["keys"][1] == revoked  # whoever has it has it for good
+    assert world.status["keys"][1] == revoked  # a leaked key stays leaked: its revocation is never undone
 
 
 def test_a_current_key_that_is_revoked_is_replaced_at_once() -> None:

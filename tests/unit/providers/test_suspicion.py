@@ -1,4 +1,4 @@
-"""A credential of the wrong kind is told from its form, and none of it is repeated."""
+"""A credential of the wrong kind is recognized by its form, and no message repeats any of it."""
 
 from __future__ import annotations
 
