@@ -297,7 +297,7 @@ def _judge_kind(kind: str, documents: list[Document]) -> Iterable[Finding]:
 
 
 def _oldest_check(kind: str, documents: list[Document]) -> str:
-    """The age of what the statuses say: the upstreams are not asked again here."""
+    """The age of the oldest status: the upstreams are not asked again here."""
     from pullgate.resources.fields import parse_time
 
     name, field = {"Registry": ("lastCheck", "time"), "ImageTest": ("lastRun", "startedAt")}.get(kind, ("", ""))

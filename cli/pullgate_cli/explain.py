@@ -33,7 +33,7 @@ def explain(where: Where, license_name: str, reference_text: str, at: str | None
     """Explain, step by step, what the proxy decides when LICENSE pulls REF, and what decided it.
 
     REF is what the customer writes (images.example.com/proxy/my-app/quay/my-org/api:1), or the upstream's own name
-    (quay.io/my-org/api:1). Exit code 0: it may be pulled; 1: not; 2: it could not be told.
+    (quay.io/my-org/api:1). Exit code 0: it may be pulled; 1: not; 2: unknown.
     """
     from pullgate.oci.reference import InvalidReference, parse_reference
     from pullgate_cli.license.change import parse_end

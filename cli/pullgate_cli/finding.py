@@ -1,4 +1,4 @@
-"""One line of what `doctor` looked at."""
+"""One line of `doctor`'s report."""
 
 from __future__ import annotations
 

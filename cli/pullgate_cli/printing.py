@@ -74,7 +74,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def escape(text: object) -> str:
-    """Text from outside as rich markup that shows it as it is, cleaned of what steers a terminal."""
+    """External text as rich markup that shows it literally; `clean` escapes characters that steer a terminal."""
     from rich.markup import escape as escaped
 
     return escaped(clean(str(text)))

@@ -27,7 +27,7 @@ from pullgate_proxy.stop import stop_on_signals
 PUBLIC_KEY_FILE = "license-public-key.pem"
 USAGE_SECONDS = 5.0
 PATIENCE = 5.0
-"""Seconds that the first table waits for the first checks; a slow upstream is told of later."""
+"""Seconds that the first table waits for the first checks; the board reports a slow upstream later."""
 
 
 class CannotServe(Exception):
@@ -130,7 +130,7 @@ async def _note_addresses(directory: Path, settings: ProxySettings, proxy: Proxy
 
 @contextlib.asynccontextmanager
 async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run a coroutine while the context is open; when it fails, so does whoever holds the context."""
+    """Run a coroutine while the context is open. If it fails, the context raises CannotServe."""
     owner = asyncio.current_task()
     task = asyncio.create_task(work)
 

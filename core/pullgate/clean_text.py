@@ -1,4 +1,4 @@
-"""Text that others wrote, before it is printed: it must neither steer a terminal nor turn the order of what is read."""
+"""Text that others wrote, before it is printed: it must neither steer a terminal nor change the reading order."""
 
 from __future__ import annotations
 

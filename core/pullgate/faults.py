@@ -1,4 +1,4 @@
-"""Every way a pull can fail, in one table, so that whoever reads the error knows whose move it is.
+"""Every way a pull can fail, in one table, so that the reader of an error knows whose move it is.
 
 A fault is one class: its name is the *reason*, the same word in conditions, events, metrics, logs and test results.
 The class fixes who must act, the HTTP status and the OCI error code (distribution-spec, "Error Codes"); the instance

@@ -1,4 +1,4 @@
-"""How the programs' own logs are written: one line a message, whoever wrote its words."""
+"""How the programs' own logs are written: one line a message, even if others wrote its words."""
 
 from __future__ import annotations
 

@@ -12,6 +12,6 @@ SERVER: Final = "pullgate"
 def hide_versions() -> None:
     """Send `Server: pullgate` in place of the versions of Python and aiohttp, from now on in this process.
 
-    aiohttp has no setting for it, and answers a broken request before any application or hook of ours sees it.
+    aiohttp has no setting for it, and answers a broken request before our application or hooks see it.
     """
     web_response.SERVER_SOFTWARE = SERVER  # type: ignore[attr-defined]

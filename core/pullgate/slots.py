@@ -62,7 +62,7 @@ class FairSlots:
     async def take(self, holders: Holders) -> None:
         """Wait for a slot, for which `give` must follow. Raises LineFull."""
         namespace = holders[0].namespace
-        if self.pool.fits(holders):  # those who wait may not have it, else it would be theirs
+        if self.pool.fits(holders):  # a waiter that may use a free slot already received it
             self.pool.take(holders)
             return
         in_line = (Holder(Kind.NAMESPACE, namespace),)

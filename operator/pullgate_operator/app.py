@@ -45,7 +45,7 @@ SOON_SECONDS = 60.0
 SETTLE_SECONDS = 0.1
 """kopf has set its handlers of signals by then. They fail at a second signal, and stay when kopf has ended."""
 EXIT_SECONDS = 20.0
-"""kopf kills the process that does not come to an end in so long."""
+"""kopf kills the process if its exit takes longer."""
 DISPENSABLE = frozenset({"ImageTest"})
 """Kinds that no other one is made from: without their CRD the rest goes on."""
 DEAF_AUDITS = 2
@@ -124,7 +124,7 @@ class Operator:
         try:
             await lead.keep()
         finally:
-            await self.end()  # whoever leads now writes alone
+            await self.end()  # the new leader must write alone
 
     async def _watch_for_ever(self) -> None:
         soon = 0

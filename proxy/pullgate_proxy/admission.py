@@ -128,7 +128,7 @@ class Admission:
         self._cause = "memory"
         """The exhausted resource that set the ceiling."""
         self._calm: int | None = None
-        """Looks in a row at which there was room, after it was told that there is none; None: it was not."""
+        """Consecutive looks with room since the log reported a shortage; None: no shortage is reported."""
         self._tidy_at, self._tidy_pause = 0.0, TIDY_SECONDS
 
     def serve(self, handle: Handle) -> Connections:

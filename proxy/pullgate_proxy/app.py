@@ -298,7 +298,7 @@ class Proxy:
         return response
 
     def _note_refused(self, registry: tuple[str, str]) -> None:
-        """The operator is told of it, and renews a token that it issued."""
+        """Report the refusal of a token that the operator issued; the operator renews it."""
         issued = self._upstreams.token_time(registry)
         if issued is not None:
             self.replica.usage.note_refused(registry, issued)

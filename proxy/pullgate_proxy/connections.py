@@ -133,7 +133,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """See RequestHandler. A client that is gone is no error of ours: no traceback for it in the log."""
+        """See RequestHandler. A client that is gone is not our error: no traceback for it in the log."""
         if isinstance(exc, ConnectionError):
             raise exc
         return super().handle_error(request, status, exc, message)
@@ -157,7 +157,7 @@ class Connections(web.Server):
         request_factory: Callable[..., web.BaseRequest] | None = None,
         **options: Any,
     ) -> None:
-        """`limit` is how many there may be; `on_closed` is told why one was closed: room, head.
+        """`limit` is how many there may be; `on_closed` receives the reason of each close: room, head.
 
         `request_factory` makes another request than aiohttp's BaseRequest; `options` are those of its RequestHandler.
         """

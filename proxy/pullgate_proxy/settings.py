@@ -51,7 +51,7 @@ class ProxySettings:
     max_memory: int | None = None
     """Bytes that the process may have; None: what its cgroup allows."""
     stall_timeout: float = 120.0
-    """Seconds for which a client may take no byte of what is sent to it."""
+    """Seconds for which a client may take no byte of its response."""
     peers: tuple[tuple[str, int], ...] = ()
     """Admin ports of all replicas (a name may stand for many addresses): what they counted goes into limits."""
     object_store: Location | None = None

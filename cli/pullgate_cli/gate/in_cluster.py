@@ -24,7 +24,7 @@ GRACE_SECONDS = 30.0 + WAIT.total_seconds()
 async def run_in_cluster(place: Place, images: Images, who: tuple[str, ...], options: ProbeOptions) -> Report:
     """One ImageTest for each who asks, run by the operator, and deleted by nobody: it is the record of the gate.
 
-    Raises PlaceError where the operator does not come to an end, or could not run one.
+    Raises PlaceError if the operator cannot run a test, or does not complete it in time.
     """
     began = time.monotonic()
     runs = []

@@ -1,4 +1,4 @@
-"""A License's Secrets, for whoever may read them."""
+"""A License's Secrets, for users who may read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""License keys: `pgk_`, 43 base62 characters (256 random bits), 6 base62 check characters (CRC-32 of what precedes).
+"""License keys: `pgk_`, 43 base62 characters (256 random bits), 6 base62 check characters (CRC-32 of all before them).
 
 The prefix lets a secret scanner find a leaked key; the check tells a typing mistake from a wrong key without a look-up.
 Only the SHA-256 of a key leaves its Secret. A key is random, so a plain hash is enough: there is nothing to guess.

@@ -29,7 +29,7 @@ COUNTED_APART = "counted-apart"
 LIFETIME = 300
 """Seconds."""
 SKEW = 60
-"""Seconds by which the clock of whoever makes a mark may be ahead."""
+"""Seconds by which the clock of a mark's issuer may be ahead."""
 LONGEST = 1024
 """Characters of a mark; two names of 63 and a signature need half of that."""
 

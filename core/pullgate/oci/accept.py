@@ -2,7 +2,7 @@
 
 Registries read it in their own ways. distribution 2.x, Quay and others convert an image to Docker's schema 1 for a
 client that does not name Docker's schema 2, even if it accepts `*/*`, or nothing but OCI types. GHCR and distribution
-answer 404 to a client that does not name the type of what is stored.
+answer 404 to a client that does not name the stored type.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """JSON that others wrote, as values that can be walked, shown and written anew. Pure.
 
-`json` reads as deep as the stack goes, and half characters; whoever shows or encodes such a value fails later. So what
-is deeper than anything of ours, or cannot be encoded, is refused where it is read.
+`json` accepts nesting up to the stack's limit and unpaired surrogates; to show or encode such a value fails later. So
+`read_json` refuses nesting that none of our documents reaches, and text that cannot be encoded.
 
 `json.loads` holds the interpreter's lock from its begin to its end, in a thread as well, and its time depends on what
 the text holds more than on its length: 4 MiB are 10 ms of tags, and a second of empty lists. So what costs much is

@@ -24,7 +24,7 @@ MANIFEST: Final = "a manifest"
 
 
 def check_manifest(body: bytes, content_type: str = "") -> None:
-    """Raise ValueError, in words of what it is instead, if `body` is no manifest.
+    """Raise ValueError if `body` is no manifest; the message names the kind that came instead.
 
     `content_type` is the media type of the answer. A manifest may lack its mediaType, as OCI ones of older tools do.
     """
@@ -46,7 +46,7 @@ def check_manifest(body: bytes, content_type: str = "") -> None:
 
 
 def read_object(body: bytes, wanted: str) -> dict[str, Any]:
-    """The JSON object in `body`. Raises ValueError in words of what came instead of `wanted`, never the body itself."""
+    """The JSON object in `body`. Raises ValueError that names `wanted` and the kind that came, never the body."""
     try:
         document = read_json(body)
     except TooDeep:

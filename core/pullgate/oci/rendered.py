@@ -17,7 +17,7 @@ SIZE_LIMIT = 8 * 1024 * 1024
 """Bytes of the input."""
 IMAGE_LIMIT = 1000
 PROBLEM_LIMIT = 20
-"""Mistakes that are told; after them nothing more is read."""
+"""Mistakes that are reported; after them nothing more is read."""
 STEP_LIMIT = 2_000_000
 """Fields that are looked at: aliases make a small text as large as they like."""
 _LIST_DEPTH = 3
@@ -87,7 +87,7 @@ class InputProblem:
 
 
 class InvalidInput(ValueError):
-    """Input whose images cannot all be told."""
+    """Input whose images cannot all be read."""
 
     def __init__(self, problems: Sequence[InputProblem]) -> None:
         self.problems = tuple(problems)

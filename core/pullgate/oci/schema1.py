@@ -1,4 +1,4 @@
-"""Docker's schema 1: its digest is that of what was signed, and not of the bytes that are sent.
+"""Docker's schema 1: its digest is that of the signed payload, and not of the bytes that are sent.
 
 A signed manifest is JSON with a member `signatures`. Each signature's protected header has `formatLength` and
 `formatTail`, from which the signed bytes are put together again (distribution, docs/spec/manifest-v2-1.md).

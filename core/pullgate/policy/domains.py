@@ -1,4 +1,4 @@
-"""Domains that no Registry may claim, whoever asks. Pure."""
+"""Domains that no Registry of any namespace may claim. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The custom resources as types, with their conditions. Pure: no I/O, no clock.
 
 A document becomes a resource by `parse_resource`, which names what is wrong by field; models are strict, so a misspelt
-field is told and not ignored.
+field is reported and not ignored.
 """
 
 from pullgate.resources.image_test import ImageTest

@@ -12,7 +12,7 @@ _TOGETHER = (frozenset({"License"}), frozenset({"License", "Registry"}))
 def lost_at_once(before: Collection[Key], wanted: Collection[Key]) -> frozenset[Key]:
     """Those of `before` that are not believed to be removed: all Licenses at once, or all of everything.
 
-    The last one is believed: whoever means to remove all removes all but one first.
+    The removal of the last one is believed: to remove all, first remove all but one.
     """
     lost: set[Key] = set()
     for kinds in _TOGETHER:

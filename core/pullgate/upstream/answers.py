@@ -119,7 +119,7 @@ def _folded(text: str) -> str:
 
 
 def fault_of_address(host: str, status: int, said: str) -> faults.Fault | None:
-    """The fault of a firewall that refuses the address which asks, whoever logs in (Azure names it); None: it is none.
+    """The fault of a firewall that refuses our address for every login (Azure names it); None: it is none.
 
     It says nothing of the login, so it must not be called a wrong password.
     """

@@ -49,7 +49,7 @@ Answer = TypeVar("Answer")
 
 MAX_REDIRECTS = 5
 NOTICE_LIMIT = 200
-"""Characters of what a proxy says to a test."""
+"""Characters of a proxy's message to a test."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REFUSALS = frozenset({400, 401, 403})
 _PASSING = frozenset({502, 503, 504})

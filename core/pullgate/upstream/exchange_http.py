@@ -31,7 +31,7 @@ async def issue_now(exchange: Exchange, config: UpstreamConfig) -> Issued:
 
 
 class ExchangeHttp:
-    """Asks hosts on behalf of one Registry, with its CA; plain HTTP only where the Registry has it."""
+    """Asks hosts on behalf of one Registry, with its CA; plain HTTP only if the Registry allows it."""
 
     def __init__(self, config: UpstreamConfig) -> None:
         self._config = dataclasses.replace(config, credentials=None, realm_hosts=frozenset())

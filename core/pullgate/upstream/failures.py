@@ -176,7 +176,7 @@ def _name_cause(error: OSError) -> str:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Connection errors may pass; a refusal of ours, a bad certificate, a slow or a garbled answer will not."""
+    """Connection errors may pass; a refused address, a bad certificate, a slow or a garbled answer will not."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return not isinstance(error.os_error, AddressRefused)
     if isinstance(error, aiohttp.ConnectionTimeoutError):

@@ -278,14 +278,14 @@ def _literal(host: str) -> str | None:
 
 
 def parse_url(text: str) -> URL | None:
-    """`text` as a URL exactly as it is written (a signature must not be re-encoded); None where it is none of ours."""
+    """`text` as a URL exactly as it is written (a signature must not be re-encoded); None if it is unusable."""
     if not text or len(text) > URL_LIMIT or not all("!" <= character <= "~" for character in text):
         return None
     try:
         url = URL(text, encoded=True).with_fragment(None)
         # The host is decoded when it is asked for, and one that begins with xn-- may be none.
         usable = url.user is None and url.password is None and url.host != ""
-        # "https:x" would be joined to the source's host; a scheme without a default port is none of ours.
+        # "https:x" would be joined to the source's host; a scheme without a default port is unusable.
         usable = usable and (not url.scheme or (url.absolute and url.port is not None))
     except (ValueError, IndexError):  # IndexError is yarl's of //[::1]@/
         return None

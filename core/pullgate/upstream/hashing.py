@@ -1,7 +1,7 @@
 """Hashes large bodies beside the event loop: SHA-256 of a GiB costs as much as relaying half of one.
 
 One thread for the process takes chunks from a queue; hashlib lets go of the interpreter's lock while it works. A future
-per chunk (`run_in_executor`) would eat up most of what this gains. Bodies that are also written to a file have threads
+per chunk (`run_in_executor`) would eat up most of the gain. Bodies that are also written to a file have threads
 of their own: a slow disk must not hold up the others.
 """
 

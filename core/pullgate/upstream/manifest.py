@@ -97,7 +97,7 @@ def _problem_of(body: bytes, media_type: str) -> str:
 
 
 def _schema1_digest(host: str, body: bytes, expected: str | None) -> str:
-    """The digest of what was signed. Raises UpstreamProtocol: a conversion under a wrong name is no forged image."""
+    """The digest of the signed payload. Raises UpstreamProtocol: a conversion under a wrong name is no forged image."""
     algorithm = expected.partition(":")[0] if expected else "sha256"
     try:
         digest = digest_of(signed_payload(body), algorithm)

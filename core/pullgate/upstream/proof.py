@@ -21,7 +21,7 @@ RECENT: Final = 10.0
 
 
 class LoginProof:
-    """A token server whose refusals are told apart and remembered; see `TokenServer`."""
+    """A token server whose refusals are classified and remembered; see `TokenServer`."""
 
     def __init__(
         self, config: UpstreamConfig, server: TokenServer, clock: Callable[[], float], refusals: LoginRefusals

@@ -22,7 +22,7 @@ class Range:
     last: int | None
 
     def within(self, size: int) -> tuple[int, int] | None:
-        """(first byte, end) of what it is of `size` bytes; None where there is no such byte (416)."""
+        """(first byte, end) of the range in `size` bytes; None if there is no such byte (416)."""
         if self.first is None:
             return (max(0, size - (self.last or 0)), size) if self.last and size else None
         if self.first >= size:

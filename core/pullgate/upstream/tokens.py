@@ -104,7 +104,7 @@ class TokenStore:
                 token.stale_at = token.ends_at  # one early renewal: if it fails, the next is at the end
                 self._begin(key, repository)
             return token
-        # Shielded: whoever waits may be cancelled, the fetch is for all.
+        # Shielded: a waiter may be cancelled, the fetch is for all.
         return await asyncio.shield(self._begin(key, repository))
 
     async def close(self) -> None:

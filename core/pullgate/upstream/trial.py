@@ -30,7 +30,7 @@ _REFUSED = (faults.UpstreamForbidden, faults.UpstreamUnauthorized)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An image to try the login at. It need not be there: a login that may look is told so."""
+    """An image to try the login at. It need not be there: a login that may look receives `unknown`, not a refusal."""
 
     repository: str
     reference: str = "latest"

@@ -26,7 +26,7 @@ class Hub(Protocol):
         """An event of a watch."""
 
     def note_kind(self, kind: str, *, present: bool) -> None:
-        """Note if the API server knows a kind of ours."""
+        """Note if the API server knows one of our kinds."""
 
 
 def make_memo(hub: Hub) -> kopf.Memo:

@@ -32,7 +32,7 @@ class Claim:
     repositories: frozenset[str]
     """Patterns of spec.repositories."""
     domains: tuple[str, ...]
-    """As spec.domains lists them, whoever holds them."""
+    """As spec.domains lists them, even if another Registry holds them."""
     secrets: tuple[Name, ...]
     uid: str = ""
 

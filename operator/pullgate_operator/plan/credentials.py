@@ -1,4 +1,4 @@
-"""A Registry's Secret, identity and token: what the proxy is given, and what is told of it."""
+"""A Registry's Secret, identity and token: the proxy's credentials, and the conditions about them."""
 
 from __future__ import annotations
 
@@ -171,9 +171,9 @@ class Ends:
     """When a Registry's credentials end; None if that is unknown."""
 
     shown: datetime | None = None
-    """End of what the upstream receives: the vendor's own password, or a token that is renewed."""
+    """End of the credentials for the upstream: the vendor's own password, or a token that is renewed."""
     written: datetime | None = None
-    """End of what the vendor wrote and nobody renews: that password, or the keys that request the token."""
+    """End of the vendor's own entry, which nobody renews: that password, or the keys that request the token."""
 
 
 def known_ends(secret: Document | None, usable: Usable | None, asked: datetime | None) -> Ends:
@@ -206,7 +206,7 @@ class Ending:
 def put_ending(
     conditions: Conditions, resource: Registry, secret: Document | None, usable: Usable | None, asked: datetime | None
 ) -> Ending:
-    """Set CredentialsExpiringSoon while the end of what nobody renews is near."""
+    """Set CredentialsExpiringSoon while the end of credentials that nobody renews is near."""
     type_, now = "CredentialsExpiringSoon", conditions.now
     try:
         ends = known_ends(secret, usable, asked)

@@ -141,7 +141,7 @@ def _put_valid(conditions: Conditions, resource: License) -> None:
 
 
 def _put_expiring(conditions: Conditions, resource: License) -> tuple[int | None, tuple[Event, ...]]:
-    """The condition that stands while the end is near; the days that were told of, and an Event for a new step."""
+    """Set ExpiringSoon while the end is near. Returns the days that it warns of, and an Event for a new step."""
     end, now = resource.spec.expires_at, conditions.now
     days = None
     if end is not None and now < end:

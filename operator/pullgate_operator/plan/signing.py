@@ -20,7 +20,7 @@ OUTAGE = timedelta(days=30)
 
 LICENSE_KEY_NAME = "license-signing-key"
 KEYS_NAMESPACE = "pullgate-keys"
-"""Not the system namespace, whose Secrets the proxy reads: whoever breaks into a proxy can sign no license."""
+"""Not the system namespace, whose Secrets the proxy reads: an attacker inside a proxy can sign no license."""
 
 
 def plan_token_keys(

@@ -23,7 +23,7 @@ async def apply_plan(store: Store, key: Key, document: Document, plan: Plan) -> 
 
 
 async def apply_secret(store: Store, secret: Document) -> None:
-    """Write a Secret of ours if it differs in what we say about it."""
+    """Apply the Secret unless data, type, owners and our labels already match."""
     before = await store.get(Key.of(secret))
     if before is None or not _says(before, secret):
         await store.apply_secret(secret)

@@ -132,7 +132,7 @@ class ImageTestReconciler:
         )
 
     async def stop(self) -> None:
-        """End the runs; each is made again by whoever comes next."""
+        """End the runs; the next operator repeats each."""
         tasks = [task for _, task in self._running.values()]
         for task in tasks:
             task.cancel()

@@ -47,9 +47,9 @@ class Reconciler:
         on_renewed: Callable[[str], None] = lambda _result: None,
         on_issued: Callable[[str], None] = lambda _reason: None,
     ) -> None:
-        """`on_done` is told the kind, and `ok` or `error`, whenever something was worked on.
+        """`on_done` receives the kind, and `ok` or `error`, after each reconciliation.
 
-        `on_renewed` is told `ok`, or the reason, of each try to get a token. `on_issued`: see LicenseReconciler.
+        `on_renewed` receives `ok`, or the reason, of each try to get a token. `on_issued`: see LicenseReconciler.
         """
         self._store, self._settings, self._on_done = store, settings, on_done
         clock = self._clock = WatchedClock(clock)
@@ -323,7 +323,7 @@ def _is_observed(document: Document) -> bool:
 
 
 def _owner(document: Document) -> Key | None:
-    """The resource that a Secret of ours is for."""
+    """The resource that one of our Secrets is for."""
     metadata = document["metadata"]
     labels = metadata.get("labels") or {}
     if any(labels.get(name) != value for name, value in MANAGED_BY.items()):

@@ -121,7 +121,7 @@ def build_customer(
     ca_pem: str | None = None,
     marker: Marker | None = None,
 ) -> Customer:
-    """How the License's customer reaches the proxy: as the pull Secret has it, its first host is the proxy's own.
+    """How the License's customer reaches the proxy: as the pull Secret says, its first host is the proxy's own.
 
     `external_url` says how that host is reached; without one all are by https, but for loopback as docker does it.
     `networks` and `marker` are as in proxy_config.

@@ -21,7 +21,7 @@ class Tenants:
     def __init__(self, settings: ReconcileSettings) -> None:
         self._settings = settings
         self._policies: dict[str, TenantPolicy] = {}
-        """The policies of the namespaces that have an annotation of ours."""
+        """The policies of the namespaces that have one of our annotations."""
 
     def take(self, namespace: str, document: Document | None) -> bool:
         """Read a Namespace that is new, changed or (None) gone. True where its rules changed."""

@@ -1,4 +1,4 @@
-"""A request for a blob, and the places for which an upstream is known to have it."""
+"""A request for a blob, and the places whose upstream is known to have the blob."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class BlobCache:
         peers: Elsewhere | None = None,
         store: ObjectStore | None = None,
     ) -> None:
-        """`on_result` is told hit, revalidated, shared, miss or stale; `on_received` see Fetches."""
+        """`on_result` receives hit, revalidated, shared, miss or stale; `on_received` see Fetches."""
         self.keeper = keeper
         self.fetches = Fetches(
             keeper,

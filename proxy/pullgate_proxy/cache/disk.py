@@ -5,8 +5,8 @@
     ROOT/proofs                     which places may be served what (see proof_file)
     ROOT/lock                       held by the one proxy that uses ROOT
 
-A file is *proven* while its modification time is the stamp of this run: whoever verified it set it, and whoever writes
-to it changes it. So what an earlier run left (a crash of the machine may have torn it) and what was changed under us
+A file is *proven* while its modification time is the stamp of this run: the verification sets it, and any write to the
+file changes it. So what an earlier run left (a crash of the machine may have torn it) and what was changed under us
 is hashed before it is served, and an fstat is all that it takes to know.
 """
 
@@ -141,7 +141,7 @@ class BlobDir:
         inodes = stat.f_favail - SPARE_INODES if stat.f_files else 2**62
         return stat.f_bavail * stat.f_frsize - spare, inodes
 
-    # --- by whoever writes and reads ---
+    # --- by writers and readers ---
 
     def path(self, digest: str) -> Path:
         """The path of a complete blob."""

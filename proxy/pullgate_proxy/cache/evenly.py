@@ -40,7 +40,7 @@ class Evenly(Generic[K, V]):
             yield from entries
 
     def put(self, app: str, key: K, value: V, cost: int = 1) -> list[K]:
-        """Keep `value`, in place of what was kept under `key`. Returns what had to go for it."""
+        """Keep `value`, in place of any earlier one of `key`. Returns the keys that were evicted for it."""
         entries = self._apps.setdefault(app, OrderedDict())
         before = entries.pop(key, None)
         entries[key] = value, cost

@@ -1,4 +1,4 @@
-"""Blobs that come from upstreams into files: once for each place, to its end whoever leaves."""
+"""Blobs that come from upstreams into files: once for each place, completed even if readers leave."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Elsewhere(Protocol):
     name: str
     """For the metric."""
     vouches: bool
-    """True if whoever has it there has asked the upstream if it is still in that very repository."""
+    """True if the source has asked the upstream if the blob is still in that very repository."""
 
     async def ask(self, ask: Ask) -> UpstreamResponse | None:
         """The response with the complete blob; None if this source cannot deliver it.

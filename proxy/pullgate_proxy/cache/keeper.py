@@ -108,7 +108,7 @@ class Keeper:
         except OSError as error:
             self.failed(error)
 
-    # --- what is told ---
+    # --- reported state ---
 
     @property
     def size(self) -> int:
@@ -231,7 +231,7 @@ class Keeper:
         await self._save_proofs()
 
     def missing(self, digest: str) -> None:
-        """Its file is gone, whoever removed it."""
+        """Forget a blob whose file is gone, even if another process removed the file."""
         if self.directory.path(digest).exists():  # it has come since
             return
         self._kept.remove(digest)

@@ -50,7 +50,7 @@ class Upstream(Protocol):
 class ManifestCache:
     """Bounded by bytes; the least used of the app that has most go first.
 
-    `on_result` is told hit, revalidated, miss or stale.
+    `on_result` receives hit, revalidated, miss or stale.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float], on_result: Callable[[str], None]) -> None:

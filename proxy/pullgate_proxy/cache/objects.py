@@ -94,7 +94,7 @@ class ObjectStore:
         clock: Callable[[], float],
         on_upload: Callable[[str], None],
     ) -> None:
-        """`directory` has the blobs; `on_upload` is told how each upload ended, one of UPLOAD_RESULTS."""
+        """`directory` has the blobs; `on_upload` receives the result of each upload, one of UPLOAD_RESULTS."""
         self._location, self._directory, self._clock, self._on_upload = location, directory, clock, on_upload
         self._known: OrderedDict[str, tuple[int | None, float]] = OrderedDict()
         """Key of an object -> its size (None: not there), and until when that is believed."""
@@ -197,7 +197,7 @@ class ObjectStore:
     # --- what comes in ---
 
     def put_later(self, place: Place) -> None:
-        """Upload the blob and the proof of `place`, which has it, when there is time; too many are left out."""
+        """Queue the blob and the proof of `place`, which is proven, for upload; skip it if the queue is full."""
         if not self._waiting.full():
             self._waiting.put_nowait(place)
 
@@ -223,7 +223,7 @@ class ObjectStore:
             return  # it was removed meanwhile
         key, proof = self._location.key(place.digest), self._location.proof_key(place)
         with io.BufferedReader(found.file) as file:
-            # All replicas have it from there, and clients by a redirect: what somebody wrote to stays here.
+            # All replicas read it from there, and clients by a redirect: a file that somebody wrote to stays here.
             if not found.proven or found.size > LARGEST:
                 return
             if await self._size_of(key) != found.size:

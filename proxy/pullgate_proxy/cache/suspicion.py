@@ -12,7 +12,7 @@ from typing import Final
 AGAIN_SECONDS: Final = 300.0
 """After which asking again means nothing."""
 REST_SECONDS: Final = 600.0
-"""A blob that was hashed for this is not hashed for it again so soon, whoever asks."""
+"""A blob that was hashed for this is not hashed for it again so soon, for any reader."""
 LIMIT: Final = 10_000
 
 

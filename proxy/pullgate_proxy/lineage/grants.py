@@ -70,7 +70,7 @@ class Grants:
 class Children:
     """Manifest of a place -> the digests that it names. Immutable facts, so only bounded, never stale.
 
-    By place: an upstream that repeats the digest of another's manifest, and does not have it, learns nothing of it.
+    By place: an upstream that repeats the digest of another's manifest, but lacks the manifest, learns nothing.
     """
 
     def __init__(self, limit: int = 200_000) -> None:

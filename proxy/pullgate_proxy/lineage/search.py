@@ -1,4 +1,4 @@
-"""How far a search for a digest has come: what is still to be looked at, in the order of what most pulls need.
+"""How far a search for a digest has come: the items left to look at, those that most pulls need first.
 
 No I/O is done here; a page of tags is taken in slices.
 """

@@ -60,7 +60,7 @@ class GrantPeers:
             await session.close()
 
     async def find(self, entry: bytes) -> float:
-        """Seconds for which the grant `entry` holds here, or at the first other replica that has it; 0 without one."""
+        """Seconds for which the grant `entry` holds here, or at the first replica that knows it; 0 without one."""
         own = self._grants.left(entry, self._clock())
         others = self.membership.others()
         if own > 0 or not others or self._asking >= AT_ONCE or not self._keys().keys:

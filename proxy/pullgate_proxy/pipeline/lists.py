@@ -61,7 +61,7 @@ def _read_tags(host: str, body: bytes) -> tuple[str, ...]:
 
 
 async def show_page(name: str, page: TagPage, query: str) -> tuple[bytes, str | None]:
-    """(body, Link) of what `query` asks for of `page`; see `cut_page` and `render_tags`."""
+    """(body, Link) of the part of `page` that `query` asks for; see `cut_page` and `render_tags`."""
     size = len(page.tags) * TAG_LENGTH
     return await aside(size, lambda: render_tags(name, cut_page(page, query)))
 
@@ -181,7 +181,7 @@ async def _fetch_by_tag_schema(upstream: Upstream, repository: str, digest: str)
 
 
 def referrers_tag(digest: str) -> str:
-    """The tag of the index of what is about `digest` (distribution-spec, "Referrers Tag Schema": 32 and 64 at most)."""
+    """The tag of the index of `digest`'s referrers (distribution-spec, "Referrers Tag Schema": 32 and 64 at most)."""
     algorithm, _, encoded = digest.partition(":")
     return f"{algorithm[:32]}-{encoded[:64]}"
 

@@ -91,7 +91,7 @@ def _small(http: web.BaseRequest, answer: Answer, record: Record) -> WholeAnswer
     if answer.head:
         return WholeAnswer(answer.head, record.request_id, body)
     headers = {**COMMON_HEADERS, **answer.headers}
-    if http.method != "HEAD":  # there it is the length of what a GET would bring
+    if http.method != "HEAD":  # there it is the length of a GET's body
         headers["Content-Length"] = str(len(body))
     return WholeAnswer(render_head(answer.status, headers), record.request_id, body)
 

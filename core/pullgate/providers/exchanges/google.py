@@ -1,7 +1,7 @@
 """Google Artifact Registry: an identity -> an access token, the password of the user oauth2accesstoken, for an hour.
 
 A credential configuration of Google may name a file, a URL or a program to take its subject token from. None is ever taken
-from a Registry or its Secret: whoever writes those would read the operator's disk. A tenant names a pool's provider and a
+from a Registry or its Secret: their author could read the operator's disk. A tenant names a pool's provider and a
 service account, and the subject token is Kubernetes' own.
 """
 

@@ -173,7 +173,7 @@ class ClusterStore:
         return await self._api.get(document_path(*key))
 
     async def gone_since(self, key: Key) -> datetime | None:
-        """See `Store.gone_since`: a cluster keeps nothing of what was deleted."""
+        """See `Store.gone_since`: a cluster keeps nothing of a deleted document."""
         return None
 
     async def forget(self, key: Key) -> None:

@@ -31,7 +31,7 @@ class ProbeTarget:
     reference: str
     """Tag or digest."""
     hint: Hint = field(default=own_hint, repr=False, compare=False)
-    """The next step for whoever reads the result, by the type of registry."""
+    """The next step for the reader of the result, by the type of registry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class ImageResult:
     """Digest that the tag resolves to: the index's, or the manifest's."""
     platforms: tuple[PlatformResult, ...] = ()
     size: int = 0
-    """Bytes of config and layers of all platforms; a blob counts for each that has it."""
+    """Bytes of config and layers of all platforms; a blob counts once for each platform that names it."""
     duration: float = 0.0
     """Seconds."""
     reason: str = ""

@@ -64,7 +64,7 @@ class Source:
         return self.upstream.config.host
 
     def request(self, method: str, kind: str, reference: str) -> UpstreamRequest:
-        """A read; a proxy is told to go to the upstream for it, so that no cache decides."""
+        """A read; it makes a proxy ask the upstream, so that no cache decides."""
         return UpstreamRequest(
             "HEAD" if method == "HEAD" else "GET",
             self.repository,
@@ -112,7 +112,7 @@ class Run:
 
     @property
     def over(self) -> faults.Fault:
-        """The fault of what was not finished in time."""
+        """The fault of an image whose test did not finish in time."""
         words = f"not finished: the time of the whole run, {self.options.timeout:g} s, was over"
         return faults.fault_in_words("UpstreamTimeout", words, hint="allow more time, or test fewer images at once")
 
