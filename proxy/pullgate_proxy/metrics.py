@@ -48,7 +48,7 @@ class Metrics:
         self.running = Gauge("pullgate_running_requests", "Requests being answered now.", registry=self.registry)
         self.refused = Counter(
             "pullgate_refused",
-            "Requests answered Overloaded, by the exhausted resource (cause: requests, descriptors, memory, bodies).",
+            "Requests answered Overloaded (cause, the exhausted resource: requests, descriptors, memory, bodies).",
             ("cause",),
             registry=self.registry,
         )
