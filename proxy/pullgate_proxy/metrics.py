@@ -54,7 +54,7 @@ class Metrics:
         )
         self.load = Gauge(
             "pullgate_load",
-            "Current load (of: requests, waiting, connections, idle_connections, descriptors; bytes of memory, bodies).",
+            "Current load (of: requests, waiting, connections, idle_connections, descriptors; bytes: memory, bodies).",
             ("of",),
             registry=self.registry,
         )

@@ -15,14 +15,14 @@ from pullgate_proxy.pull_log import PullLog, Record
 DOCS = Path(__file__).parents[2] / "docs"
 FIELDS = {
     "time": "end of the request, RFC 3339 with milliseconds, UTC",
-    "requestId": "the request's id; the client has it as X-Request-Id",
+    "requestId": "the request's id; also in the header X-Request-Id of the answer",
     "client": "the client's address, behind trusted proxies the one that they name",
     "method": "GET, HEAD or POST",
     "kind": "manifests, blobs, tags, referrers, token or ping; empty if the path is invalid",
     "host": "the host that was asked, with its port",
     "app": "the License's namespace; empty before a key was recognized",
     "license": "the License",
-    "key": "the key's id, as `status.keys` of the License has it; never the key",
+    "key": "id of the key, as in `status.keys` of the License; never the key",
     "registry": "the Registry",
     "repository": "the repository of the request's path",
     "reference": "tag or digest",
