@@ -69,6 +69,7 @@ docs: $(VENV)/.dev tools
 	$(BIN)/python -m tests.clients.errors_page build/errors
 	$(BIN)/python -m tests.support.guide_pages
 	$(BIN)/python -m tests.support.reference_pages
+	$(BIN)/python -m tests.support.field_pages
 	PULLGATE_TYPES_DIR=build/types $(BIN)/pytest -n 2 --dist loadgroup tests/providers tests/component/providers
 	$(BIN)/python -m tests.providers.types_page build/types
 	$(BIN)/python -m tests.support.pictures
