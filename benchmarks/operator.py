@@ -53,7 +53,7 @@ class Scraped(dict[str, float]):
 
 
 def scrape(port: int) -> Scraped:
-    """The metrics of an admin port; empty where nobody answers."""
+    """The metrics of an admin port; empty if nobody answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             lines = answer.read().decode().splitlines()

@@ -22,6 +22,7 @@ WORDS = ("What", "Who", "Whose", "Whether", "Where", "Which", "Whatever", "Whoev
 START = re.compile(rf"(?:{'|'.join(WORDS)})\b")
 PHRASES = re.compile(
     r"\b(?:(?:is|are|was|were|be|been) told|comes? to (?:its|an|the) end|(?:has|have) it|of what|whoever|of ours)\b"
+    r"|\b(?:None|False|True|[Ee]mpty) where\b"
 )
 CUT = re.compile(r"(?<=[.:;!?])\s+|\n\s*\n")
 PREFIX = re.compile(r"(?:[-*|>\s]|\d+\.\s)*")

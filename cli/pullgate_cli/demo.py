@@ -135,7 +135,7 @@ def write_resources(directory: Path, upstream: DemoUpstream) -> None:
 
 
 async def _read_key(served: Served, license_name: str) -> str:
-    """The license key as the customer's pull Secret holds it; empty where a person deleted the License."""
+    """The license key as the customer's pull Secret holds it; empty if a person deleted the License."""
     from pullgate.store.port import Key
 
     document = await served.store.get(Key("Secret", APP, f"{license_name}-pull"))

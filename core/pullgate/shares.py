@@ -135,7 +135,7 @@ class Shares:
     def take(self, holders: Holders, units: int = 1) -> None:
         """`units` more for all of `holders` together, for which `give` must follow.
 
-        Raises ShareReached where one of them has its share, Overloaded where the pool is full; then nothing was taken.
+        Raises ShareReached if one of them has its share, Overloaded if the pool is full; then nothing was taken.
         """
         over = self.over_share(holders, units)
         if over is not None and self._held.get(over):

@@ -82,7 +82,7 @@ class FairSlots:
             self._leave(holders, served)
 
     async def take_within(self, holders: Holders, seconds: float) -> None:
-        """As `take`, for `seconds` at most. Raises ShareReached, Overloaded where there was no slot in that time."""
+        """As `take`, for `seconds` at most. Raises ShareReached, Overloaded if there was no slot in that time."""
         try:
             async with asyncio.timeout(seconds):
                 await self.take(holders)

@@ -100,7 +100,7 @@ class Operator:
     async def run(self) -> None:
         """Work until cancelled, by SIGINT or SIGTERM too.
 
-        Raises NotConnected, LeadershipLost, WatchingEnded, OSError where the admin port is taken.
+        Raises NotConnected, LeadershipLost, WatchingEnded, OSError if the admin port is taken.
         """
         self._main = asyncio.current_task()
         self._cancel_at_signals()

@@ -106,7 +106,7 @@ class Proxy:
     # --- life ---
 
     async def start(self) -> None:
-        """Listen. Raises CannotListen where a port is taken, InvalidSettings for files that do not work."""
+        """Listen. Raises CannotListen if a port is taken, InvalidSettings for files that do not work."""
         keep_content_out_of_logs(log)
         settings = self.settings
         context = build_context(settings)

@@ -69,7 +69,7 @@ class Caches:
         await self.manifests.close()
 
     def peer_app(self) -> web.Application | None:
-        """Answers other replicas; None where they do not ask."""
+        """Answers other replicas; None if they do not ask."""
         if self.blobs is None or self._peers is None:
             return None
         app = web.Application()

@@ -17,7 +17,7 @@ _NO_LIMIT: Final = 1 << 60
 
 
 def read_resident() -> int:
-    """Bytes of the process that are in memory (proc(5), statm); 0 where that is not told."""
+    """Bytes of the process that are in memory (proc(5), statm); 0 if that is not told."""
     try:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
@@ -25,7 +25,7 @@ def read_resident() -> int:
 
 
 def count_descriptors() -> int:
-    """Descriptors that are open; 0 where that is not told. Since Linux 6.2 the directory's size is their number."""
+    """Descriptors that are open; 0 if that is not told. Since Linux 6.2 the directory's size is their number."""
     try:
         return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
     except OSError:
@@ -33,7 +33,7 @@ def count_descriptors() -> int:
 
 
 def find_memory_limit(own: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes that the cgroup of the process and those above it allow; None where none of them says.
+    """Bytes that the cgroup of the process and those above it allow; None if none of them says.
 
     Version 2 keeps it in memory.max, version 1 in memory.limit_in_bytes below its own mount. In a container the path
     of the cgroup is often one that only the host sees: then the limit stands at the mount itself.
@@ -67,6 +67,6 @@ def _read_limits(root: Path, path: str, name: str) -> list[int]:
 
 
 def give_back() -> None:
-    """Hand free memory back to the system (malloc_trim(3)), which glibc otherwise keeps; nothing where it has none."""
+    """Hand free memory back to the system (malloc_trim(3)), which glibc otherwise keeps; nothing if it has none."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -80,7 +80,7 @@ class Upstreams:
         return upstream
 
     def token_time(self, name: Name) -> str | None:
-        """When the token was issued (RFC 3339) that the client for `name` shows; None where it is no issued one."""
+        """When the token was issued (RFC 3339) that the client for `name` shows; None if it is no issued one."""
         live = self._live.get(name)
         issued = live.handoff.refreshed_at if live is not None else None
         return format_time(issued) if issued is not None else None

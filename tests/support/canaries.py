@@ -85,7 +85,7 @@ _KEY: Final = re.compile(rb"pgk_[0-9A-Za-z]{12,}")
 
 
 def find_secret(text: str, also: Iterable[str] = ()) -> str | None:
-    """The kind of secret that stands in `text`, None where there is none; `also` are further texts to look for."""
+    """The kind of secret that stands in `text`, None if there is none; `also` are further texts to look for."""
     for name, kind in _KINDS.items():
         if next(kind.finds(text), None) is not None:
             return name

@@ -22,7 +22,7 @@ class Content(Protocol):
 
     @property
     def size(self) -> int | None:
-        """Bytes; None where it never ends."""
+        """Bytes; None if it never ends."""
 
     def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """The bytes from `start` up to `stop` (left out: the end), in pieces."""

@@ -45,3 +45,13 @@ def test_headings_questions_quotations_and_code_are_left_alone(tmp_path: Path, t
     page = tmp_path / "page.md"
     page.write_text(text.format(word) + "\n")
     assert check(page) == []
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    ["it is told", "they were told", "comes to its end", "has it", "of what", "whoever", "None where", "empty where"],
+)
+def test_phrases_that_hide_what_happens_are_found(tmp_path: Path, phrase: str) -> None:
+    file, sentence = tmp_path / "code.py", f"The word {phrase} stands here."
+    file.write_text(SOURCE.format(sentence=sentence))
+    assert check(file) == [f"{file}:{line}: {sentence}" for line in (1, 4, 5)]

@@ -70,7 +70,7 @@ def derive_mark_key(id_: str, signing_key: bytes, namespace: str) -> MarkKey:
 
 
 def mark_key_id(mark: str) -> str:
-    """The id of the key that `mark` names, unverified; empty where it names none."""
+    """The id of the key that `mark` names, unverified; empty if it names none."""
     if len(mark) > LONGEST:
         return ""
     try:

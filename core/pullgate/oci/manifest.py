@@ -53,7 +53,7 @@ class Manifest:
     config: str | None = None
     """Config of an image or an artifact; it is among the blobs."""
     sizes: tuple[int | None, ...] = ()
-    """Bytes of `blobs`, in their order; None where the manifest does not say."""
+    """Bytes of `blobs`, in their order; None if the manifest does not say."""
     foreign: frozenset[str] = frozenset()
     """Blobs that a registry need not hold: layers that may not be distributed (image-spec, "Non-Distributable")."""
 

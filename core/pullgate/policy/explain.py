@@ -97,7 +97,7 @@ def _route(directory: RegistryDirectory, license: LicenseFacts, reference: Refer
 
 
 def _rivals(directory: RegistryDirectory, route: Route) -> str:
-    """Why this one of several Registries of the host; nothing where a pull needs no choice."""
+    """Why this one of several Registries of the host; nothing if a pull needs no choice."""
     registry = route.registry
     others = [r.name for r in directory.registries_for_host(registry.namespace, registry.host) if r != registry]
     named = route.prefix == f"proxy/{registry.namespace}/{registry.name}/"

@@ -10,7 +10,7 @@ from pullgate.oci.json_text import read_json
 
 
 def end_of_token(text: str) -> datetime | None:
-    """`exp` of a JSON Web Token (RFC 7519, section 4.1.4), unverified; None where `text` is none or has no end."""
+    """`exp` of a JSON Web Token (RFC 7519, section 4.1.4), unverified; None if `text` is none or has no end."""
     parts = text.split(".")
     if len(parts) != 3 or not text.startswith("eyJ"):
         return None

@@ -41,7 +41,7 @@ class Rounds(Generic[V]):
             del self._namespaces[key.namespace]
 
     def take(self) -> tuple[Key, V]:
-        """The next one. Raises KeyError where none waits."""
+        """The next one. Raises KeyError if none waits."""
         namespace, entries = self._namespaces.popitem(last=False)
         taken = entries.popitem(last=False)
         self._count -= 1

@@ -58,7 +58,7 @@ async def read_errors(response: UpstreamResponse) -> Errors:
 
 
 async def read_told_fault(response: UpstreamResponse) -> faults.Fault | None:
-    """The fault that a Pullgate proxy names in its answer, in its words; None where it names none. Ends the answer.
+    """The fault that a Pullgate proxy names in its answer, in its words; None if it names none. Ends the answer.
 
     The words stand in the body; an answer to HEAD has them in the reason phrase alone, cut and without the hint.
     """

@@ -85,7 +85,7 @@ class BlobStream(AsyncIterator[bytes | memoryview]):
         part = parse_content_range(response.headers.get("Content-Range", "")) if response.status == 206 else None
         self._first = part.first if part else 0
         self._total = part.total if part else response.length
-        """Bytes of the whole blob, None where the upstream does not say."""
+        """Bytes of the whole blob, None if the upstream does not say."""
         self._end = part.last + 1 if part else response.length
         """The offset behind the last byte that was asked for."""
         self._hash = None if part else BodyHash(request.reference, sink)
@@ -202,7 +202,7 @@ class BlobStream(AsyncIterator[bytes | memoryview]):
         self._marks.clear()
 
     def accept(self, response: UpstreamResponse) -> None:
-        """Take over `response` as the rest from here on. Raises UpstreamProtocol where it is not."""
+        """Take over `response` as the rest from here on. Raises UpstreamProtocol if it is not."""
         if response.status == 206:
             part = parse_content_range(response.headers.get("Content-Range", ""))
             if part is None or (None not in (part.total, self._total) and part.total != self._total):

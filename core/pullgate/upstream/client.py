@@ -160,7 +160,7 @@ class Upstream:
         return self._transport.way_to(self._origin)
 
     async def attempt(self, request: UpstreamRequest) -> UpstreamResponse:
-        """`send` without a new try: raises Transient where one may help. For this room only, as the next two."""
+        """`send` without a new try: raises Transient if one may help. For this room only, as the next two."""
         if request.method == "HEAD" and request.kind == "blobs":
             return await self._heads.find(self, request)
         return await self.check(request, await self.exchange(request, request.method))

@@ -158,7 +158,7 @@ class Guard:
         return NOT_DIALLED if never else PRIVATE
 
     def literal_is_allowed(self, url: URL) -> bool:
-        """False where `url` names its host by an IP address that is not dialled; a name is judged by the resolver."""
+        """False if `url` names its host by an IP address that is not dialled; a name is judged by the resolver."""
         host = name_of(url)
         try:
             ipaddress.ip_address(host)
@@ -182,7 +182,7 @@ class Guard:
         return is_public or (bool(self._config.networks or self._config.own_anywhere) and self._may_be_private(host))
 
     def may_dial(self, host: str, address: str) -> bool:
-        """True where `address`, which `host` resolved to, is dialled.
+        """True if `address`, which `host` resolved to, is dialled.
 
         Link-local addresses and metadata services never are. A private one is, loopback too, where the administrator
         allows its network: for the upstream's own name, and with `allow_private` for the names that it leads to.

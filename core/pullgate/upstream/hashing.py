@@ -73,7 +73,7 @@ class BodyHash:
         """Bytes of these that it has hashed: they are not looked at again. Written by the thread alone."""
 
     async def update(self, chunk: bytes | memoryview) -> None:
-        """Take `chunk` in. Waits only where the thread is far behind. Raises OSError where it cannot be written.
+        """Take `chunk` in. Waits only where the thread is far behind. Raises OSError if it cannot be written.
 
         `chunk` must stay as it is until `done` reaches what `fed` is afterwards.
         """

@@ -64,7 +64,7 @@ class ContentRange:
 
 
 def parse_content_range(text: str) -> ContentRange | None:
-    """The one range that `text` names, None where it names none or makes no sense."""
+    """The one range that `text` names, None if it names none or makes no sense."""
     match = _CONTENT_RANGE.match(text.strip())
     if match is None:
         return None

@@ -142,7 +142,7 @@ class UpstreamResponse:
 
     @property
     def length(self) -> int | None:
-        """Content-Length, None where there is none or it is no number."""
+        """Content-Length, None if there is none or it is no number."""
         text = self.headers.get("Content-Length", "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 

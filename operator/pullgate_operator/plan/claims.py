@@ -61,7 +61,7 @@ class Claims:
     """All Registries' claims, and the records of who holds which domain."""
 
     def __init__(self, may_claim: Callable[[str, str], bool] = lambda _namespace, _domain: True) -> None:
-        """`may_claim` receives a namespace and a domain: False where its Registries may not claim it."""
+        """`may_claim` receives a namespace and a domain: False if its Registries may not claim it."""
         self._may_claim = may_claim
         self._claims: dict[Name, Claim] = {}
         self._records: dict[str, DomainClaim] = {}

@@ -35,7 +35,7 @@ class HeldKey:
 
     key: str = field(repr=False)
     issued_at: datetime | None
-    """As its license file says; None where the file is not signed by us for this License."""
+    """As its license file says; None if the file is not signed by us for this License."""
 
     @property
     def digest(self) -> str:
@@ -48,7 +48,7 @@ class KeyPlan:
     """The keys from now on."""
 
     key: str = field(repr=False)
-    """Empty where there is none, and none may be issued yet: the Secrets stay as they are."""
+    """Empty if there is none, and none may be issued yet: the Secrets stay as they are."""
     keys: tuple[KeyStatus, ...]
     """The current one first."""
     rotate_key: str

@@ -116,7 +116,7 @@ class Sources:
     # --- ways ---
 
     def _route(self, reference: Reference) -> Route | None:
-        """The Registry for it; None where there is none."""
+        """The Registry for it; None if there is none."""
         is_proxy = self._customer is not None and reference.host in self._customer.proxies
         return find_route(
             self,

@@ -28,7 +28,7 @@ class WatchedClock:
         return now
 
     def take_change(self) -> float:
-        """By how many seconds it was set since this was last asked, there and back too; 0 where it was not."""
+        """By how many seconds it was set since this was last asked, there and back too; 0 if it was not."""
         offset = self().timestamp() - self._steady()
         change = self._most - self._least
         self._least = self._most = offset

@@ -24,7 +24,7 @@ class Tenants:
         """The policies of the namespaces that have one of our annotations."""
 
     def take(self, namespace: str, document: Document | None) -> bool:
-        """Read a Namespace that is new, changed or (None) gone. True where its rules changed."""
+        """Read a Namespace that is new, changed or (None) gone. True if its rules changed."""
         before = self._policies.pop(namespace, None)
         annotations = _ours(document["metadata"].get("annotations")) if document is not None else {}
         if annotations:
@@ -39,7 +39,7 @@ class Tenants:
         return self._policies.get(namespace) or self._flags_for(namespace)
 
     def may_claim(self, namespace: str, domain: str) -> bool:
-        """True where the namespace's Registries may claim a custom domain that is free."""
+        """True if the namespace's Registries may claim a custom domain that is free."""
         return not why_reserved(domain, self._settings.external_name) and self.of(namespace).allows_domain(domain)
 
     def _flags_for(self, namespace: str) -> TenantPolicy:

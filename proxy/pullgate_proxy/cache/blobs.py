@@ -75,7 +75,7 @@ class BlobCache:
         await self.keeper.stop()
 
     async def open(self, ask: Ask, first: int | None = 0, *, begin: bool = True) -> Held | None:
-        """The blob as a file; None where it has to be streamed past the disk. Raises the upstream's faults.
+        """The blob as a file; None if it has to be streamed past the disk. Raises the upstream's faults.
 
         `first` is the first byte that is wanted; None: counted from the end. `begin`: whether it may be fetched.
         """
@@ -116,7 +116,7 @@ class BlobCache:
             self.store.put_later(place)
 
     async def _follow(self, ask: Ask, flight: Flight | None) -> Held | None:
-        """One more reader of `flight`, or the first of a new one. None where it does not come into a file."""
+        """One more reader of `flight`, or the first of a new one. None if it does not come into a file."""
         is_first = flight is None
         flight = flight or self.fetches.begin(ask)
         flight.readers += 1

@@ -203,7 +203,7 @@ def hash_file(digest: str, file: io.FileIO, size: int | None = None) -> str:
 
 
 def hasher_of_file(digest: str, file: io.FileIO, size: int | None = None) -> hashlib._Hash:
-    """A hash that has taken in the first `size` bytes (all, where None). Raises OSError where the file is shorter."""
+    """A hash that has taken in the first `size` bytes (all, where None). Raises OSError if the file is shorter."""
     hasher = hashlib.new(digest.partition(":")[0])
     buffer = memoryview(bytearray(READ))
     offset = 0

@@ -55,13 +55,13 @@ class S3Fifo:
         self.size += size
 
     def hit(self, name: str) -> None:
-        """`name` was asked for; nothing where it is not kept."""
+        """`name` was asked for; nothing if it is not kept."""
         entry = self._small.get(name) or self._main.get(name)
         if entry is not None:
             entry.hits = min(MOST_HITS, entry.hits + 1)
 
     def remove(self, name: str) -> int:
-        """Forget `name`; its size, 0 where it is not kept."""
+        """Forget `name`; its size, 0 if it is not kept."""
         entry = self._small.pop(name, None)
         if entry is not None:
             self._small_size -= entry.size
@@ -73,7 +73,7 @@ class S3Fifo:
         return entry.size
 
     def evict(self, is_pinned: Callable[[str], bool]) -> str | None:
-        """Take out who goes next; None where all that is kept is pinned."""
+        """Take out who goes next; None if all that is kept is pinned."""
         # Each entry is looked at most once for each of its hits, and once more.
         for _ in range(len(self) * (MOST_HITS + 2)):
             from_small = self._small and (not self._main or self._small_size > SMALL_SHARE * self.size)

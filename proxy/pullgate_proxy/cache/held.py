@@ -121,7 +121,7 @@ class Held(AsyncIterator[Part]):
             await self._keeper.drop(self.ask.digest)
 
     async def _next_part(self) -> FilePart | None:
-        """None where no more comes into the file, or out of it. Raises the fault that ended its coming."""
+        """None if no more comes into the file, or out of it. Raises the fault that ended its coming."""
         if self._is_broken:
             return None
         available = self._end

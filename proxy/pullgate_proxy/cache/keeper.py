@@ -122,7 +122,7 @@ class Keeper:
 
     @property
     def problem(self) -> str:
-        """Why nothing new is kept just now; empty where all is well."""
+        """Why nothing new is kept just now; empty if all is well."""
         return self._problem
 
     @property

@@ -131,7 +131,7 @@ class ManifestCache:
         return self._answer(found, "revalidated" if same else "miss")
 
     def young_until(self, where: Where, request: UpstreamRequest) -> float:
-        """Until when (by the clock) `request` is answered from here without asking; 0 where it is not."""
+        """Until when (by the clock) `request` is answered from here without asking; 0 if it is not."""
         told = self._told.peek(where.registry[0], _reference(where, request))
         return told.at + self._ttl(where, request) if told is not None else 0.0
 

@@ -105,10 +105,10 @@ class ObjectStore:
         self._egress = Egress(os.environ)
         self._again_at = 0.0
         self.problem = ""
-        """Why it is left alone; empty where all is well."""
+        """Why it is left alone; empty if all is well."""
 
     async def start(self) -> None:
-        """Begin to upload. Raises ExchangeFailed where botocore is not installed."""
+        """Begin to upload. Raises ExchangeFailed if botocore is not installed."""
         self._client = await run_blocking(self._build_client)
         timeout = aiohttp.ClientTimeout(connect=5.0, sock_connect=5.0, sock_read=IDLE_SECONDS)
         self._session = aiohttp.ClientSession(
@@ -149,7 +149,7 @@ class ObjectStore:
         return UpstreamResponse(raw, "the object store", IDLE_SECONDS)
 
     async def locate(self, place: Place) -> str | None:
-        """A URL at which a client gets the blob, for a while; None where it is not there, or not for this place."""
+        """A URL at which a client gets the blob, for a while; None if it is not there, or not for this place."""
         if not await self._may_serve(place):
             return None
         try:

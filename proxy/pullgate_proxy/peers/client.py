@@ -49,7 +49,7 @@ class PeerClient:
             await session.close()
 
     async def ask(self, ask: Ask) -> UpstreamResponse | None:
-        """The blob's owner's answer, its body still to come; None where it has to be fetched from the upstream."""
+        """The blob's owner's answer, its body still to come; None if it has to be fetched from the upstream."""
         owner = None if ask.by_peer or self._closed else self.membership.owner(ask.digest)
         if owner is None:
             return None

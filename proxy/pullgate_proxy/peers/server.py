@@ -32,7 +32,7 @@ Less than the other one waits (`client.ANSWER_SECONDS`), which takes silence for
 """
 
 MakeAsk = Callable[[Wanted], Ask | None]
-"""None where there is no such Registry. Raises a fault where it cannot be asked."""
+"""None if there is no such Registry. Raises a fault where it cannot be asked."""
 
 
 def build_peer_server(

@@ -52,7 +52,7 @@ def authorize(license: LicenseFacts, route: Route, request: PullRequest, grants:
 
 
 def _digest_in_question(request: PullRequest) -> str | None:
-    """The digest that must be proven; None where the tag decides.
+    """The digest that must be proven; None if the tag decides.
 
     The referrers tag schema (distribution-spec) and cosign's names stand for the digest that they are about.
     """

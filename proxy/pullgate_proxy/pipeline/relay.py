@@ -97,7 +97,7 @@ def _small(http: web.BaseRequest, answer: Answer, record: Record) -> WholeAnswer
 
 
 def _length(http: web.BaseRequest, answer: Answer) -> int | None:
-    """Bytes of the body that is sent; None where only its end will tell."""
+    """Bytes of the body that is sent; None if only its end will tell."""
     if answer.stream is None:
         return 0 if http.method == "HEAD" else len(answer.body)
     text = answer.headers.get("Content-Length", "")

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 async def send_part(http: web.BaseRequest, response: web.StreamResponse, part: FilePart, record: Record) -> int:
     """Send `part` after the headers; counts in `record` what went out, and returns it.
 
-    Less than all where the file does not give it: its disk fails, or it was cut. Raises ConnectionError where the
-    client is gone, TimeoutError where it is too slow.
+    Less than all where the file does not give it: its disk fails, or it was cut. Raises ConnectionError if the
+    client is gone, TimeoutError if it is too slow.
     """
     if part.count <= SMALL_PART:
         data = await _read_part(part)
@@ -78,7 +78,7 @@ async def _warm(part: FilePart) -> None:
 
 
 def _read_now(descriptor: int, into: bytearray, offset: int) -> int:
-    """Bytes that were read without waiting for the disk; 0 where it would have to be waited for."""
+    """Bytes that were read without waiting for the disk; 0 if it would have to be waited for."""
     try:
         return os.preadv(descriptor, [into], offset, os.RWF_NOWAIT)
     except BlockingIOError:

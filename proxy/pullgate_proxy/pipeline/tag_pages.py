@@ -41,7 +41,7 @@ class KeptPage:
         self.cost = sum(map(len, self.page.tags)) + len(self.page.tags) * (TAG_COST + RULES)
 
     def verdicts(self, rule: bytes) -> bytearray:
-        """For each tag 0 where `rule` was not asked yet, else `ALLOWED` or `REFUSED`; the caller fills it."""
+        """For each tag 0 if `rule` was not asked yet, else `ALLOWED` or `REFUSED`; the caller fills it."""
         found = self._verdicts.pop(rule, None)
         if found is None:
             found = bytearray(len(self.page.tags))

@@ -98,7 +98,7 @@ def _say_left(key: Key, error: Exception) -> None:
 
 
 def _is_another(change: Change, snapshot: Snapshot) -> bool:
-    """True where what cannot be read is not the Registry that was known by its name: that one is removed.
+    """True if what cannot be read is not the Registry that was known by its name: that one is removed.
 
     It was deleted and made again, maybe by the next owner of its namespace, while nobody looked.
     """

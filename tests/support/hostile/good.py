@@ -36,7 +36,7 @@ class Pull:
     way: Way
     seconds: float
     failure: str = ""
-    """Status and reason, or the exception; empty where all bytes were right."""
+    """Status and reason, or the exception; empty if all bytes were right."""
 
 
 class Refused(Exception):

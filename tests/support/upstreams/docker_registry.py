@@ -152,7 +152,7 @@ class DockerRegistry:
         return config
 
     async def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
-        """False where the process ended (most likely another one took the port)."""
+        """False if the process ended (most likely another one took the port)."""
         expected = 200 if self.auth == "none" else 401
         deadline = time.monotonic() + READY_SECONDS
         async with self._session() as session:

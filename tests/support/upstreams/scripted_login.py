@@ -35,7 +35,7 @@ class Login:
             self.username, self.password = "puller", canary("CANARY-scripted")
 
     def refusal(self, request: Request, repository: str, url: str) -> Reply | None:
-        """401 with the challenge, or None where the request may pass."""
+        """401 with the challenge, or None if the request may pass."""
         given = request.headers.get("Authorization", "")
         if self.auth == "none" or (self.auth == "basic" and self._is_user(given)):
             return None

@@ -169,7 +169,7 @@ class TokenServer:
 
 
 def _basic(request: web.Request) -> tuple[str, str]:
-    """User and password; empty where there are none."""
+    """User and password; empty if there are none."""
     scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
     try:
         username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")

@@ -139,7 +139,7 @@ class NotHttp(Exception):
 
 
 async def read_request(reader: asyncio.StreamReader, connection: int) -> Request | None:
-    """The next request; None where the client is done (or talks nonsense). Raises NotHttp."""
+    """The next request; None if the client is done (or talks nonsense). Raises NotHttp."""
     try:
         first_byte = await reader.readexactly(1)
         if not first_byte.isalpha():
@@ -169,7 +169,7 @@ class Line:
         writer.transport.set_write_buffer_limits(high=1, low=0)
 
     async def send(self, reply: Reply, *, with_body: bool) -> bool:
-        """Send `reply`. False where the connection is over with it. Raises ConnectionError where the client left."""
+        """Send `reply`. False if the connection is over with it. Raises ConnectionError if the client left."""
         if reply.stop and reply.stop.at is None and not await self.end(reply.stop):
             return False
         self._writer.write(reply.encode_head())
@@ -193,7 +193,7 @@ class Line:
         return reply.head is None
 
     async def end(self, stop: Stop) -> bool:
-        """Do what `stop` says. True where the answer goes on."""
+        """Do what `stop` says. True if the answer goes on."""
         await self._writer.drain()
         if stop.how is Ending.HANG:
             return await self._wait(stop.gate or asyncio.Event())
@@ -202,7 +202,7 @@ class Line:
         return False
 
     async def _wait(self, gate: asyncio.Event) -> bool:
-        """True once the gate is open, False where the client leaves first."""
+        """True once the gate is open, False if the client leaves first."""
         opened = asyncio.create_task(gate.wait())
         left = asyncio.create_task(self._reader.read(1))
         try:

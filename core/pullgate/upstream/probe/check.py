@@ -13,7 +13,7 @@ from pullgate.upstream.request import UpstreamRequest
 
 
 async def check_image(config: UpstreamConfig, image: str) -> faults.Fault | None:
-    """Why the manifest of `image` cannot be read; None where it can. Raises nothing of an upstream.
+    """Why the manifest of `image` cannot be read; None if it can. Raises nothing of an upstream.
 
     HEAD where that tells enough: Docker Hub counts a GET of a manifest as a pull.
     """

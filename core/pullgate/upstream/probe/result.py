@@ -57,13 +57,13 @@ class PlatformResult:
     """One manifest of an image."""
 
     platform: str
-    """Empty where it is not known: an image without an index whose config was not asked, or no image at all."""
+    """Empty if it is not known: an image without an index whose config was not asked, or no image at all."""
     passed: bool
     digest: str = ""
     size: int = 0
     """Bytes of config and layers."""
     reason: str = ""
-    """A reason of the faults table; empty where it passed, as the next two."""
+    """A reason of the faults table; empty if it passed, as the next two."""
     message: str = ""
     """With the upstream's own sentence: for the vendor. A proxy does not pass it on to a customer."""
     hint: str = ""

@@ -127,7 +127,7 @@ class Run:
         return await self._blobs.get(source, digest, lambda: self._patiently(source, lambda: ask(source, digest)))
 
     async def platform(self, source: Source, config: str) -> Platform | None:
-        """The platform that an image's config names; None where it is no image's. Raises a fault."""
+        """The platform that an image's config names; None if it is no image's. Raises a fault."""
         return await self._platforms.get(
             source, config, lambda: self._patiently(source, lambda: _read_platform(source, config))
         )
