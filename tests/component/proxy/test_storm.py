@@ -143,6 +143,9 @@ async def test_after_a_storm_one_process_holds_nothing(tmp_path: Path) -> None:
     async with gate_of(tmp_path) as gate:
         proxy = await gate.start_proxy(blob_cache=tmp_path / "blobs")
         proxy.admission.wait_seconds = 0.2
+        async with asyncio.timeout(30):  # in the storm a seat is refused before the limit is asked
+            while (await gate.get(MANIFEST, gate.key("limited"), proxy=proxy)).fault != "LimitReached":
+                await asyncio.sleep(0.01)
         reasons = await storm(gate, proxy.port, await marks(gate))
         assert reasons >= {"", "LimitReached", "ShareReached", "NotEntitled", "KeyMalformed"}, reasons
         await gate.until(lambda: holds_nothing(proxy.admission))
