@@ -31,3 +31,20 @@ def test_the_example_of_a_page_is_a_valid_resource(page: str) -> None:
     resource, *_ = yaml.safe_load_all(example)
     assert resource["kind"].lower() == page.removesuffix(".md")
     parse_resource(resource)
+
+
+KEYWORDS = {
+    "additionalProperties", "default", "description", "enum", "format", "items", "maxItems", "maxLength",
+    "maxProperties", "maximum", "minItems", "minLength", "minProperties", "minimum", "nullable", "oneOf", "pattern",
+    "properties", "required", "type", "uniqueItems", "x-kubernetes-int-or-string", "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type", "x-kubernetes-map-type", "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-validations",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("plural", PAGES.values())
+def test_a_crd_has_no_keyword_that_an_api_server_does_not_know(plural: str) -> None:
+    """An unquoted comma in a description of a flow mapping makes one."""
+    for part in ("spec", "status"):
+        for path, schema, _ in walk(read_schema(plural, part)):
+            assert set(schema) <= KEYWORDS, path
