@@ -26,7 +26,6 @@ from pullgate.licensing.keys import new_key
 
 MANY = 100_000
 FEW = 10
-BOTH_CORES = f"{MEASURED_CORE},{OTHER_CORE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Stage:
     stack: contextlib.ExitStack
     seeded: Seeded
 
-    def pullgate(self, name: str, *, licenses: int = FEW, core: str = MEASURED_CORE, **settings: object) -> Contender:
+    def pullgate(self, name: str, *, licenses: int = FEW, **settings: object) -> Contender:
         """Pullgate over a store in memory; `settings` are those of the proxy."""
         port, admin, control = free_port(), free_port(), free_port()
         keys = tuple(new_key() for _ in range(min(licenses, 200)))
@@ -75,7 +74,7 @@ class Stage:
         server = self.stack.enter_context(
             start(
                 name,
-                core,
+                MEASURED_CORE,
                 [python(), "-m", "benchmarks.serve", str(config)],
                 f"http://127.0.0.1:{port}",
                 self.directory / f"pullgate-{port}.log",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.contenders import BOTH_CORES, Contender, basic
+from benchmarks.contenders import Contender, basic
 from benchmarks.seed import Blob
 from benchmarks.servers import OTHER_CORE, Server, find
 
@@ -31,7 +31,7 @@ class Rate:
     """Processor time: microseconds a GET, or seconds a GiB."""
 
 
-def manifests(contender: Contender, reference: str, seconds: int, *, core: str = OTHER_CORE) -> Rate:
+def manifests(contender: Contender, reference: str, seconds: int) -> Rate:
     """GET of a manifest that was asked for before, over 32 connections; every answer is 200."""
     script = Path(tempfile.gettempdir()) / f"bench-{os.getpid()}.lua"
     script.write_text(
@@ -39,7 +39,7 @@ def manifests(contender: Contender, reference: str, seconds: int, *, core: str =
         + (f'wrk.headers["Authorization"] = "{contender.authorization}"\n' if contender.authorization else "")
     )
     url = contender.url(f"manifests/{reference}")
-    command = ["taskset", "-c", core, find("wrk"), "-t1", "-c32", "-s", str(script), url]
+    command = ["taskset", "-c", OTHER_CORE, find("wrk"), "-t1", "-c32", "-s", str(script), url]
     subprocess.run([*command, "-d1s"], capture_output=True, check=True)
     before = contender.server.cpu_seconds()
     out = subprocess.run([*command, f"-d{seconds}s"], capture_output=True, text=True, check=True).stdout
@@ -177,8 +177,3 @@ def _status(connection: http.client.HTTPConnection, headers: dict[str, str]) -> 
     response = connection.getresponse()
     response.read()
     return response.status
-
-
-def both_cores(contender: Contender, reference: str, seconds: int) -> Rate:
-    """As `manifests`, with the load wherever there is room."""
-    return manifests(contender, reference, seconds, core=BOTH_CORES)

@@ -48,7 +48,7 @@ class Told(Protocol):
         """How many resources are known, by kind."""
         ...
 
-    async def render_metrics(self) -> bytes:
+    def render_metrics(self) -> bytes:
         """The Prometheus text format."""
         ...
 
@@ -58,7 +58,7 @@ def build_admin(told: Told, contact: Contact | None) -> web.Application:
     heard = contact or Contact()
 
     async def answer_metrics(_: web.Request) -> web.Response:
-        page = await told.render_metrics()
+        page = told.render_metrics()
         return web.Response(body=page, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def answer_health(_: web.Request) -> web.Response:
@@ -70,7 +70,7 @@ def build_admin(told: Told, contact: Contact | None) -> web.Application:
         return web.Response(text=json.dumps(body) + "\n", status=200 if state.ready else 503)
 
     async def answer_status(_: web.Request) -> web.Response:
-        state, page = told.readiness(), (await told.render_metrics()).decode()
+        state, page = told.readiness(), told.render_metrics().decode()
         body = describe_status(ready=state.ready, why=state.why, contact=contact, known=told.known(), metrics=page)
         return web.json_response(body)
 

@@ -164,7 +164,7 @@ class Proxy:
         """How many resources are known, by kind."""
         return self.snapshot.counts()
 
-    async def render_metrics(self) -> bytes:
+    def render_metrics(self) -> bytes:
         """The Prometheus text format."""
         self.metrics.show_cluster(self.known(), self._contact, synced=self.snapshot.synced)
         self.metrics.show_down(self._upstreams.down())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quote
-from select import PIPE_BUF
 from typing import TextIO
 
 from pullgate.shares import Holders
@@ -67,22 +67,11 @@ class PullLog:
             asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what waits. Pieces of whole lines: a pipe that several processes share takes PIPE_BUF at once."""
+        """Write the lines that wait."""
         lines, self._lines = self._lines, []
-        piece = ""
-        for line in lines:
-            if piece and len(piece) + len(line) >= PIPE_BUF:
-                self._send(piece)
-                piece = ""
-            piece += line + "\n"
-        self._send(piece)
-
-    def _send(self, text: str) -> None:
-        try:
-            self._stream.write(text)
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write("".join(f"{line}\n" for line in lines))
             self._stream.flush()
-        except (OSError, ValueError):
-            return
 
     def _render_text(self, record: Record, now: float) -> str:
         time = datetime.fromtimestamp(now, UTC).strftime("%H:%M:%S")

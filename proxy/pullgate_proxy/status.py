@@ -37,30 +37,25 @@ def _describe_watch(contact: Contact) -> dict[str, Any]:
     return {"alive": alive, "ageSeconds": round(contact.age, 1), "problem": contact.problem}
 
 
-def _describe_disk(figures: Mapping[str, list[float]]) -> dict[str, Any] | None:
+def _describe_disk(figures: Mapping[str, float]) -> dict[str, Any] | None:
     usable = _usable(figures, "pullgate_blob_cache_usable")
     if usable is None:
         return None
-    held, files = figures.get("pullgate_blob_cache_bytes", [0]), figures.get("pullgate_blob_cache_files", [0])
-    return {**usable, "bytes": round(held[0]), "files": round(files[0])}
+    held, files = figures.get("pullgate_blob_cache_bytes", 0), figures.get("pullgate_blob_cache_files", 0)
+    return {**usable, "bytes": round(held), "files": round(files)}
 
 
-def _describe_peers(figures: Mapping[str, list[float]]) -> dict[str, Any] | None:
-    known, down = figures.get("pullgate_peers"), figures.get("pullgate_peers_down")
-    if not known:
-        return None
-    return {"known": round(max(known)), "down": round(max(down or [0]))}
+def _describe_peers(figures: Mapping[str, float]) -> dict[str, Any] | None:
+    known, down = figures.get("pullgate_peers"), figures.get("pullgate_peers_down", 0)
+    return {"known": round(known), "down": round(down)} if known is not None else None
 
 
-def _usable(figures: Mapping[str, list[float]], name: str) -> dict[str, Any] | None:
-    values = figures.get(name)
-    return {"usable": min(values) >= 1} if values else None
+def _usable(figures: Mapping[str, float], name: str) -> dict[str, Any] | None:
+    value = figures.get(name)
+    return {"usable": value >= 1} if value is not None else None
 
 
-def _read_figures(metrics: str) -> dict[str, list[float]]:
-    """Sample name -> the value of each of its samples."""
-    found: dict[str, list[float]] = {}
-    for family in text_string_to_metric_families(metrics):
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append(sample.value)
-    return found
+def _read_figures(metrics: str) -> dict[str, float]:
+    """Sample name -> value, of the samples without labels."""
+    families = text_string_to_metric_families(metrics)
+    return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}

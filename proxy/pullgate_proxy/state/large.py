@@ -13,7 +13,7 @@ from pullgate.store.rounds import Rounds
 REST = 20
 """A document that was read is read again after this many times the time that reading it took."""
 LONGEST_REST = 30.0
-"""Seconds. A License whose key leaked is changed within this time, however large it is."""
+"""Seconds. A License whose key leaked waits no longer for its own rest, however large it is."""
 
 
 @dataclass(slots=True)
