@@ -133,7 +133,7 @@ path, by domain and as a mirror; four at a time, with 50 ms between two. The p99
 The attacks are those of `tests/support/hostile`, by both apps together. Each is bounded in how often it asks, since a
 request from anybody costs the proxy its work; so the figures say what an attack costs beyond its own requests. The
 client shares its core with the attackers: what they take from it is in these figures, and so is what other programs
-of the machine take. [README.md](README.md#what-limits-each-figure) says what the figures show, and what they cannot.
+of the machine take. [README.md](README.md#limits-of-each-figure) says what the figures show, and what they cannot.
 """
 
 

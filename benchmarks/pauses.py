@@ -246,7 +246,7 @@ the longest time for which the proxy's event loop did not run, in processor time
 |---|---|---|---|
 {chr(10).join(lines)}
 
-Their bounds: [docs/limits.md](../docs/limits.md#of-one-input).
+Their bounds: [docs/limits.md](../docs/limits.md#limits-of-one-input).
 """
     print(page)
     if not given.no_write:

@@ -8,7 +8,7 @@ from tests.chaos.scenarios import RECOVERY_SECONDS, Result
 from tests.chaos.stage import WORKERS
 
 HEAD = """\
-# What Pullgate does when everything else fails
+# Reliability: pulls under faults
 
 Written by `make chaos`: {workers} verifying clients pull three images without a pause through the proxy, while one
 thing at a time is broken for half of {seconds:g} seconds or until it had an effect, and then mended: {total:.0f} s in

@@ -15,7 +15,7 @@ from tests.support.clients import CLIENTS
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 
 HEAD = """\
-# What a person sees when a pull fails
+# Errors: the words of each client
 
 Written by `make docs` from runs of the real clients against the proxy; `make test` runs them again and asserts that the
 cause is in what they print. The upstream stands here as `quay.io`, the proxy as `images.example.com`.

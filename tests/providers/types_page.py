@@ -27,7 +27,7 @@ A further type: [adding a type](../adding-a-type.md).
 |---|---|---|
 """
 TABLE = """
-## What is tested, by type
+## Tests by type
 
 Written by `make docs` from the tests that ran (`tests/providers`): ✓ stands for a test that passed. Each type is pulled
 through the proxy by real clients from a fake of the provider, which speaks its login over HTTP in front of a real

@@ -106,7 +106,7 @@ def render_guide(guide: Guide, values: Mapping[str, str]) -> str:
     if guide.identity is not None:
         parts += _render_identity(guide, guide.identity)
     parts += ["", "## Test it", *_block("pullgate registry test {name} -n {app} --image {repository}:{tag}")]
-    parts += ["", "## What you may see", "", "| | means | do |", "|---|---|---|"]
+    parts += ["", "## Errors you may see", "", "| | means | do |", "|---|---|---|"]
     own = {trouble.seen.partition(",")[0] for trouble in guide.troubles}
     general = (trouble for trouble in GENERAL if trouble.seen not in own)
     parts += [f"| {t.seen} | {t.means} | {t.do} |" for t in (*guide.troubles, *general)]
