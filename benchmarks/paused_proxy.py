@@ -19,7 +19,7 @@ from aiohttp import web
 from benchmarks.serve import APP, MemoryStore, build_documents
 from pullgate.store.port import Key
 from pullgate_proxy.app import Proxy
-from pullgate_proxy.pull_log import PullLog
+from pullgate_proxy.observe.pull_log import PullLog
 from pullgate_proxy.settings import ProxySettings
 
 TICK = 0.001

@@ -23,7 +23,7 @@ from pullgate.providers.credentials import Credentials
 from pullgate.providers.handoff import Handoff, TokenKey, encode_handoff, encode_signing_keys
 from pullgate.store.port import Change, Key, Synced
 from pullgate_proxy.app import Proxy
-from pullgate_proxy.pull_log import PullLog
+from pullgate_proxy.observe.pull_log import PullLog
 from pullgate_proxy.settings import ProxySettings
 
 APP = "my-app"

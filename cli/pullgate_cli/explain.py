@@ -133,7 +133,7 @@ async def _prove(upstream: Upstream, license_: LicenseFacts, route: Route, refer
     from pullgate.policy.explain import Step
     from pullgate_proxy.lineage.grants import Children, Grants, Scope
     from pullgate_proxy.lineage.proof import Proof, Prover, Question
-    from pullgate_proxy.pipeline.list_room import ListRoom
+    from pullgate_proxy.lists.room import ListRoom
 
     allowed = access(license_, route.registry.name, route.repository)
     if reference.digest is None or allowed is None or allowed.allows_every_reference:

@@ -190,7 +190,7 @@ def read_settings(
     **same: Any,
 ) -> ProxySettings:
     """The settings that the options say. Raises click.UsageError."""
-    from pullgate_proxy.cache.objects import parse_location
+    from pullgate_proxy.cache.blobs.objects import parse_location
     from pullgate_proxy.settings import ProxySettings, parse_networks
 
     try:

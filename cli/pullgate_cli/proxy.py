@@ -59,7 +59,7 @@ def proxy(
     from pullgate.log_lines import write_log
     from pullgate.private_memory import keep_memory_private
     from pullgate.store.cluster.api import NotConnected
-    from pullgate_proxy.cluster import serve_cluster
+    from pullgate_proxy.serve import serve_cluster
     from pullgate_proxy.settings import InvalidSettings
 
     keep_memory_private()

@@ -20,9 +20,9 @@ from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
 from pullgate_operator.reconcile.signing import LICENSE_KEY
 from pullgate_proxy.app import Proxy
-from pullgate_proxy.connections import raise_descriptor_limit
+from pullgate_proxy.listen.connections import raise_descriptor_limit
+from pullgate_proxy.listen.stop import stop_on_signals
 from pullgate_proxy.settings import InvalidSettings, ProxySettings
-from pullgate_proxy.stop import stop_on_signals
 
 PUBLIC_KEY_FILE = "license-public-key.pem"
 USAGE_SECONDS = 5.0

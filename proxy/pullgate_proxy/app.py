@@ -28,35 +28,35 @@ from pullgate.policy.route import find_route, named_app
 from pullgate.server_log import keep_content_out_of_logs
 from pullgate.shares import Loan, license_holders, pull_holders
 from pullgate.store.cluster.reflector import Contact
-from pullgate_proxy.admin import Readiness, build_admin
-from pullgate_proxy.admission import Admission
-from pullgate_proxy.caches import Caches
+from pullgate_proxy.limits.rates import Asks, Rates
+from pullgate_proxy.limits.throttle import Throttle
+from pullgate_proxy.limits.usage import UsageBook
 from pullgate_proxy.lineage.grants import Children
 from pullgate_proxy.lineage.proof import Prover
-from pullgate_proxy.metrics import Metrics
+from pullgate_proxy.listen.admission import Admission
+from pullgate_proxy.listen.ports import CustomersPort, SidePort
+from pullgate_proxy.listen.tls import build_context, reload_on_change
+from pullgate_proxy.lists.cursor import Cursors
+from pullgate_proxy.lists.room import ListRoom
+from pullgate_proxy.observe.admin import Readiness, build_admin
+from pullgate_proxy.observe.metrics import Metrics
+from pullgate_proxy.observe.pull_log import PullLog, Record
 from pullgate_proxy.peers.grants import GrantPeers
+from pullgate_proxy.peers.replica import Replica
 from pullgate_proxy.pipeline.authenticate import Logins, identify, require_valid
 from pullgate_proxy.pipeline.authorize import authorize
-from pullgate_proxy.pipeline.cursor import Cursors
 from pullgate_proxy.pipeline.forward import Answer, Forwarder, Pull
-from pullgate_proxy.pipeline.list_room import ListRoom
-from pullgate_proxy.pipeline.origin import Origin, base_url, read_origin
 from pullgate_proxy.pipeline.recall import Recall, asked_of
 from pullgate_proxy.pipeline.refuse import refuse
 from pullgate_proxy.pipeline.relay import COMMON_HEADERS, ClientGone, relay
-from pullgate_proxy.pipeline.request import Kind, PullRequest, parse_request
 from pullgate_proxy.pipeline.token import BODY_LIMIT, TokenForm, answer_token
-from pullgate_proxy.ports import CustomersPort, SidePort
-from pullgate_proxy.pull_log import PullLog, Record
-from pullgate_proxy.rates import Asks, Rates
-from pullgate_proxy.replica import Replica
+from pullgate_proxy.request.origin import Origin, base_url, read_origin
+from pullgate_proxy.request.parse import Kind, PullRequest, parse_request
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.snapshot import Snapshot
+from pullgate_proxy.state.upstreams import Upstreams
 from pullgate_proxy.state.watch import Watched, follow
-from pullgate_proxy.throttle import Throttle
-from pullgate_proxy.tls import build_context, reload_on_change
-from pullgate_proxy.upstreams import Upstreams
-from pullgate_proxy.usage import UsageBook
+from pullgate_proxy.wiring import Caches
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pullgate_proxy.cache.objects import Location
+from pullgate_proxy.cache.blobs.objects import Location
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

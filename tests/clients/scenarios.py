@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pullgate.licensing.keys import key_digest, key_id, new_key
-from pullgate_proxy.throttle import AT_ONCE, Throttle
+from pullgate_proxy.limits.throttle import AT_ONCE, Throttle
 from tests.support.catalog import CHART, WORKER
 from tests.support.gate import APP, Gate, license_, registry
 from tests.support.ports import free_port

@@ -35,10 +35,10 @@ from pullgate.words import count
 from pullgate_operator.plan.signing import ROTATION, plan_token_keys
 from pullgate_operator.reconcile.signing import fetch_token_keys
 from pullgate_operator.reconcile.usage import UsageLedger
-from pullgate_proxy.limits import Gatekeeper, PeerUsage
-from pullgate_proxy.pipeline.request import Kind
-from pullgate_proxy.pull_log import PullLog, Record
-from pullgate_proxy.usage import UsageBook
+from pullgate_proxy.limits.limits import Gatekeeper, PeerUsage
+from pullgate_proxy.limits.usage import UsageBook
+from pullgate_proxy.observe.pull_log import PullLog, Record
+from pullgate_proxy.request.parse import Kind
 from tests.support.catalog import API, STABLE, WORKER, catalog, seed
 from tests.support.cli import Ran, pullgate
 from tests.support.folder import condition, eventually

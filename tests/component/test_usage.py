@@ -16,7 +16,7 @@ from pullgate.oci.json_text import CONTAINER_LIMIT, MEMBER_LIMIT
 from pullgate.store.port import Key
 from pullgate.usage.poller import InvalidUsage, UsagePoller
 from pullgate_operator.reconcile.usage import UsageLedger
-from pullgate_proxy.usage import PAGE, UsageBook
+from pullgate_proxy.limits.usage import PAGE, UsageBook
 from tests.support.catalog import STABLE, WORKER
 from tests.support.gate import APP, Gate, license_, registry, running, secret
 from tests.support.ports import free_port

@@ -24,7 +24,7 @@ from pullgate.store.folder import FolderStore
 from pullgate_operator.reconcile.loop import Reconciler
 from pullgate_operator.reconcile.settings import ReconcileSettings
 from pullgate_proxy.app import Proxy
-from pullgate_proxy.pull_log import PullLog
+from pullgate_proxy.observe.pull_log import PullLog
 from pullgate_proxy.settings import ProxySettings
 from tests.support.canaries import FOUND, canary, look, search_product_files
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from prometheus_client import Counter, Gauge, Histogram
 
 from pullgate_operator.metrics import Metrics as OperatorMetrics
-from pullgate_proxy.metrics import Metrics as ProxyMetrics
-from pullgate_proxy.pull_log import PullLog, Record
+from pullgate_proxy.observe.metrics import Metrics as ProxyMetrics
+from pullgate_proxy.observe.pull_log import PullLog, Record
 
 DOCS = Path(__file__).parents[2] / "docs"
 FIELDS = {

@@ -13,8 +13,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from pullgate.faults import FAULTS
 from pullgate_operator.metrics import Metrics as OperatorMetrics
-from pullgate_proxy.metrics import Metrics
-from pullgate_proxy.pipeline.request import Kind
+from pullgate_proxy.observe.metrics import Metrics
+from pullgate_proxy.request.parse import Kind
 from tests.support.kustomize import DEPLOY
 
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}

@@ -34,8 +34,8 @@ from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import Method, UpstreamRequest
 from pullgate_proxy.lineage.grants import Children, Grants, Scope
 from pullgate_proxy.lineage.search import KEPT_SECONDS, Search, Searches
-from pullgate_proxy.pipeline.list_room import ListRoom
-from pullgate_proxy.pipeline.lists import fetch_referrers, fetch_tag_page, referrers_tag
+from pullgate_proxy.lists.documents import fetch_referrers, fetch_tag_page, referrers_tag
+from pullgate_proxy.lists.room import ListRoom
 
 AT_ONCE = 8
 REFERRER_PAGES = 10

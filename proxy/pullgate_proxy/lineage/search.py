@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pullgate.oci.digest import subject_of_tag
 from pullgate.turns import Turns
-from pullgate_proxy.pipeline.lists import TagPage
+from pullgate_proxy.lists.documents import TagPage
 
 PAGE_LIMIT = 200
 TAG_LIMIT = 20_000

@@ -10,10 +10,10 @@ import aiohttp
 from yarl import URL
 
 from pullgate.upstream.request import UpstreamResponse
-from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.blobs.ask import Ask
 from pullgate_proxy.peers.membership import Address, Membership
 from pullgate_proxy.peers.ticket import INSTANCE, path_of
-from pullgate_proxy.tokens import SigningKeys
+from pullgate_proxy.state.tokens import SigningKeys
 
 CONNECT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 5.0

@@ -22,7 +22,7 @@ from pullgate.faults import CredentialsMissing
 from pullgate_proxy.lineage.grants import LIFETIME, Grants
 from pullgate_proxy.peers.membership import Address, Membership
 from pullgate_proxy.peers.ticket import INSTANCE
-from pullgate_proxy.tokens import SigningKeys
+from pullgate_proxy.state.tokens import SigningKeys
 
 ANSWER_SECONDS: Final = 1.0
 """For all replicas together. A grant is a look-up in memory; one that takes longer is not waited for."""

@@ -15,14 +15,14 @@ from aiohttp import web
 
 from pullgate.faults import Fault, Overloaded, ShareReached, UpstreamTimeout
 from pullgate.shares import Shares, registry_holders
-from pullgate_proxy.cache.ask import Ask
-from pullgate_proxy.cache.blobs import BlobCache
-from pullgate_proxy.cache.held import Held
+from pullgate_proxy.cache.blobs.ask import Ask
+from pullgate_proxy.cache.blobs.cache import BlobCache
+from pullgate_proxy.cache.blobs.reader import Held
+from pullgate_proxy.observe.pull_log import Record
 from pullgate_proxy.peers.ticket import INSTANCE, Wanted, read_path
 from pullgate_proxy.pipeline.forward import Answer
 from pullgate_proxy.pipeline.relay import ClientGone, relay
-from pullgate_proxy.pull_log import Record
-from pullgate_proxy.tokens import SigningKeys
+from pullgate_proxy.state.tokens import SigningKeys
 
 AT_ONCE: Final = 256
 OPEN_SECONDS: Final = 4.0

@@ -8,7 +8,7 @@ from typing import Final
 
 from pullgate.oci.digest import is_digest
 from pullgate.oci.reference import is_repository
-from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.blobs.ask import Ask
 
 INSTANCE: Final = "X-Pullgate-Instance"
 """Header with the instance that asks, so that a replica notices a request to itself."""

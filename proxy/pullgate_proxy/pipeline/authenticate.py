@@ -16,7 +16,7 @@ from pullgate.licensing.keys import check_key, key_digest
 from pullgate.policy.entitlement import check_validity
 from pullgate.policy.facts import LicenseFacts
 from pullgate_proxy.state.snapshot import KeyEntry, Snapshot
-from pullgate_proxy.tokens import SigningKeys
+from pullgate_proxy.state.tokens import SigningKeys
 
 HEADER_LIMIT = 8192
 REMEMBERED = 20_000

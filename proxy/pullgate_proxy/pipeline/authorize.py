@@ -11,7 +11,7 @@ from pullgate.policy.entitlement import RepositoryAccess, access
 from pullgate.policy.facts import LicenseFacts
 from pullgate.policy.route import Route
 from pullgate_proxy.lineage.grants import Grants, Scope
-from pullgate_proxy.pipeline.request import Kind, PullRequest
+from pullgate_proxy.request.parse import Kind, PullRequest
 
 
 class Decision(Enum):

@@ -24,17 +24,16 @@ from pullgate.upstream.client import FetchedManifest, Upstream
 from pullgate.upstream.parts import PartsStream, is_multipart
 from pullgate.upstream.ranges import Range, TooManyRanges, parse_ranges
 from pullgate.upstream.request import Method, UpstreamRequest
-from pullgate_proxy.cache.ask import Ask
-from pullgate_proxy.cache.blobs import BlobCache
-from pullgate_proxy.cache.held import Held, Part
+from pullgate_proxy.cache.blobs.ask import Ask
+from pullgate_proxy.cache.blobs.cache import BlobCache
+from pullgate_proxy.cache.blobs.prefetch import Prefetcher
+from pullgate_proxy.cache.blobs.reader import Held, Part
 from pullgate_proxy.cache.manifests import ManifestCache
-from pullgate_proxy.cache.prefetch import Prefetcher
 from pullgate_proxy.cache.where import Where
+from pullgate_proxy.limits.rates import Asks
 from pullgate_proxy.lineage.proof import Proof, Prover, Question
-from pullgate_proxy.pipeline.authorize import Authorization, Decision
-from pullgate_proxy.pipeline.cursor import Cursors, Position
-from pullgate_proxy.pipeline.list_room import ListRoom
-from pullgate_proxy.pipeline.lists import (
+from pullgate_proxy.lists.cursor import Cursors, Position
+from pullgate_proxy.lists.documents import (
     INDEX_TYPE,
     TagPage,
     fetch_referrers,
@@ -42,11 +41,12 @@ from pullgate_proxy.pipeline.lists import (
     render_tags,
     show_page,
 )
+from pullgate_proxy.lists.room import ListRoom
+from pullgate_proxy.lists.ruled_list import CURSOR, list_allowed, read_list_query
+from pullgate_proxy.lists.tag_pages import TagPages
+from pullgate_proxy.pipeline.authorize import Authorization, Decision
 from pullgate_proxy.pipeline.multipart import Multipart
-from pullgate_proxy.pipeline.request import LIST_LIMIT, Kind, PullRequest
-from pullgate_proxy.pipeline.ruled_list import CURSOR, list_allowed, read_list_query
-from pullgate_proxy.pipeline.tag_pages import TagPages
-from pullgate_proxy.rates import Asks
+from pullgate_proxy.request.parse import LIST_LIMIT, Kind, PullRequest
 
 ACCEPT_LIMIT = 32
 DESCRIPTOR_LENGTH = 256

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Self
 
-from pullgate_proxy.cache.held import Held, Part
+from pullgate_proxy.cache.blobs.reader import Held, Part
 
 
 class Multipart(AsyncIterator[Part]):

@@ -17,8 +17,8 @@ from multidict import CIMultiDictProxy
 from pullgate.policy.facts import LicenseFacts
 from pullgate_proxy.pipeline.forward import Answer
 from pullgate_proxy.pipeline.relay import COMMON_HEADERS
-from pullgate_proxy.pipeline.request import Kind, PullRequest
 from pullgate_proxy.pipeline.whole import render_head
+from pullgate_proxy.request.parse import Kind, PullRequest
 
 LIMIT: Final = 4096
 LARGEST: Final = 64 * 1024

@@ -20,7 +20,7 @@ from pullgate.faults import (
     ascii_text,
 )
 from pullgate.oci.errors import encode_errors
-from pullgate_proxy.pipeline.request import Kind, PullRequest
+from pullgate_proxy.request.parse import Kind, PullRequest
 
 PHRASE_LIMIT = 150
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from aiohttp import web
 
-from pullgate_proxy.cache.held import FilePart
-from pullgate_proxy.pull_log import Record
+from pullgate_proxy.cache.blobs.reader import FilePart
+from pullgate_proxy.observe.pull_log import Record
 
 SMALL_PART: Final = 64 * 1024
 """Bytes of a file that are sent with the headers, in one go."""

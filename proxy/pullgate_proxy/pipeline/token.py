@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from pullgate.faults import Fault, LoginRequired, PathInvalid
 from pullgate_proxy.pipeline.authenticate import find_key, read_basic, read_key, require_valid
 from pullgate_proxy.state.snapshot import Snapshot
-from pullgate_proxy.tokens import LIFETIME
+from pullgate_proxy.state.tokens import LIFETIME
 
 BODY_LIMIT = 16 * 1024
 SCOPE_LIMIT = 32

@@ -13,7 +13,7 @@ from pullgate.licensing.keys import key_id
 from pullgate.policy.facts import LicenseFacts, RegistryFacts
 from pullgate.providers.domain_claim import DomainClaim
 from pullgate.providers.handoff import Handoff
-from pullgate_proxy.tokens import SigningKeys
+from pullgate_proxy.state.tokens import SigningKeys
 
 Name = tuple[str, str]
 """(namespace, name)"""

@@ -27,7 +27,7 @@ from pullgate.turns import DOCUMENT_INLINE, Pauses, in_thread, weigh
 from pullgate.upstream.compile import upstream_config
 from pullgate_proxy.state.large import LargeChanges
 from pullgate_proxy.state.snapshot import KeyFacts, Name, RegistryEntry, Snapshot
-from pullgate_proxy.tokens import SigningKey, SigningKeys
+from pullgate_proxy.state.tokens import SigningKey, SigningKeys
 
 KINDS = frozenset({"Registry", "License", "Secret"})
 

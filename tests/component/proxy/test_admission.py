@@ -19,9 +19,9 @@ import pytest
 import yaml
 from aiohttp import web
 
-from pullgate_proxy.memory import read_resident
-from pullgate_proxy.ports import SIDE_CONNECTIONS as CONNECTIONS
-from pullgate_proxy.ports import SidePort
+from pullgate_proxy.listen.memory import read_resident
+from pullgate_proxy.listen.ports import SIDE_CONNECTIONS as CONNECTIONS
+from pullgate_proxy.listen.ports import SidePort
 from pullgate_proxy.settings import ProxySettings
 from tests.chaos.stage import Process, few_descriptors
 from tests.support.catalog import WORKER, catalog, seed
@@ -91,7 +91,7 @@ async def test_near_the_end_of_memory_no_pull_begins_and_all_else_goes_on(
     assert (done.status, done.body) == (200, WORKER_IMAGE.blobs[WORKER_IMAGE.config])
     admission.memory = 100 * read_resident()
     await world.gate.until_status(MANIFEST, world.gate.key("acme"), 200)
-    told = [record.getMessage() for record in caplog.records if record.name == "pullgate_proxy.admission"]
+    told = [record.getMessage() for record in caplog.records if record.name == "pullgate_proxy.listen.admission"]
     assert len(told) == 1, "it is told once, not for each request"
     assert told[0].startswith("new pulls are refused: there is too little of memory")
 

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from pullgate.oci.digest import digest_of
-from pullgate_proxy.cache.ask import Ask, Place
+from pullgate_proxy.cache.blobs.ask import Ask, Place
 from tests.support.gate import APP, Gate, basic, license_, registry, running
 from tests.support.images import Image, image, large_image
 from tests.support.upstreams import ScriptedRegistry, faults

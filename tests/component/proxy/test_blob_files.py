@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pullgate.upstream.client import Upstream
-from pullgate_proxy.cache.ask import Ask, Place
-from pullgate_proxy.cache.blobs import BlobCache
-from pullgate_proxy.cache.disk import BlobDir, open_file
-from pullgate_proxy.cache.keeper import Bounds, Keeper
+from pullgate_proxy.cache.blobs.ask import Ask, Place
+from pullgate_proxy.cache.blobs.cache import BlobCache
+from pullgate_proxy.cache.blobs.disk import BlobDir, open_file
+from pullgate_proxy.cache.blobs.keeper import Bounds, Keeper
 from pullgate_proxy.cache.where import Where
 
 LARGE = 128 * 2**20

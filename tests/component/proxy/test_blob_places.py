@@ -19,7 +19,7 @@ import pytest
 
 from pullgate.oci.digest import digest_of
 from pullgate_proxy.app import Proxy
-from pullgate_proxy.cache.objects import Location
+from pullgate_proxy.cache.blobs.objects import Location
 from pullgate_proxy.peers.ticket import path_of
 from tests.component.proxy.test_object_store import s3  # noqa: F401 - a fixture
 from tests.component.proxy.test_peers import LARGE, LAYER, SIZE, ask_of, ready

@@ -16,9 +16,9 @@ import pytest
 from pullgate.faults import LimitReached
 from pullgate.licensing.usage import Counts
 from pullgate.policy.facts import LicenseFacts, Limits
-from pullgate_proxy.limits import DAY, Gatekeeper, PeerUsage
-from pullgate_proxy.pipeline.request import Kind
-from pullgate_proxy.usage import UsageBook
+from pullgate_proxy.limits.limits import DAY, Gatekeeper, PeerUsage
+from pullgate_proxy.limits.usage import UsageBook
+from pullgate_proxy.request.parse import Kind
 from tests.support.catalog import WORKER, catalog, seed
 from tests.support.content import Content
 from tests.support.gate import APP, Gate, basic, license_, registry, running

@@ -57,7 +57,7 @@ async def test_a_request_that_takes_its_time_is_answered_and_its_connection_serv
 
 
 def test_all_descriptors_that_may_be_had_are_taken() -> None:
-    script = "from pullgate_proxy.connections import raise_descriptor_limit; print(raise_descriptor_limit())"
+    script = "from pullgate_proxy.listen.connections import raise_descriptor_limit; print(raise_descriptor_limit())"
     command = ["prlimit", "--nofile=64:512", sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "512"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pullgate_proxy.pipeline.tag_pages import LARGE, TagPages
+from pullgate_proxy.lists.tag_pages import LARGE, TagPages
 from tests.support.content import content_of
 from tests.support.gate import APP, Answer, Gate, license_, registry, running
 from tests.support.images import image

@@ -12,9 +12,9 @@ import pytest
 from pullgate.faults import LimitReached
 from pullgate.licensing.usage import HOUR, Counts, Tally
 from pullgate.policy.facts import LicenseFacts, Limits
-from pullgate_proxy.limits import Gatekeeper, PeerUsage
-from pullgate_proxy.pipeline.request import Kind
-from pullgate_proxy.usage import UsageBook
+from pullgate_proxy.limits.limits import Gatekeeper, PeerUsage
+from pullgate_proxy.limits.usage import UsageBook
+from pullgate_proxy.request.parse import Kind
 from tests.support.catalog import WORKER, catalog
 from tests.support.clients.daemonless import Crane
 from tests.support.gate import APP, Gate, license_, registry, running, secret

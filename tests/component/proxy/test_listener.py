@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from pullgate_proxy.listener import ACCEPT_AT_ONCE, AT_ONCE, Listener
+from pullgate_proxy.listen.listener import ACCEPT_AT_ONCE, AT_ONCE, Listener
 
 LOBBY = ACCEPT_AT_ONCE
 CROWD = 3 * LOBBY

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote_plus
 
 import pytest
 
-from pullgate_proxy.pipeline.lists import next_query, referrers_tag
+from pullgate_proxy.lists.documents import next_query, referrers_tag
 from tests.support.gate import APP, Answer, Gate, license_, registry, running
 from tests.support.images import artifact, image, referrers_index
 from tests.support.upstreams import ScriptedRegistry, faults

@@ -17,8 +17,8 @@ from aiohttp.test_utils import TestServer
 
 from pullgate.oci.digest import digest_of
 from pullgate_proxy.app import Proxy
-from pullgate_proxy.cache.ask import Ask, Place
-from pullgate_proxy.cache.objects import Location, ObjectStore, parse_location
+from pullgate_proxy.cache.blobs.ask import Ask, Place
+from pullgate_proxy.cache.blobs.objects import Location, ObjectStore, parse_location
 from tests.support.fakes.clouds.aws import moto
 from tests.support.gate import APP, Gate, license_, registry, running
 from tests.support.images import image, large_image

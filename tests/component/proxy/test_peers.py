@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pullgate.oci.digest import digest_of
 from pullgate_proxy.app import Proxy
-from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.blobs.ask import Ask
 from pullgate_proxy.peers.membership import owner_of
 from pullgate_proxy.peers.ticket import path_of, read_path
 from tests.support.gate import APP, Gate, license_, registry, running

@@ -12,8 +12,8 @@ import pytest
 
 from pullgate.faults import LimitReached
 from pullgate.policy.facts import LicenseFacts, Limits
-from pullgate_proxy.buckets import Buckets
-from pullgate_proxy.rates import BOUNDS, MANIFESTS_PER_PULL, Asks, Bound, Rates
+from pullgate_proxy.limits.buckets import Buckets
+from pullgate_proxy.limits.rates import BOUNDS, MANIFESTS_PER_PULL, Asks, Bound, Rates
 from tests.support.catalog import API, STABLE, WORKER, catalog, seed
 from tests.support.gate import APP, Gate, license_, registry, running
 from tests.support.upstreams import ScriptedRegistry

@@ -16,7 +16,7 @@ from pullgate_proxy.app import Proxy
 from pullgate_proxy.lineage import proof
 from pullgate_proxy.lineage.grants import Grants
 from pullgate_proxy.peers.grants import GrantPeers
-from pullgate_proxy.tokens import SigningKey, SigningKeys
+from pullgate_proxy.state.tokens import SigningKey, SigningKeys
 from tests.support.gate import APP, Answer, Gate, license_, registry, running
 from tests.support.images import artifact, image, index
 from tests.support.ports import free_port

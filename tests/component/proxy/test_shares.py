@@ -13,7 +13,7 @@ import pytest
 
 from pullgate.oci.manifest import MANIFEST_LIMIT
 from pullgate.policy.tenancy import LOOPBACK, TenantPolicy
-from pullgate_proxy.cache.ask import Ask
+from pullgate_proxy.cache.blobs.ask import Ask
 from tests.support.catalog import WORKER, catalog, seed
 from tests.support.gate import Answer, Gate, basic, license_, registry, running
 from tests.support.images import image

@@ -9,8 +9,8 @@ from typing import Any
 from aiohttp.test_utils import TestClient, TestServer
 
 from pullgate.store.cluster.reflector import Contact
-from pullgate_proxy.admin import build_admin
 from pullgate_proxy.app import Proxy
+from pullgate_proxy.observe.admin import build_admin
 from tests.support.gate import Gate, license_, registry, running
 from tests.support.ports import free_port
 

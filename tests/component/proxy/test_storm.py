@@ -15,7 +15,7 @@ import aiohttp
 from pullgate.licensing.marks import TEST_HEADER, TEST_KEY_NAME, Marker, decode_mark_key
 from pullgate.providers.handoff import secret_data
 from pullgate.store.port import Key
-from pullgate_proxy.admission import Admission
+from pullgate_proxy.listen.admission import Admission
 from tests.support.catalog import WORKER, catalog, seed
 from tests.support.gate import ACCEPT, APP, Gate, basic, license_, registry, running
 from tests.support.upstreams import ScriptedRegistry, faults

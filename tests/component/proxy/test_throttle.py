@@ -11,8 +11,8 @@ import pytest
 from multidict import CIMultiDict
 
 from pullgate.licensing.keys import new_key
+from pullgate_proxy.limits.throttle import AT_ONCE, SECONDS, Throttle
 from pullgate_proxy.settings import parse_networks
-from pullgate_proxy.throttle import AT_ONCE, SECONDS, Throttle
 from tests.support.catalog import WORKER, seed
 from tests.support.gate import APP, Gate, basic, license_, registry, running
 from tests.support.upstreams import ScriptedRegistry

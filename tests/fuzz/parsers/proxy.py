@@ -23,10 +23,9 @@ from pullgate_cli.license.change import parse_end
 from pullgate_cli.options import parse_address
 from pullgate_cli.place.folder import merge
 from pullgate_operator.reconcile.usage import UsageLedger, read_refused
-from pullgate_proxy.limits import PeerUsage
+from pullgate_proxy.limits.limits import PeerUsage
 from pullgate_proxy.lineage.search import version_key
-from pullgate_proxy.pipeline.authenticate import Logins, read_basic
-from pullgate_proxy.pipeline.lists import (
+from pullgate_proxy.lists.documents import (
     Referrers,
     TagPage,
     cut_page,
@@ -36,12 +35,13 @@ from pullgate_proxy.pipeline.lists import (
     next_query,
     render_tags,
 )
-from pullgate_proxy.pipeline.origin import Origin, base_url, read_origin
-from pullgate_proxy.pipeline.request import LIST_LIMIT, Kind, PullRequest, parse_request
+from pullgate_proxy.pipeline.authenticate import Logins, read_basic
 from pullgate_proxy.pipeline.token import TokenForm, answer_token, grant_pull
+from pullgate_proxy.request.origin import Origin, base_url, read_origin
+from pullgate_proxy.request.parse import LIST_LIMIT, Kind, PullRequest, parse_request
 from pullgate_proxy.settings import InvalidSettings, ProxySettings, parse_networks
 from pullgate_proxy.state.snapshot import Snapshot
-from pullgate_proxy.tokens import SigningKey, SigningKeys
+from pullgate_proxy.state.tokens import SigningKey, SigningKeys
 from tests.fuzz.parsers.oci import _JSON_WORDS, DIGEST
 from tests.fuzz.parsers.parser import LARGEST, Answer, Parser, drive, parts, wire
 from tests.fuzz.parsers.upstream import NOW as MOMENT

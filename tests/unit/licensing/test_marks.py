@@ -19,7 +19,7 @@ from pullgate.licensing.marks import (
     encode_mark_key,
     is_mark_of,
 )
-from pullgate_proxy.tokens import SigningKey, SigningKeys
+from pullgate_proxy.state.tokens import SigningKey, SigningKeys
 
 NOW = 1_800_000_000.0
 KEY = SigningKey("one", b"1" * 32, NOW + 86400)

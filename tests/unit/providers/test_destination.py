@@ -20,7 +20,7 @@ from pullgate.upstream.config import UpstreamConfig
 from pullgate.upstream.guard import Guard
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.snapshot import RegistryEntry, Snapshot
-from pullgate_proxy.upstreams import Upstreams
+from pullgate_proxy.state.upstreams import Upstreams
 
 OWN = {
     "ECRToken": (

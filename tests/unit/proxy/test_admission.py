@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 
 from pullgate.faults import Overloaded
-from pullgate_proxy.admission import CALM, FULL, PULL_COST, SPARE, Admission, plan_room
-from pullgate_proxy.memory import count_descriptors, read_resident
-from pullgate_proxy.metrics import Metrics
-from pullgate_proxy.pipeline.request import Kind
+from pullgate_proxy.listen.admission import CALM, FULL, PULL_COST, SPARE, Admission, plan_room
+from pullgate_proxy.listen.memory import count_descriptors, read_resident
+from pullgate_proxy.observe.metrics import Metrics
+from pullgate_proxy.request.parse import Kind
 from pullgate_proxy.settings import ProxySettings
 
 MIB = 2**20

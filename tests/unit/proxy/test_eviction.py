@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from pullgate_proxy.cache.eviction import GHOSTS, S3Fifo
+from pullgate_proxy.cache.blobs.eviction import GHOSTS, S3Fifo
 
 NAMES = st.sampled_from([f"blob-{number}" for number in range(12)])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pullgate_proxy.memory import count_descriptors, find_memory_limit, give_back, read_resident
+from pullgate_proxy.listen.memory import count_descriptors, find_memory_limit, give_back, read_resident
 
 GIB = 2**30
 V2_OF_A_POD = "0::/kubepods.slice/kubepods-pod1.slice/cri-abc.scope\n"

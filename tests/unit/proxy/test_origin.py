@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from pullgate_proxy.pipeline.origin import base_url, read_origin
+from pullgate_proxy.request.origin import base_url, read_origin
 from pullgate_proxy.settings import InvalidSettings, ProxySettings, parse_networks
 
 OUTSIDE = ProxySettings(external_url="https://images.example.com", trusted_proxies=parse_networks(("10.0.0.0/8",)))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pullgate_proxy.cache.ask import Place, Places
-from pullgate_proxy.cache.proof_file import SLACK, ProofFile
-from pullgate_proxy.cache.proofs import Proofs
+from pullgate_proxy.cache.blobs.ask import Place, Places
+from pullgate_proxy.cache.blobs.proof_file import SLACK, ProofFile
+from pullgate_proxy.cache.blobs.proofs import Proofs
 
 A, B = "sha256:" + "a" * 64, "sha512:" + "b" * 128
 

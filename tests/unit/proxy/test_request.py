@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pullgate.faults import DigestInvalid, Fault, PathInvalid, ReadOnly, ReferenceInvalid
-from pullgate_proxy.pipeline.request import Kind, parse_request
+from pullgate_proxy.request.parse import Kind, parse_request
 
 DIGEST = "sha256:" + "a" * 64
 

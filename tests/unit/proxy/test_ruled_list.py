@@ -12,10 +12,10 @@ from pullgate.policy.entitlement import RepositoryAccess, TagRule
 from pullgate.policy.glob import Globs
 from pullgate.shares import license_holders
 from pullgate.turns import Turns
-from pullgate_proxy.pipeline.cursor import Position
-from pullgate_proxy.pipeline.lists import TagPage
-from pullgate_proxy.pipeline.ruled_list import SECONDS, list_allowed
-from pullgate_proxy.pipeline.tag_pages import RULES, KeptPage
+from pullgate_proxy.lists.cursor import Position
+from pullgate_proxy.lists.documents import TagPage
+from pullgate_proxy.lists.ruled_list import SECONDS, list_allowed
+from pullgate_proxy.lists.tag_pages import RULES, KeptPage
 
 ACME = license_holders("my-app", "acme")
 TAGS = tuple(f"1.{number:05}" for number in range(5000))

@@ -11,7 +11,7 @@ import pytest
 from pullgate.shares import license_holders
 from pullgate.turns import Turns
 from pullgate_proxy.lineage.search import LISTED_SECONDS, TAG_LIMIT, Newest, Search, version_key
-from pullgate_proxy.pipeline.lists import TagPage
+from pullgate_proxy.lists.documents import TagPage
 
 ACME = license_holders("my-app", "acme")
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pullgate.faults import CredentialsMissing, TokenExpired
-from pullgate_proxy.tokens import LIFETIME, SigningKey, SigningKeys
+from pullgate_proxy.state.tokens import LIFETIME, SigningKey, SigningKeys
 
 NOW = 1_800_000_000.0
 KEY = SigningKey("one", b"1" * 32, NOW + 86400)

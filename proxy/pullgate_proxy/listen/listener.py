@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
-from pullgate_proxy.pipeline.origin import source_of
+from pullgate_proxy.request.origin import source_of
 
 BACKLOG: Final = 1024
 """Connections that the kernel keeps while none is accepted; net.core.somaxconn may make it fewer."""

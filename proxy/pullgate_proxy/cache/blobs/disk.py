@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from pullgate.oci.digest import is_digest
-from pullgate_proxy.cache.ask import Place
+from pullgate_proxy.cache.blobs.ask import Place
 
 READ: Final = 1024 * 1024
 SPARE_BYTES: Final = 32 * 1024 * 1024

@@ -15,14 +15,14 @@ from dataclasses import replace
 from typing import Final
 
 from pullgate import faults
-from pullgate_proxy.cache.ask import Ask, Place, Places
-from pullgate_proxy.cache.disk import Found, open_file
-from pullgate_proxy.cache.fetches import Elsewhere, Fetches
-from pullgate_proxy.cache.flight import Flight
-from pullgate_proxy.cache.held import Held
-from pullgate_proxy.cache.keeper import Keeper
-from pullgate_proxy.cache.objects import ObjectStore
-from pullgate_proxy.cache.suspicion import Suspicion
+from pullgate_proxy.cache.blobs.ask import Ask, Place, Places
+from pullgate_proxy.cache.blobs.disk import Found, open_file
+from pullgate_proxy.cache.blobs.fetches import Elsewhere, Fetches
+from pullgate_proxy.cache.blobs.flight import Flight
+from pullgate_proxy.cache.blobs.keeper import Keeper
+from pullgate_proxy.cache.blobs.objects import ObjectStore
+from pullgate_proxy.cache.blobs.reader import Held
+from pullgate_proxy.cache.blobs.suspicion import Suspicion
 from pullgate_proxy.cache.together import Together
 from pullgate_proxy.cache.where import DIGEST_TTL, STALE
 

@@ -10,9 +10,9 @@ from pullgate.store.cluster.api import Api
 from pullgate.store.cluster.reflector import Contact, reflect
 from pullgate.store.cluster.store import ClusterStore
 from pullgate_proxy.app import Proxy
-from pullgate_proxy.connections import raise_descriptor_limit
+from pullgate_proxy.listen.connections import raise_descriptor_limit
+from pullgate_proxy.listen.stop import stop_on_signals
 from pullgate_proxy.settings import ProxySettings
-from pullgate_proxy.stop import stop_on_signals
 
 SCOPES = {"Registry": None, "License": None, "Secret": SYSTEM_NAMESPACE}
 """The kinds that the proxy may read, with their namespace (None: all): no Secret of any app."""

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl
 
 from pullgate.policy.entitlement import RepositoryAccess
 from pullgate.turns import Turns
-from pullgate_proxy.pipeline.cursor import Position
-from pullgate_proxy.pipeline.request import LIST_LIMIT
-from pullgate_proxy.pipeline.tag_pages import ALLOWED, REFUSED, KeptPage
+from pullgate_proxy.lists.cursor import Position
+from pullgate_proxy.lists.tag_pages import ALLOWED, REFUSED, KeptPage
+from pullgate_proxy.request.parse import LIST_LIMIT
 
 PAGES: Final = 20
 """Pages of the upstream for one page of the client; a list with fewer allowed tags in them goes on by a link."""

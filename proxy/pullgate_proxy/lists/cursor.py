@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pullgate.faults import CredentialsMissing, PathInvalid
-from pullgate_proxy.tokens import SigningKeys
+from pullgate_proxy.state.tokens import SigningKeys
 
 BLOCK: Final = 1024
 """Bytes that a cursor is filled up to, so that its length does not tell a name's."""

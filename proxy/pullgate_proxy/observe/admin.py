@@ -14,9 +14,9 @@ from typing import Protocol
 from aiohttp import web
 
 from pullgate.store.cluster.reflector import Contact
+from pullgate_proxy.limits.usage import UsageBook
+from pullgate_proxy.observe.status import describe_status
 from pullgate_proxy.peers.grants import GrantPeers
-from pullgate_proxy.status import describe_status
-from pullgate_proxy.usage import UsageBook
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from typing import Final
 from pullgate.faults import Fault
 from pullgate.shares import namespace_holder
 from pullgate.slots import FairSlots, LineFull
-from pullgate_proxy.cache.ask import Ask
-from pullgate_proxy.cache.blobs import BlobCache
-from pullgate_proxy.cache.flight import Lost
+from pullgate_proxy.cache.blobs.ask import Ask
+from pullgate_proxy.cache.blobs.cache import BlobCache
+from pullgate_proxy.cache.blobs.flight import Lost
 
 AT_ONCE: Final = 6
 """Half of it is the most for one app."""

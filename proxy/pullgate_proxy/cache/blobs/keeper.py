@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pullgate_proxy.cache.ask import Place
-from pullgate_proxy.cache.disk import BlobDir
-from pullgate_proxy.cache.eviction import S3Fifo
-from pullgate_proxy.cache.proof_file import ProofFile
+from pullgate_proxy.cache.blobs.ask import Place
+from pullgate_proxy.cache.blobs.disk import BlobDir
+from pullgate_proxy.cache.blobs.eviction import S3Fifo
+from pullgate_proxy.cache.blobs.proof_file import ProofFile
 
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0

@@ -14,7 +14,7 @@ from typing import Final
 from pullgate.faults import LimitReached
 from pullgate.licensing.usage import HOUR
 from pullgate.policy.facts import LicenseFacts
-from pullgate_proxy.buckets import Buckets
+from pullgate_proxy.limits.buckets import Buckets
 
 ENTRIES: Final = 20_000
 """Buckets that are remembered: one for each License and kind that asked lately."""

@@ -11,9 +11,9 @@ from aiohttp.log import server_logger
 from pullgate.server_header import hide_versions
 from pullgate.server_log import keep_content_out_of_logs
 from pullgate.shares import Shares
-from pullgate_proxy.admission import Admission
-from pullgate_proxy.connections import Connections
-from pullgate_proxy.listener import Listener
+from pullgate_proxy.listen.admission import Admission
+from pullgate_proxy.listen.connections import Connections
+from pullgate_proxy.listen.listener import Listener
 from pullgate_proxy.settings import ProxySettings
 
 SIDE_CONNECTIONS: Final = 32

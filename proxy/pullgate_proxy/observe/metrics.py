@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from pullgate.store.cluster.reflector import Contact
-from pullgate_proxy.cache.blobs import BlobCache
-from pullgate_proxy.cache.keeper import REMOVALS, Keeper
-from pullgate_proxy.cache.objects import UPLOAD_RESULTS, ObjectStore
+from pullgate_proxy.cache.blobs.cache import BlobCache
+from pullgate_proxy.cache.blobs.keeper import REMOVALS, Keeper
+from pullgate_proxy.cache.blobs.objects import UPLOAD_RESULTS, ObjectStore
+from pullgate_proxy.observe.pull_log import Record
 from pullgate_proxy.peers.membership import Membership
-from pullgate_proxy.pipeline.request import Kind
-from pullgate_proxy.pull_log import Record
+from pullgate_proxy.request.parse import Kind
 
 
 class Metrics:

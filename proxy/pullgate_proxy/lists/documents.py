@@ -19,7 +19,7 @@ from pullgate.oci.reference import is_tag
 from pullgate.turns import aside
 from pullgate.upstream.client import Upstream
 from pullgate.upstream.request import UpstreamRequest, UpstreamResponse
-from pullgate_proxy.pipeline.request import QUERY_LIMIT
+from pullgate_proxy.request.parse import QUERY_LIMIT
 
 LIST_LIMIT = 4 * 1024 * 1024
 """Bytes of a list, the bound of a manifest."""

@@ -12,7 +12,7 @@ import os
 from typing import Final
 
 from pullgate import faults
-from pullgate_proxy.cache.ask import Place
+from pullgate_proxy.cache.blobs.ask import Place
 
 WAKE_BYTES: Final = 1024 * 1024
 """Readers that wait are woken for so much, or when no more is there."""

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from pullgate.policy.facts import LicenseFacts
 from pullgate.usage.poller import UsagePoller
-from pullgate_proxy.limits import PEER_SECONDS, Gatekeeper, PeerUsage, Visit, limits_of
+from pullgate_proxy.limits.limits import PEER_SECONDS, Gatekeeper, PeerUsage, Visit, limits_of
+from pullgate_proxy.limits.usage import UsageBook
 from pullgate_proxy.lineage.grants import Grants
+from pullgate_proxy.observe.pull_log import Record
 from pullgate_proxy.peers.grants import GrantPeers
-from pullgate_proxy.pipeline.request import PullRequest
-from pullgate_proxy.pull_log import Record
+from pullgate_proxy.request.parse import PullRequest
 from pullgate_proxy.settings import ProxySettings
-from pullgate_proxy.tokens import SigningKeys
-from pullgate_proxy.usage import UsageBook
+from pullgate_proxy.state.tokens import SigningKeys
 
 
 class Replica:

@@ -22,9 +22,9 @@ from pullgate.oci.json_text import read_json
 from pullgate.policy.facts import LicenseFacts, Limits
 from pullgate.usage.poller import InvalidUsage
 from pullgate.words import count
-from pullgate_proxy.pipeline.request import Kind, PullRequest
+from pullgate_proxy.limits.usage import UsageBook
+from pullgate_proxy.request.parse import Kind, PullRequest
 from pullgate_proxy.state.snapshot import Name
-from pullgate_proxy.usage import UsageBook
 
 PEER_SECONDS: Final = 5.0
 DAY: Final = HOURS * HOUR

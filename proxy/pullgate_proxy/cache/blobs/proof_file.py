@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from pullgate_proxy.cache.ask import Place
-from pullgate_proxy.cache.proofs import LIMIT, Proofs, replay, write_end, write_proof
+from pullgate_proxy.cache.blobs.ask import Place
+from pullgate_proxy.cache.blobs.proofs import LIMIT, Proofs, replay, write_end, write_proof
 
 READ_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of the file that are read at the start: several times what the file may grow to."""

@@ -26,8 +26,8 @@ from pullgate.providers.exchange import ExchangeFailed, load_extra, run_blocking
 from pullgate.tls_context import client_context
 from pullgate.upstream.egress import Egress, InvalidProxy
 from pullgate.upstream.request import UpstreamResponse
-from pullgate_proxy.cache.ask import Ask, Place
-from pullgate_proxy.cache.disk import BlobDir
+from pullgate_proxy.cache.blobs.ask import Ask, Place
+from pullgate_proxy.cache.blobs.disk import BlobDir
 
 URL_SECONDS: Final = 300
 """How long a URL serves that a client is redirected to, whatever becomes of its License."""

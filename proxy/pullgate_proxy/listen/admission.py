@@ -23,12 +23,12 @@ from aiohttp import web
 from pullgate.faults import Overloaded
 from pullgate.shares import CapOf, Holders, Loan, Shares, address_holder
 from pullgate.slots import FairSlots
-from pullgate_proxy.connections import Connections, Handle
-from pullgate_proxy.memory import count_descriptors, find_memory_limit, give_back, read_resident
-from pullgate_proxy.metrics import Metrics
-from pullgate_proxy.pipeline.origin import source_of
-from pullgate_proxy.pipeline.request import Kind
-from pullgate_proxy.pull_log import Record
+from pullgate_proxy.listen.connections import Connections, Handle
+from pullgate_proxy.listen.memory import count_descriptors, find_memory_limit, give_back, read_resident
+from pullgate_proxy.observe.metrics import Metrics
+from pullgate_proxy.observe.pull_log import Record
+from pullgate_proxy.request.origin import source_of
+from pullgate_proxy.request.parse import Kind
 from pullgate_proxy.settings import ProxySettings
 
 LOOK_SECONDS: Final = 1.0

@@ -9,21 +9,21 @@ import time
 from aiohttp import web
 
 from pullgate.providers.exchange import ExchangeFailed
-from pullgate_proxy.cache.ask import Ask
-from pullgate_proxy.cache.blobs import BlobCache
-from pullgate_proxy.cache.disk import BlobDir
-from pullgate_proxy.cache.keeper import Bounds, Keeper
+from pullgate_proxy.cache.blobs.ask import Ask
+from pullgate_proxy.cache.blobs.cache import BlobCache
+from pullgate_proxy.cache.blobs.disk import BlobDir
+from pullgate_proxy.cache.blobs.keeper import Bounds, Keeper
+from pullgate_proxy.cache.blobs.objects import ObjectStore
+from pullgate_proxy.cache.blobs.prefetch import Prefetcher
 from pullgate_proxy.cache.manifests import RESULTS, ManifestCache
-from pullgate_proxy.cache.objects import ObjectStore
-from pullgate_proxy.cache.prefetch import Prefetcher
-from pullgate_proxy.metrics import Metrics
+from pullgate_proxy.observe.metrics import Metrics
 from pullgate_proxy.peers.client import PeerClient
 from pullgate_proxy.peers.server import build_peer_server
 from pullgate_proxy.peers.ticket import Wanted
 from pullgate_proxy.settings import InvalidSettings, ProxySettings
 from pullgate_proxy.state.snapshot import Snapshot
-from pullgate_proxy.tokens import SigningKeys
-from pullgate_proxy.upstreams import Upstreams
+from pullgate_proxy.state.tokens import SigningKeys
+from pullgate_proxy.state.upstreams import Upstreams
 
 
 class Caches:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Final
 
 from pullgate.faults import Fault, KeyMalformed, KeyUnknown, TooManyAttempts
-from pullgate_proxy.buckets import Buckets
-from pullgate_proxy.pipeline.origin import source_of
+from pullgate_proxy.limits.buckets import Buckets
+from pullgate_proxy.request.origin import source_of
 
 AT_ONCE: Final = 20
 SECONDS: Final = 3.0

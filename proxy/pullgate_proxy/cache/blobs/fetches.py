@@ -15,9 +15,9 @@ from pullgate.shares import Shares
 from pullgate.upstream.blob import stream_blob
 from pullgate.upstream.hashing import FileSink
 from pullgate.upstream.request import UpstreamResponse
-from pullgate_proxy.cache.ask import Ask, Place
-from pullgate_proxy.cache.flight import Flight, Lost
-from pullgate_proxy.cache.keeper import Keeper
+from pullgate_proxy.cache.blobs.ask import Ask, Place
+from pullgate_proxy.cache.blobs.flight import Flight, Lost
+from pullgate_proxy.cache.blobs.keeper import Keeper
 
 LINGER: Final = 10.0
 """Seconds for which a fetch goes on that nobody reads; with half of it there it is brought to its end."""

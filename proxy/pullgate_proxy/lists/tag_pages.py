@@ -14,7 +14,7 @@ from typing import Final
 from pullgate.upstream.client import Upstream
 from pullgate_proxy.cache.together import Together
 from pullgate_proxy.cache.where import Where
-from pullgate_proxy.pipeline.lists import TagPage, fetch_tag_page
+from pullgate_proxy.lists.documents import TagPage, fetch_tag_page
 
 LARGE: Final = 2_000
 """Tags of a page from which on it is kept; a smaller one costs what any request costs."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from pullgate_proxy.cache.ask import Place
+from pullgate_proxy.cache.blobs.ask import Place
 from pullgate_proxy.cache.evenly import Evenly
 
 LIMIT: Final = 100_000

@@ -22,7 +22,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from pullgate.shares import Holder, Loan, Shares
-from pullgate_proxy.pipeline.origin import source_of
+from pullgate_proxy.request.origin import source_of
 
 HEAD_LIMIT: Final = 32 * 1024
 """Bytes of a request's head. aiohttp alone would keep 128 fields of 8 KiB each: 1.6 MiB of memory for a connection."""

@@ -11,10 +11,10 @@ from typing import Final, Self
 
 from pullgate import faults
 from pullgate.upstream.blob import BlobStream, stream_blob, stream_part, stream_rest
-from pullgate_proxy.cache.ask import Ask
-from pullgate_proxy.cache.disk import Found, hasher_of_file
-from pullgate_proxy.cache.flight import Flight, Lost
-from pullgate_proxy.cache.keeper import Keeper
+from pullgate_proxy.cache.blobs.ask import Ask
+from pullgate_proxy.cache.blobs.disk import Found, hasher_of_file
+from pullgate_proxy.cache.blobs.flight import Flight, Lost
+from pullgate_proxy.cache.blobs.keeper import Keeper
 
 PART: Final = 8 * 1024 * 1024
 """Bytes that are sent in one go."""

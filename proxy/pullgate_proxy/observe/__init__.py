@@ -1,0 +1,1 @@
+"""The proxy as others see it: metrics, the access log, the admin port."""

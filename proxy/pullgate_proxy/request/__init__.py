@@ -1,0 +1,1 @@
+"""A request as it comes in: its method and path, and the client and host behind proxies."""
