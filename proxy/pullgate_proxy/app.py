@@ -40,7 +40,7 @@ from pullgate_proxy.lists.cursor import Cursors
 from pullgate_proxy.lists.room import ListRoom
 from pullgate_proxy.observe.admin import Readiness, build_admin
 from pullgate_proxy.observe.metrics import Metrics
-from pullgate_proxy.observe.pull_log import PullLog, Record
+from pullgate_proxy.observe.pull_log import PullLog
 from pullgate_proxy.peers.grants import GrantPeers
 from pullgate_proxy.peers.replica import Replica
 from pullgate_proxy.pipeline.authenticate import Logins, identify, require_valid
@@ -52,6 +52,7 @@ from pullgate_proxy.pipeline.relay import COMMON_HEADERS, ClientGone, relay
 from pullgate_proxy.pipeline.token import BODY_LIMIT, TokenForm, answer_token
 from pullgate_proxy.request.origin import Origin, base_url, read_origin
 from pullgate_proxy.request.parse import Kind, PullRequest, parse_request
+from pullgate_proxy.request.record import Record
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.snapshot import Snapshot
 from pullgate_proxy.state.upstreams import Upstreams

@@ -37,8 +37,9 @@ from pullgate_operator.reconcile.signing import fetch_token_keys
 from pullgate_operator.reconcile.usage import UsageLedger
 from pullgate_proxy.limits.limits import Gatekeeper, PeerUsage
 from pullgate_proxy.limits.usage import UsageBook
-from pullgate_proxy.observe.pull_log import PullLog, Record
+from pullgate_proxy.observe.pull_log import PullLog
 from pullgate_proxy.request.parse import Kind
+from pullgate_proxy.request.record import Record
 from tests.support.catalog import API, STABLE, WORKER, catalog, seed
 from tests.support.cli import Ran, pullgate
 from tests.support.folder import condition, eventually

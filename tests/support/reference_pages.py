@@ -10,7 +10,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from pullgate_operator.metrics import Metrics as OperatorMetrics
 from pullgate_proxy.observe.metrics import Metrics as ProxyMetrics
-from pullgate_proxy.observe.pull_log import PullLog, Record
+from pullgate_proxy.observe.pull_log import PullLog
+from pullgate_proxy.request.record import Record
 
 DOCS = Path(__file__).parents[2] / "docs"
 FIELDS = {

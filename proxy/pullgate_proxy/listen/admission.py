@@ -26,9 +26,9 @@ from pullgate.slots import FairSlots
 from pullgate_proxy.listen.connections import Connections, Handle
 from pullgate_proxy.listen.memory import count_descriptors, find_memory_limit, give_back, read_resident
 from pullgate_proxy.observe.metrics import Metrics
-from pullgate_proxy.observe.pull_log import Record
 from pullgate_proxy.request.origin import source_of
 from pullgate_proxy.request.parse import Kind
+from pullgate_proxy.request.record import Record
 from pullgate_proxy.settings import ProxySettings
 
 LOOK_SECONDS: Final = 1.0

@@ -10,9 +10,9 @@ from pullgate.store.cluster.reflector import Contact
 from pullgate_proxy.cache.blobs.cache import BlobCache
 from pullgate_proxy.cache.blobs.keeper import REMOVALS, Keeper
 from pullgate_proxy.cache.blobs.objects import UPLOAD_RESULTS, ObjectStore
-from pullgate_proxy.observe.pull_log import Record
 from pullgate_proxy.peers.membership import Membership
 from pullgate_proxy.request.parse import Kind
+from pullgate_proxy.request.record import Record
 
 
 class Metrics:

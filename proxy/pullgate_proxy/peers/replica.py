@@ -11,9 +11,9 @@ from pullgate.usage.poller import UsagePoller
 from pullgate_proxy.limits.limits import PEER_SECONDS, Gatekeeper, PeerUsage, Visit, limits_of
 from pullgate_proxy.limits.usage import UsageBook
 from pullgate_proxy.lineage.grants import Grants
-from pullgate_proxy.observe.pull_log import Record
 from pullgate_proxy.peers.grants import GrantPeers
 from pullgate_proxy.request.parse import PullRequest
+from pullgate_proxy.request.record import Record
 from pullgate_proxy.settings import ProxySettings
 from pullgate_proxy.state.tokens import SigningKeys
 

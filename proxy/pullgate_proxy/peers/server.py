@@ -18,10 +18,10 @@ from pullgate.shares import Shares, registry_holders
 from pullgate_proxy.cache.blobs.ask import Ask
 from pullgate_proxy.cache.blobs.cache import BlobCache
 from pullgate_proxy.cache.blobs.reader import Held
-from pullgate_proxy.observe.pull_log import Record
 from pullgate_proxy.peers.ticket import INSTANCE, Wanted, read_path
 from pullgate_proxy.pipeline.forward import Answer
 from pullgate_proxy.pipeline.relay import ClientGone, relay
+from pullgate_proxy.request.record import Record
 from pullgate_proxy.state.tokens import SigningKeys
 
 AT_ONCE: Final = 256

@@ -13,11 +13,11 @@ from aiohttp import web
 
 from pullgate.faults import Fault, Internal
 from pullgate_proxy.cache.blobs.reader import FilePart, Part
-from pullgate_proxy.observe.pull_log import Record
 from pullgate_proxy.pipeline.forward import Answer
 from pullgate_proxy.pipeline.reservation import Reservation, Reserve
 from pullgate_proxy.pipeline.send_file import send_part
 from pullgate_proxy.pipeline.whole import WholeAnswer, render_head
+from pullgate_proxy.request.record import Record
 
 COMMON_HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 

@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from pullgate_proxy.cache.blobs.reader import FilePart
-from pullgate_proxy.observe.pull_log import Record
+from pullgate_proxy.request.record import Record
 
 SMALL_PART: Final = 64 * 1024
 """Bytes of a file that are sent with the headers, in one go."""
