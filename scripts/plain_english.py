@@ -24,7 +24,7 @@ PHRASES = re.compile(
     r"\b(?:(?:is|are|was|were|be|been) told|comes? to (?:its|an|the) end|(?:has|have) it|of what|whoever|of ours)\b"
     r"|\b(?:None|False|True|[Ee]mpty) where\b"
 )
-CUT = re.compile(r"(?<=[.:;!?])\s+|\n\s*\n")
+CUT = re.compile(r"(?<=[.:;!?])\s+|\n\s*\n|\s\|\s")
 PREFIX = re.compile(r"(?:[-*|>\s]|\d+\.\s)*")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 QUOTED = re.compile(r"`[^`]*`|\"[^\"\n]*\"")

@@ -25,8 +25,10 @@ def test_docstrings_and_comments_that_begin_without_their_subject_are_found(tmp_
 @pytest.mark.parametrize("word", WORDS)
 def test_a_list_a_table_and_a_second_sentence_of_a_page_are_checked(tmp_path: Path, word: str) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"Fine. {word} is not.\n- {word} ends.\n1. {word} asks.\n| {word} one | fine |\n")
-    assert [line.split(":")[1] for line in check(page)] == ["1", "2", "3", "4"]
+    page.write_text(
+        f"Fine. {word} is not.\n- {word} ends.\n1. {word} asks.\n| {word} one | fine |\n| fine | {word} two | fine |\n"
+    )
+    assert [line.split(":")[1] for line in check(page)] == ["1", "2", "3", "4", "5"]
 
 
 @pytest.mark.parametrize("word", WORDS)
