@@ -1,1 +1,1 @@
-"""Bounds in time: the limits of a License, its usage, rates of requests, wrong keys by address."""
+"""Bounds by who asks: the limits of a License and its usage, rates of requests, wrong keys by address."""

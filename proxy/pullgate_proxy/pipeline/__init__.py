@@ -1,4 +1,4 @@
-"""The way of one pull, a file a step: request, authenticate, route, authorize, forward, relay.
+"""The way of one pull, a file a step: authenticate, recall, authorize, forward, relay.
 
 A step returns a value or raises a fault of `pullgate.faults`; `refuse` is the one place that turns a fault into an
 answer.
